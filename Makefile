@@ -1,0 +1,86 @@
+# Every target makes .venv by itself when it is missing, half-made, or older than its lock. See `make help`.
+PYTHON ?= python3
+SWEEP ?= classic_to_modern
+JOBS ?= 2
+PORT ?= 5000
+BIN := .venv/bin
+READY := .venv/.ready
+TORCH := .venv/.torch
+ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# `$(PYTHON) -c '$(LOCKED)' command` runs the command once no other make is at work on .venv. The lock is on an
+# open file that the command inherits, so it ends with the last of its processes, even killed ones.
+LOCKED = import fcntl, os, sys; \
+    sys.version_info >= (3, 11) or sys.exit("make: Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: \
+    make PYTHON=python3.11" % sys.version_info[:2]); \
+    f = os.open("Makefile", os.O_RDWR); os.set_inheritable(f, True); fcntl.flock(f, fcntl.LOCK_EX); \
+    os.execvp(sys.argv[1], sys.argv[1:])
+
+$(shell test -x $(BIN)/python || rm -f $(READY) $(TORCH)) # e.g. the Python that .venv was made with is gone
+
+.PHONY: help setup train sweep report ui data test parity lint bench clean counts
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
+
+train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (a minute or more, by what is chosen)
+	@$(BIN)/python experiments/train.py $(ARGS)
+
+sweep: counts $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
+	@$(BIN)/python experiments/train.py sweep=$(SWEEP) \
+	    $(if $(SEEDS),seed=$$($(BIN)/python -c 'print(*range($(SEEDS)), sep=",")')) \
+	    $(if $(DATA),data=$(DATA)) $(if $(EPOCHS),epochs=$(EPOCHS)) hydra.launcher.n_jobs=$(JOBS) $(ARGS)
+
+report: $(READY) ## the tables and figures of a finished SWEEP=classic_to_modern, in reports/
+	@$(BIN)/python experiments/report.py $(SWEEP)
+
+ui: counts $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
+	@PORT=$(PORT) $(BIN)/python experiments/ui.py
+
+data: $(READY) ## fetch the data sets that are not shipped, into data/
+	@$(BIN)/python experiments/data.py
+
+test: $(READY) ## the tests that need no PyTorch; ARGS="-k conv" chooses
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity" $(ARGS)
+
+parity: $(TORCH) ## install PyTorch, compare values and gradients with it
+	@$(ONE_THREAD) $(BIN)/python -m pytest -m parity tests/parity $(ARGS)
+
+lint: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+
+bench: ## install PyTorch, compare the speed with it
+	@test -f experiments/bench.py || { echo "make: the benchmark is not in this version yet" >&2; exit 1; }
+	@$(MAKE) -s $(TORCH)
+	@$(BIN)/python experiments/bench.py $(ARGS)
+
+clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache outputs multirun dist
+	@find src tests experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+counts:
+	@for word in JOBS='$(JOBS)' SEEDS='$(SEEDS)' EPOCHS='$(EPOCHS)' PORT='$(PORT)'; do case "$$word" in \
+	    SEEDS=|EPOCHS=) ;; \
+	    *=|*=0*|*=*[!0-9]*) echo "make: $$word: a positive whole number is needed" >&2; exit 2;; esac; done
+
+ifndef HAVE_LOCK
+$(READY) $(TORCH): requirements.lock pyproject.toml
+	@$(PYTHON) -c '$(LOCKED)' $(MAKE) -s $@ HAVE_LOCK=1
+else
+# The stamp comes last: without it .venv is made afresh, with an old one it is brought up to date.
+$(READY): requirements.lock pyproject.toml
+	@test -e $@ && echo "setup: bringing .venv up to date (seconds to 2 minutes)" || { \
+	    echo "setup: making .venv with the locked versions (about 2 minutes)"; $(PYTHON) -m venv --clear .venv; }
+	@rm -f $@
+	@$(BIN)/pip install -qq --require-hashes -r requirements.lock
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TORCH): $(READY)
+	@echo "setup: adding PyTorch to .venv (a minute or more: a large download)"
+	@$(BIN)/pip install -qq --no-build-isolation -e '.[torch]'
+	@touch $@
+endif

@@ -1,0 +1,38 @@
+"""One run, or with sweep=NAME a sweep of them: the entry point, and with the sweeper all that knows Hydra.
+
+    python experiments/train.py activation=relu loss=cross_entropy pooling=max padding=same seed=3
+    python experiments/train.py sweep=activation seed=0,1,2
+"""
+
+import sys
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from cnnlab.config import TrainConfig
+from cnnlab.paths import conf_folder
+from cnnlab.spelling import explain
+
+ConfigStore.instance().store(name="schema", node=TrainConfig)
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")
+def main(cfg: DictConfig) -> object:
+    """Make the run that the config describes; in a sweep, one of its arms."""
+    from cnnlab import console
+    from hydra_plugins.cnnlab_sweeper import build, planned
+
+    context = HydraConfig.get()
+    plan = planned(cfg, context)
+    if context.mode == RunMode.MULTIRUN:
+        return console.arm(plan, build, context.job.num)
+    return console.single(plan, build)
+
+
+if __name__ == "__main__":
+    if problem := explain(sys.argv[1:], conf_folder()):
+        sys.exit(problem)
+    main()

@@ -1,0 +1,159 @@
+"""What a run is, read from its composed config: its checks, words, learning rate and identity.
+
+Configs come in as plain dicts, their interpolations resolved; nothing here knows who composed them.
+"""
+
+import hashlib
+import importlib
+import inspect
+import json
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Any
+
+GROUPS = ("activation", "loss", "pooling", "padding", "model", "init", "optimizer", "data")
+NUMBERS = ("seed", "epochs", "batch_size", "lr")
+NOT_IDENTITY = ("study", "rerun")  # where a run is filed and whether to repeat it do not change its result
+PATHS = ("folder",)
+
+
+@dataclass
+class TrainConfig:
+    """Schema of ``conf/train.yaml``: the type of each value. The values themselves are in the YAML files."""
+
+    study: str
+    rerun: bool
+    seed: int
+    epochs: int
+    batch_size: int
+    lr: float | None
+    threads: int
+    confusion_every: int
+    data: Any
+    model: Any
+    activation: Any
+    loss: Any
+    pooling: Any
+    padding: Any
+    init: Any
+    optimizer: Any
+    schedule: Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that could be made: its resolved config, the words it is called by, and its identity."""
+
+    config: dict[str, Any]
+    words: dict[str, str]
+    fingerprint: str
+    lr_source: str
+    overrides: tuple[str, ...]
+
+    @property
+    def study(self) -> str:
+        """Name of the MLflow experiment it belongs to."""
+        return self.config["study"]
+
+    @property
+    def label(self) -> str:
+        """Its words in short: what a list of runs calls it."""
+        said = [self.words[word] for word in GROUPS if self.words[word] != "none"]
+        return " ".join([*said, f"seed={self.words['seed']}"])
+
+
+def plan(
+    config: dict[str, Any], choices: Mapping[str, str], rates: Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Plan:
+    """The plan of a config, of the options chosen for its groups, and of the table of learning rates.
+
+    ValueError, in one line, for a value of the wrong type or a name that its option does not have.
+    """
+    problem = next(_problems(config), None)
+    if problem:
+        raise ValueError(problem)
+    used = {group: choices[group] if _uses(config, group) else "none" for group in GROUPS}
+    lr, source = _learning_rate(config["lr"], used, rates)
+    config = config | {"lr": lr}
+    words = used | {number: str(config[number]) for number in NUMBERS}
+    return Plan(config, words, fingerprint(config), source, tuple(overrides))
+
+
+def rate_key(words: Mapping[str, str]) -> str:
+    """Name of an arm in the table of learning rates."""
+    return " ".join(words[group] for group in GROUPS if group != "data")
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Identity of a run: a hash of all that can change its result; paths and tracking cannot."""
+    content = json.dumps(_without({**config}, NOT_IDENTITY + PATHS), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _without(value: Any, names: Sequence[str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _without(item, names) for name, item in value.items() if name not in names}
+    return value
+
+
+def _uses(config: Mapping[str, Any], group: str) -> bool:
+    """A network that takes no pooling (say) has none, whatever the default is."""
+    return group in config["model"] or group in ("model", "data", "optimizer", "loss")
+
+
+def _learning_rate(given: float | None, words: Mapping[str, str], rates: Mapping[str, Any]) -> tuple[float, str]:
+    if given is not None:
+        return given, "given"
+    if (chosen := rates["chosen"].get(rate_key(words))) is not None:
+        return chosen, "chosen on validation data"
+    return rates["default"][words["optimizer"]], "default of the optimizer"
+
+
+def _problems(node: Any, path: str = "") -> Iterator[str]:
+    """What is wrong in a config: one line for each option that its target does not take."""
+    if not isinstance(node, dict):
+        return
+    if "_target_" in node:
+        yield from _target_problems(node, path)
+    for name, value in node.items():
+        yield from _problems(value, f"{path}.{name}" if path else name)
+
+
+def _target_problems(node: dict[str, Any], path: str) -> Iterator[str]:
+    target = _located(node["_target_"])
+    hints, known = typing.get_type_hints(target), list(inspect.signature(target).parameters)
+    for name, value in node.items():
+        if name.startswith("_"):
+            continue
+        if name not in known:
+            yield f"{path}.{name}: {node['_target_']} takes {', '.join(known)}"
+        elif not _fits(value, hints.get(name, Any)):
+            yield f"{path}.{name}={value}: needs {_spoken(hints[name])}"
+
+
+def _located(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        raise ValueError(f"_target_={target}: there is no such class or function") from None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value can stand where an annotation is; anything can where nothing simple is asked."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint in (int, str, bool, NoneType):
+        return type(value) is hint
+    if typing.get_origin(hint) in (tuple, list, Sequence):
+        return isinstance(value, (list, tuple)) and (not parts or all(_fits(item, parts[0]) for item in value))
+    return hint is Any or isinstance(value, dict)
+
+
+def _spoken(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("collections.abc.", "")

@@ -1,0 +1,7 @@
+"""Labelled grey images and where they come from. Importing this needs NumPy only."""
+
+from cnnlab.data.archives import fashion_mnist, mnist
+from cnnlab.data.dataset import Dataset, Images, Normalizer
+from cnnlab.data.embedded import digits, mnist5k
+
+__all__ = ["Dataset", "Images", "Normalizer", "digits", "fashion_mnist", "mnist", "mnist5k"]

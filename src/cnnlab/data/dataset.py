@@ -1,0 +1,121 @@
+"""What a dataset is: three splits of grey images kept as bytes, and the rule that turns bytes into inputs."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Index = NDArray[np.integer[Any]] | slice
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled grey images: `pixels` uint8 (N, H, W), `labels` int64 (N,). Other arrays raise ValueError."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        kinds = (self.pixels.dtype.name, self.pixels.ndim, self.labels.dtype.name, self.labels.shape)
+        if kinds != ("uint8", 3, "int64", self.pixels.shape[:1]):
+            found = f"{self.pixels.dtype} {self.pixels.shape} and {self.labels.dtype} {self.labels.shape}"
+            raise ValueError(f"images: expected pixels uint8 (N, H, W) and labels int64 (N,), found {found}")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: Index) -> "Images":
+        return Images(self.pixels[index], self.labels[index])
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 (hex) of shape, pixels and labels, the same on machines of either byte order."""
+        sha = hashlib.sha256(repr(self.pixels.shape).encode())
+        sha.update(np.ascontiguousarray(self.pixels).data)
+        sha.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """The rule from a pixel p in 0..levels to an input: x = scale * p / levels + shift."""
+
+    scale: float
+    shift: float
+    levels: int = 255
+
+    @cached_property
+    def table(self) -> NDArray[np.float32]:
+        """The input of every possible byte, float32 (256,): with so few values, normalising is a look-up."""
+        table = (self.scale * np.arange(256) / self.levels + self.shift).astype(np.float32)
+        table.setflags(write=False)
+        return table
+
+    @property
+    def background(self) -> float:
+        """The input of an empty pixel (p = 0), which is what a border should be padded with."""
+        return self.shift
+
+
+def normalizer(name: str, train_pixels: NDArray[np.uint8], levels: int = 255) -> Normalizer:
+    """The normalisation of that name; `standardised` looks at the training pixels, uint8 of any shape.
+
+    - `lecun`: background -0.1, foreground 1.175 (LeCun, Bottou, Bengio and Haffner 1998, section II.B);
+    - `standardised`: mean 0 and standard deviation 1 over the training pixels;
+    - `unit`: 0 to 1.
+
+    Raises ValueError on another name, and on training pixels that are all alike.
+    """
+    if name == "lecun":
+        return Normalizer(1.275, -0.1, levels)
+    if name == "unit":
+        return Normalizer(1.0, 0.0, levels)
+    if name == "standardised":
+        return _standardised(train_pixels, levels)
+    raise ValueError(f"normalization={name}: choose one of lecun, standardised, unit")
+
+
+def _standardised(pixels: NDArray[np.uint8], levels: int) -> Normalizer:
+    """Mean and deviation from whole-number sums, which no machine rounds differently."""
+    total = int(pixels.sum(dtype=np.int64))
+    squares = int(np.square(pixels, dtype=np.uint16).sum(dtype=np.int64))
+    spread = math.sqrt(pixels.size * squares - total**2)  # N times the standard deviation
+    if spread == 0:
+        raise ValueError("normalization=standardised: training pixels are all alike; choose lecun or unit")
+    return Normalizer(pixels.size * levels / spread, -total / spread, levels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images in three splits, the names of their classes, and their normalisation. `val` may be empty."""
+
+    name: str
+    train: Images
+    val: Images
+    test: Images
+    classes: tuple[str, ...]
+    normalizer: Normalizer
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one input, (H, 1, W)."""
+        height, width = self.train.pixels.shape[1:]
+        return height, 1, width
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 (hex) over every pixel and label of every split.
+
+        A run records it: a name alone does not prove that two runs saw the same images in the same splits.
+        """
+        parts = (self.train.digest, self.val.digest, self.test.digest)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+    def batch(self, images: Images, index: Index) -> NDArray[np.float32]:
+        """The normalised inputs of those images: float32 [H, 1, W, B], contiguous, batch last."""
+        pixels = images.pixels[index].transpose(1, 2, 0)[:, None]
+        return np.take(self.normalizer.table, pixels)

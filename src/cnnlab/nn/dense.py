@@ -1,0 +1,110 @@
+"""Fully connected layers: Dense, LeNet-5's radial basis output, and dropout."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from .initializers import FanInUniform, Initializer
+from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape, size
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """Fully connected layer ``y = W x + b`` on vectors, or on maps read in the order (H, C, W).
+
+    Parameters: ``W`` (units, D), ``b`` (units,).
+    """
+
+    units: int
+    bias: bool = True
+    initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
+    input_gradient: bool = True
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """(units,)."""
+        return (self.units,)
+
+    def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
+        """Weights by the initializer, for a fan-in of every input value."""
+        fan_in = size(shape)
+        params = {"W": self.initializer.weights((self.units, fan_in), fan_in, self.units, rng)}
+        if self.bias:
+            params["b"] = self.initializer.biases((self.units,), rng)
+        return params, (self.units,)
+
+    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+        """``[units, N]``."""
+        W = params["W"].astype(x.dtype, copy=False)
+        flat = x.reshape(-1, x.shape[-1])
+        y = W @ flat
+        if self.bias:
+            y += params["b"].astype(x.dtype, copy=False)[:, None]
+
+        def backward(dy: Array) -> tuple[Array | None, Params]:
+            grads = {"W": dy @ flat.T}
+            if self.bias:
+                grads["b"] = dy.sum(1)
+            return (W.T @ dy).reshape(x.shape) if self.input_gradient else None, grads
+
+        return y, backward
+
+    def cost(self, shape: Shape) -> Cost:
+        """Each unit is connected to every input value and to its bias."""
+        weights, biases = self.units * size(shape), self.units if self.bias else 0
+        return Cost(weights + biases, weights + biases, weights)
+
+
+@dataclass(frozen=True)
+class RBF(Layer):
+    """Euclidean radial basis units with fixed codes: ``y_i = -sum_j (x_j - c_ij)^2``.
+
+    The paper's output is the distance itself (LeCun et al. 1998, Eq. 7) and the smallest wins; here it
+    is negated, so that the largest output wins everywhere. ``codes`` is (units, D); nothing is trained.
+    """
+
+    codes: Array = field(compare=False)
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """(units,)."""
+        units, width = self.codes.shape
+        if shape != (width,):
+            raise ValueError(f"the codes have {width} components, but the layer before gives {shape}")
+        return (units,)
+
+    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+        """``[units, N]``, never positive."""
+        codes = self.codes.astype(x.dtype, copy=False)
+        y = -np.square(x[None] - codes[:, :, None]).sum(1)
+
+        def backward(dy: Array) -> tuple[Array, Params]:
+            return 2 * (codes.T @ dy - x * dy.sum(0)), {}
+
+        return y, backward
+
+    def cost(self, shape: Shape) -> Cost:
+        """Fixed connections, none of them a parameter."""
+        return Cost(0, self.codes.size, self.codes.size)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Values set to zero at random while training, the rest scaled up so that the mean is kept.
+
+    ``rate`` is the probability of dropping (Srivastava et al. 2014); predicting changes nothing.
+    """
+
+    rate: float = 0.5
+    stochastic: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that would drop everything."""
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"rate={self.rate}: choose a number from 0 up to, but not including, 1")
+
+    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+        """``x * mask / (1 - rate)`` while training, x when predicting."""
+        if rng is None:
+            return x, lambda dy: (dy, {})
+        scale = (rng.random(x.shape, np.float32) >= self.rate).astype(x.dtype) / x.dtype.type(1 - self.rate)
+        return x * scale, lambda dy: (dy * scale, {})

@@ -1,0 +1,85 @@
+"""How weights start: the scale of the first random draw, by the unit's number of inputs (fan-in)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .layer import Array, Rng, Shape
+
+Fan = int | Array
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A distribution of weights for units with a given fan-in and fan-out; biases start at zero."""
+
+    def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
+        """float32 weights; ``fan_in`` may be an array that broadcasts to the shape (one value per unit)."""
+        raise NotImplementedError
+
+    def biases(self, shape: Shape, rng: Rng) -> Array:
+        """float32 biases."""
+        return np.zeros(shape, np.float32)
+
+
+def _uniform(rng: Rng, shape: Shape, bound: float | Array) -> Array:
+    return (rng.uniform(-1, 1, shape) * bound).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LeCun1998(Initializer):
+    """Uniform in +-2.4/fan_in, without a square root (LeCun et al. 1998, Appendix A)."""
+
+    def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
+        """See the class."""
+        return _uniform(rng, shape, 2.4 / fan_in)
+
+
+@dataclass(frozen=True)
+class FanInUniform(Initializer):
+    """Uniform in +-1/sqrt(fan_in), as LeCun's later code and PyTorch's layers draw them."""
+
+    def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
+        """See the class."""
+        return _uniform(rng, shape, 1 / np.sqrt(fan_in))
+
+
+@dataclass(frozen=True)
+class Glorot(Initializer):
+    """Uniform in +-gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, Eq. 16)."""
+
+    gain: float = 1.0
+
+    def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
+        """See the class."""
+        return _uniform(rng, shape, self.gain * np.sqrt(6 / (fan_in + fan_out)))
+
+
+@dataclass(frozen=True)
+class He(Initializer):
+    """Normal with standard deviation sqrt(2 / fan_in) (He et al. 2015, Eq. 10)."""
+
+    def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
+        """See the class."""
+        return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Gaussian(Initializer):
+    """Normal with standard deviation ``std / fan_in**power``; ``bias_std`` is that of the biases.
+
+    Nielsen's first network has std 1, power 0 and biases drawn too; his better start has power 1/2;
+    Zhou's network has power 1.
+    """
+
+    std: float = 1.0
+    power: float = 0.5
+    bias_std: float = 0.0
+
+    def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
+        """See the class."""
+        return (rng.standard_normal(shape) * self.std / np.power(fan_in, self.power)).astype(np.float32)
+
+    def biases(self, shape: Shape, rng: Rng) -> Array:
+        """Normal with standard deviation ``bias_std``."""
+        return (rng.standard_normal(shape) * self.bias_std).astype(np.float32)

@@ -1,0 +1,140 @@
+"""The layer contract, and Sequential: a row of named layers.
+
+A layer is a frozen dataclass that says *what to compute*. It owns no numbers: parameters come in as a
+dict, and ``forward`` hands back the output together with the function that carries gradients back
+through that very call. Maps are ``[H, C, W, N]`` (rows, channels, columns, batch), vectors ``[D, N]``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+from zlib import crc32
+
+import numpy as np
+
+Array = np.ndarray
+Shape = tuple[int, ...]
+Params = dict[str, Any]
+Backward = Callable[[Array], tuple[Any, Params]]
+Rng = np.random.Generator
+
+
+class Cost(NamedTuple):
+    """What a layer costs for one image, counted as the 1998 paper counts."""
+
+    parameters: int = 0
+    connections: int = 0
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One step of a network, without parameters of its own unless it says so.
+
+    Shapes leave the batch out: ``(H, C, W)`` for maps, ``(D,)`` for vectors.
+    """
+
+    stochastic: ClassVar[bool] = False  # draws random numbers while training
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """Shape of the output for an input of this shape; ValueError where there is none."""
+        return shape
+
+    def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
+        """Fresh float32 parameters for an input of this shape, and the shape of the output."""
+        return {}, self.out_shape(shape)
+
+    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+        """Output and its backward; with a generator the layer is training, without it predicting.
+
+        ``backward(dy)`` returns the gradient of the input and those of the parameters, under their names.
+        """
+        raise NotImplementedError
+
+    def cost(self, shape: Shape) -> Cost:
+        """Parameters, connections and multiply-accumulates for an input of this shape."""
+        return Cost()
+
+
+def size(shape: Shape) -> int:
+    """Number of values in one sample of this shape."""
+    return int(np.prod(shape))
+
+
+@dataclass(frozen=True)
+class Sequential(Layer):
+    """Named layers, each fed with the output of the one before.
+
+    Parameters and gradients are dicts under the layers' names. Each layer draws from a generator of its
+    own, keyed by its name: two networks that share a layer start it identically, whatever stands around
+    it, so that arms of an ablation are paired. The gradient of the input image is None unless asked for.
+    """
+
+    layers: dict[str, Layer]
+    input_gradient: bool = False
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """Shape of the last layer's output; a ValueError names the layer that does not fit."""
+        return self.shapes(shape)[-1]
+
+    def shapes(self, shape: Shape) -> list[Shape]:
+        """Shapes on the way through: the input's, then each layer's output."""
+        shapes = [shape]
+        for name, layer in self.layers.items():
+            try:
+                shapes.append(layer.out_shape(shapes[-1]))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return shapes
+
+    def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
+        """Parameters of every layer, ``{name: {parameter: array}}``, and the output's shape."""
+        self.out_shape(shape)
+        key, params = _key(rng), {}
+        for name, layer in self.layers.items():
+            params[name], shape = layer.init(shape, _child(key, name))
+        return params, shape
+
+    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+        """Output of the last layer, and the chain rule from there back to the first."""
+        key = None if rng is None else _key(rng)
+        backwards = []
+        for name, layer in self._trained().items():
+            noise = _child(key, name) if key is not None and layer.stochastic else rng
+            x, back = layer.forward(params[name], x, noise)
+            backwards.append((name, back))
+
+        def backward(dy: Array) -> tuple[Array | None, Params]:
+            grads: Params = {}
+            for name, back in reversed(backwards):
+                dy, grads[name] = back(dy)
+            return dy, {name: grads[name] for name in self.layers}
+
+        return x, backward
+
+    def outputs(self, params: Params, x: Array) -> dict[str, Array]:
+        """Every layer's output when predicting, by name."""
+        result = {}
+        for name, layer in self.layers.items():
+            x = result[name] = layer.forward(params[name], x)[0]
+        return result
+
+    def cost(self, shape: Shape) -> Cost:
+        """Sum over the layers."""
+        costs = [layer.cost(s) for layer, s in zip(self.layers.values(), self.shapes(shape), strict=False)]
+        return Cost(*map(sum, zip(*costs, strict=True)))
+
+    def _trained(self) -> dict[str, Layer]:
+        """The layers, the first one told not to spend time on the image's gradient."""
+        name, first = next(iter(self.layers.items()))
+        if self.input_gradient or not getattr(first, "input_gradient", False):
+            return self.layers
+        return self.layers | {name: replace(first, input_gradient=False)}  # type: ignore[call-arg]
+
+
+def _key(rng: Rng) -> int:
+    return int(rng.integers(2**63))
+
+
+def _child(key: int, name: str) -> Rng:
+    return np.random.default_rng([key, crc32(name.encode())])

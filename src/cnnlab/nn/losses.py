@@ -1,0 +1,122 @@
+"""Losses: what training minimises, summed over the outputs and averaged over the batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .layer import Array
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A number for outputs ``[classes, N]`` and labels ``(N,)``, and its gradient by the outputs."""
+
+    def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
+        """(value, d_output), the gradient in the outputs' shape and dtype."""
+        raise NotImplementedError
+
+
+def one_hot(labels: Array, classes: int, dtype: np.typing.DTypeLike = np.float32) -> Array:
+    """Target vectors ``[classes, N]``: 1 at the label, 0 elsewhere."""
+    return (np.arange(classes)[:, None] == labels).astype(dtype)
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """``1/2 sum_i (y_i - t_i)^2`` with targets ``high`` for the label and ``low`` for the rest."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
+        """Gradient ``y - t``."""
+        hot = one_hot(labels, len(output), output.dtype)
+        error = output - (self.low + (self.high - self.low) * hot).astype(output.dtype, copy=False)
+        return float(np.square(error).sum() / (2 * len(labels))), error / len(labels)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """``-sum_i (t_i ln p_i + (1 - t_i) ln(1 - p_i))``, each class a yes or no of its own.
+
+    ``logits`` says that the outputs come before their sigmoid, p = 1 / (1 + exp(-y)): the safe form.
+    """
+
+    logits: bool = False
+
+    def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
+        """Gradient ``p - t`` by logits, ``(p - t) / (p (1 - p))`` by probabilities."""
+        t = one_hot(labels, len(output), output.dtype)
+        if self.logits:
+            value = (np.maximum(output, 0) - t * output + np.log1p(np.exp(-np.abs(output)))).sum()
+            return float(value / len(labels)), (0.5 * np.tanh(0.5 * output) + 0.5 - t) / len(labels)
+        p = _inside(output)
+        value = -(t * np.log(p) + (1 - t) * np.log1p(-p)).sum()
+        return float(value / len(labels)), (p - t) / (p * (1 - p)) / len(labels)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """``-ln p_label`` of probabilities, for outputs that end in a Softmax layer."""
+
+    def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
+        """Gradient ``-t / p``."""
+        t, p = one_hot(labels, len(output), output.dtype), _inside(output)
+        return float(-(t * np.log(p)).sum() / len(labels)), -t / p / len(labels)
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(Loss):
+    """``-ln softmax(y)_label`` of scores: softmax and cross-entropy in one step, safe for any score."""
+
+    def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
+        """Gradient ``softmax(y) - t``."""
+        return _negative_log_likelihood(output, labels)
+
+
+@dataclass(frozen=True)
+class MaximumLikelihood(Loss):
+    """LeNet-5's first criterion, the mean penalty of the right class (LeCun et al. 1998, Eq. 8).
+
+    The outputs are minus the penalties, as the RBF layer gives them.
+    """
+
+    def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
+        """Gradient -1 at the label, 0 elsewhere."""
+        t = one_hot(labels, len(output), output.dtype)
+        return float(-(t * output).sum() / len(labels)), -t / len(labels)
+
+
+@dataclass(frozen=True)
+class MaximumAPosteriori(Loss):
+    """LeNet-5's discriminative criterion: ``y_D + log(exp(-j) + sum_i exp(-y_i))`` (1998, Eq. 9).
+
+    A cross-entropy over minus the penalties y, with one more class, the rubbish, that always scores -j.
+    The paper does not print its j.
+    """
+
+    j: float = 0.1
+
+    def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
+        """Gradient ``p - t`` with p the probabilities beside the rubbish class."""
+        rubbish = np.full((1, output.shape[1]), -self.j, output.dtype)
+        value, gradient = _negative_log_likelihood(np.concatenate([output, rubbish]), labels)
+        return value, gradient[:-1]
+
+
+def _negative_log_likelihood(scores: Array, labels: Array) -> tuple[float, Array]:
+    """``mean(log sum exp(s) - s_label)``, shifted by the largest score so that nothing overflows."""
+    shifted = scores - scores.max(0)
+    exponentials = np.exp(shifted)
+    total = exponentials.sum(0)
+    columns = np.arange(len(labels))
+    value = float((np.log(total) - shifted[labels, columns]).sum() / len(labels))
+    gradient = exponentials / total
+    gradient[labels, columns] -= 1
+    return value, gradient / len(labels)
+
+
+def _inside(p: Array) -> Array:
+    """Probabilities kept off 0 and 1, where the logarithm ends."""
+    tiny = np.finfo(p.dtype).eps
+    return np.clip(p, tiny, 1 - tiny)

@@ -1,0 +1,85 @@
+"""Optimisers on one flat vector of parameters, with weight decay and gradient clipping in common."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .layer import Array
+
+State = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A rule that moves ``theta`` in place against its gradient.
+
+    ``weight_decay`` adds its multiple of theta to the gradient (L2); ``clip_norm`` scales a gradient
+    whose Euclidean norm is larger down to that norm, before the decay.
+    """
+
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+
+    def init(self, theta: Array) -> State:
+        """The optimiser's own vectors before the first step, by name."""
+        return {}
+
+    def step(self, theta: Array, gradient: Array, state: State, rate: float) -> None:
+        """One update of theta and of the state, in place; the gradient may be overwritten."""
+        if self.clip_norm is not None:
+            norm = float(np.linalg.norm(gradient))
+            gradient *= min(1.0, self.clip_norm / norm) if norm > 0 else 1.0
+        if self.weight_decay:
+            gradient += self.weight_decay * theta
+        self.update(theta, gradient, state, rate)
+
+    def update(self, theta: Array, gradient: Array, state: State, rate: float) -> None:
+        """The rule itself."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """``v = momentum v + g; theta -= rate v``; Nesterov's form steps along ``g + momentum v``.
+
+    The rate multiplies outside the velocity, as in PyTorch (Sutskever et al. 2013 put it inside).
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def init(self, theta: Array) -> State:
+        """A velocity, where there is momentum."""
+        return {"velocity": np.zeros_like(theta)} if self.momentum else {}
+
+    def update(self, theta: Array, gradient: Array, state: State, rate: float) -> None:
+        """See the class."""
+        if self.momentum:
+            velocity = state["velocity"]
+            velocity *= self.momentum
+            velocity += gradient
+            gradient = gradient + self.momentum * velocity if self.nesterov else velocity
+        theta -= rate * gradient
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Steps by the gradient's running mean over the root of its running square (Kingma and Ba 2015)."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def init(self, theta: Array) -> State:
+        """Running mean, running square, and the number of steps so far."""
+        return {"mean": np.zeros_like(theta), "square": np.zeros_like(theta), "steps": np.zeros((), np.int64)}
+
+    def update(self, theta: Array, gradient: Array, state: State, rate: float) -> None:
+        """Algorithm 1, with the two bias corrections."""
+        mean, square = state["mean"], state["square"]
+        state["steps"] += 1
+        steps = int(state["steps"])
+        mean += (1 - self.beta1) * (gradient - mean)
+        square += (1 - self.beta2) * (gradient * gradient - square)
+        root = np.sqrt(square / (1 - self.beta2**steps)) + self.epsilon
+        theta -= rate / (1 - self.beta1**steps) * mean / root

@@ -1,0 +1,60 @@
+"""Schedules: the factor on the learning rate as training goes on."""
+
+from dataclasses import dataclass
+from math import cos, pi
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A factor for each point of a run; ``progress`` goes from 0 (first step) towards 1 (end)."""
+
+    def __call__(self, progress: float) -> float:
+        """Constant, unless a schedule says otherwise."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same rate throughout."""
+
+
+@dataclass(frozen=True)
+class Steps(Schedule):
+    """``factor`` times smaller (or larger) after each of the points ``at``, as fractions of the run."""
+
+    at: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+
+    def __call__(self, progress: float) -> float:
+        """``factor ** (points passed)``."""
+        return self.factor ** sum(progress >= point for point in self.at)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from 1 down to ``final`` (Loshchilov and Hutter 2017, without restarts)."""
+
+    final: float = 0.0
+
+    def __call__(self, progress: float) -> float:
+        """``final + (1 - final) (1 + cos(pi progress)) / 2``."""
+        return _glide(1.0, self.final, progress)
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up from ``start`` to 1 during the ``warmup``, then down to ``final``, both by cosines (Smith 2018)."""
+
+    warmup: float = 0.3
+    start: float = 0.04
+    final: float = 0.0001
+
+    def __call__(self, progress: float) -> float:
+        """See the class."""
+        if progress < self.warmup:
+            return _glide(self.start, 1.0, progress / self.warmup)
+        return _glide(1.0, self.final, (progress - self.warmup) / (1 - self.warmup))
+
+
+def _glide(first: float, last: float, progress: float) -> float:
+    return last + (first - last) * (1 + cos(pi * progress)) / 2

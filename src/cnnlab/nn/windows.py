@@ -1,0 +1,91 @@
+"""Sliding windows over maps: margins, padding, and the views that convolution and pooling read."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from .layer import Array, Shape
+
+Pair = int | tuple[int, int]
+Margins = tuple[tuple[int, int], tuple[int, int]]
+Padding = str | int | Sequence[Sequence[int]]
+
+
+def pair(value: Pair) -> tuple[int, int]:
+    """One number for both axes, or (rows, columns)."""
+    rows, columns = (value, value) if isinstance(value, int) else value
+    return rows, columns
+
+
+def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
+    """Rows (top, bottom) and columns (left, right) that a padding adds around a map.
+
+    "valid" adds none; "same" keeps the size at stride 1, the odd row or column going below or right;
+    "full" lets the kernel overlap the map by a single pixel.
+    """
+    if isinstance(padding, int):
+        return (padding, padding), (padding, padding)
+    if not isinstance(padding, str):
+        (top, bottom), (left, right) = padding
+        return (top, bottom), (left, right)
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    rows, columns = kernel[0] - 1, kernel[1] - 1
+    if padding == "full":
+        return (rows, rows), (columns, columns)
+    if padding == "same":
+        return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
+    choices = "valid, same, full, a number or ((top, bottom), (left, right))"
+    raise ValueError(f"padding={padding}: choose {choices}")
+
+
+def pad(x: Array, around: Margins, value: float = 0.0) -> Array:
+    """The maps with margins filled by ``value``; the same array where the margins are empty."""
+    (top, bottom), (left, right) = around
+    if not (top or bottom or left or right):
+        return x
+    rows, channels, columns, batch = x.shape
+    padded = np.full((top + rows + bottom, channels, left + columns + right, batch), value, x.dtype)
+    padded[top : top + rows, :, left : left + columns] = x
+    return padded
+
+
+def crop(x: Array, around: Margins) -> Array:
+    """What pad was given, cut out again."""
+    (top, bottom), (left, right) = around
+    return x[top : x.shape[0] - bottom, :, left : x.shape[2] - right]
+
+
+def window_grid(shape: Shape, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
+    """How many windows fit down and across; a remainder is dropped, none at all is a ValueError."""
+    if len(shape) != 3:
+        raise ValueError(f"needs maps (H, C, W), but is given a vector {shape}")
+    (rows, _, columns), (down, across) = shape, kernel
+    if rows < down or columns < across:
+        raise ValueError(f"a {down}x{across} window does not fit a {rows}x{columns} map")
+    return (rows - down) // stride[0] + 1, (columns - across) // stride[1] + 1
+
+
+def unroll_columns(x: Array, kernel: int, stride: int, columns: int) -> Array:
+    """Copies of the maps shifted by 0..kernel-1 columns: ``[H, C, kernel, columns, N]``, contiguous.
+
+    The width alone is unrolled; ``overlapping_rows`` finds the height's windows without a copy.
+    """
+    rows, channels, _, batch = x.shape
+    unrolled = np.empty((rows, channels, kernel, columns, batch), x.dtype)
+    for j in range(kernel):
+        unrolled[:, :, j] = x[:, :, j : j + stride * (columns - 1) + 1 : stride]
+    return unrolled
+
+
+def overlapping_rows(unrolled: Array, kernel: int, stride: int, rows: int) -> Array:
+    """One matrix per output row, ``[rows, kernel * K, M]``: a view whose matrices overlap in memory.
+
+    ``unrolled`` is contiguous, one ``K x M`` matrix to a row; the ``kernel`` rows that an output row
+    needs lie one after another, so the next output row's matrix starts only ``stride`` rows further on.
+    """
+    _, *inner, columns, batch = unrolled.shape
+    depth, width, item = int(np.prod(inner)), columns * batch, unrolled.itemsize
+    steps = (stride * depth * width * item, width * item, item)
+    return as_strided(unrolled, (rows, kernel * depth, width), steps, writeable=False)

@@ -1,0 +1,40 @@
+"""Where things live on disk: the project root, the data folder, and how a file is put there."""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+
+def root() -> Path:
+    """The project root: `CNNLAB_HOME` if set, else the checkout this file is in, else the current folder.
+
+    A checkout is recognised by its `conf/` and `pyproject.toml`; an installed wheel has neither.
+    """
+    if home := os.environ.get("CNNLAB_HOME"):
+        return Path(home).expanduser()
+    checkout = Path(__file__).resolve().parents[2]
+    is_checkout = (checkout / "conf").is_dir() and (checkout / "pyproject.toml").is_file()
+    return checkout if is_checkout else Path.cwd()
+
+
+def data_folder(folder: str | Path | None = None) -> Path:
+    """The folder of the datasets: the argument, else `CNNLAB_DATA`, else `data/` at the project root."""
+    chosen = folder or os.environ.get("CNNLAB_DATA")
+    return Path(chosen).expanduser() if chosen else root() / "data"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The file `path` with this content, all or none of it, even if the writer is killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def conf_folder() -> Path:
+    """The folder of configs: the checkout's `conf/`, else the copy that an installed wheel carries."""
+    checkout = root() / "conf"
+    return checkout if (checkout / "train.yaml").is_file() else Path(__file__).resolve().parent / "conf"

@@ -1,0 +1,184 @@
+"""The arms of a sweep side by side: small panels on one shared scale, and all learning curves together."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cnnlab.plots import style
+from cnnlab.plots.run import draw_gradient_norms
+from cnnlab.plots.style import Array, plain
+from cnnlab.plots.sweep import Arm, Options
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_PANELS = 30
+
+
+def gradient_norms_side_by_side(arms: Sequence[Arm]) -> Figure:
+    """The gradient norms of each arm's first run, one panel an arm, all on one log scale."""
+    figure, places, shown = _arm_panels(arms, [arm for arm in arms if arm.histories], 1.85, 1.5, sharex=True, sharey=True)
+    for axes, arm in zip(places, shown, strict=True):
+        draw_gradient_norms(axes, arm.histories[0], marker="." if len(arm.histories[0]) < 4 else "")
+        _panel_title(axes, arm.label)
+        axes.label_outer()
+    if shown:
+        figure.supxlabel("epoch", fontsize=10)
+        figure.supylabel("gradient norm (log scale)", fontsize=10)
+        _depth_legend(figure, shown)
+    return figure
+
+
+def _depth_legend(figure: Figure, arms: Sequence[Arm]) -> None:
+    """The layers' names where all arms share them, else which end of the colours is the first layer."""
+    from matplotlib.lines import Line2D
+
+    layers = {tuple(style.layers_of(arm.histories[0])) for arm in arms}
+    names = layers.pop() if len(layers) == 1 else ("first layer", "middle", "last layer")
+    lines = [Line2D([], [], color=c, label=n) for n, c in zip(names, style.colours_by_depth(len(names)), strict=True)]
+    figure.legend(handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8)
+
+
+def confusion_grid(arms: Sequence[Arm]) -> Figure:
+    """The mistakes of each arm, one confusion matrix an arm without its diagonal, all on one log scale."""
+    from matplotlib.colors import LogNorm
+
+    usable = [arm for arm in arms if arm.confusion is not None]
+    figure, places, shown = _arm_panels(arms, usable, 1.6, 1.75)
+    image = None
+    for axes, arm in zip(places, shown, strict=True):
+        assert arm.confusion is not None
+        shares = style.mistakes_only(arm.confusion)
+        axes.set_facecolor(style.GREY)
+        image = axes.imshow(np.maximum(shares, 0.1), cmap="Oranges", norm=LogNorm(0.1, 100))
+        axes.set(xticks=[], yticks=[])
+        _panel_title(axes, f"{arm.label}\n{100 * style.error_rate(arm.confusion):.2f} %")
+    if image is not None:
+        figure.supxlabel("answer", fontsize=10)
+        figure.supylabel("true class", fontsize=10)
+        figure.colorbar(image, ax=places, shrink=0.6, label="share of the true class (%), mistakes only")
+    return figure
+
+
+def _arm_panels(
+    arms: Sequence[Arm], usable: Sequence[Arm], width: float, height: float, **share: Any
+) -> tuple[Figure, list[Axes], Sequence[Arm]]:
+    """Panels for the arms that have something to show, and a title that counts the ones left out."""
+    shown = usable[:MOST_PANELS]
+    columns = 3 if len(shown) <= 3 else 4 if len(shown) <= 8 else 6
+    figure, places = style.panels(len(shown), columns, width, height, **share)
+    if len(shown) < len(arms):
+        figure.suptitle(f"{len(shown)} of {len(arms)} arms", fontsize=10)
+    return figure, places, shown
+
+
+def _panel_title(axes: Axes, label: str) -> None:
+    lines = [piece for line in label.split("\n") for piece in textwrap.wrap(line, 26) or [""]]
+    axes.set_title(plain("\n".join(lines)), fontsize=7)
+    axes.tick_params(labelsize=7)
+
+
+class Curve(NamedTuple):
+    """The error (%) of one arm, epoch by epoch, and the colour it is drawn in."""
+
+    arm: Arm
+    epochs: Array
+    errors: Array
+    colour: str = style.TRAIN
+
+    @property
+    def end(self) -> float:
+        """The last error that is a number."""
+        return float(self.errors[np.isfinite(self.errors)][-1])
+
+
+def learning_curves_side_by_side(arms: Sequence[Arm], words: Options) -> Figure:
+    """The validation error (mean over seeds) of each arm against the epoch; training error without validation.
+
+    The colour is the option of the word whose options end furthest apart; each line is named at its end.
+    """
+    usable = [arm for arm in arms if arm.histories]
+    split = "val" if any("val/accuracy" in epoch for arm in usable for epoch in arm.histories[0]) else "train"
+    curves = [Curve(arm, *_mean_curve(arm, split)) for arm in usable]
+    curves = [curve for curve in curves if np.isfinite(curve.errors).any()]
+    figure = style.canvas(9.5, 1.6 + max(2.9, 0.175 * len(curves)))
+    axes = figure.subplots()
+    if not curves:
+        style.note(axes, "no run has finished")
+        return figure
+    word = _decisive_word(curves, words)
+    colours = dict(zip(words.get(word, ()), itertools.cycle(style.COLOURS), strict=False))
+    curves = [curve._replace(colour=colours.get(curve.arm.words.get(word, ""), style.TRAIN)) for curve in curves]
+    _draw_curves(axes, curves)
+    axes.set_ylabel({"val": "validation error (%)", "train": "training error (%)"}[split])
+    _name_lines(axes, curves)
+    if len(colours) > 1:
+        handles = [axes.plot([], [], color=colour, label=plain(option))[0] for option, colour in colours.items()]
+        axes.legend(handles=handles, title=plain(word), loc="upper right")
+    return figure
+
+
+def _mean_curve(arm: Arm, split: str) -> tuple[Array, Array]:
+    """Epochs and the mean over seeds of the error, as far as every seed went."""
+    length = min(map(len, arm.histories))
+    errors = [style.error_percent(history[:length], split) for history in arm.histories]
+    return style.epochs_of(arm.histories[0])[:length], np.mean(errors, axis=0)
+
+
+def _decisive_word(curves: Sequence[Curve], words: Options) -> str:
+    """The swept word whose options differ most in the error at the end, averaged over everything else."""
+
+    def spread(word: str) -> float:
+        ends = [[c.end for c in curves if c.arm.words.get(word) == option] for option in words[word]]
+        return float(np.ptp([np.mean(values) for values in ends if values] or [0.0]))
+
+    return max(words, key=spread, default="")
+
+
+def _draw_curves(axes: Axes, curves: Sequence[Curve]) -> None:
+    for curve in curves:
+        marker = "." if len(curve.epochs) < 4 else ""
+        axes.plot(curve.epochs, curve.errors, color=curve.colour, marker=marker, linewidth=1.2)
+    if style.wide_range(np.concatenate([curve.errors for curve in curves])):
+        axes.set_yscale("log")
+        style.plain_numbers(axes.yaxis)
+    axes.grid(alpha=0.3)
+    style.whole_epochs(axes)
+
+
+def _name_lines(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Each line's name beside the frame, in the order of the line ends, far enough apart to be read."""
+    axes.set_ylim(axes.get_ylim())
+    axes.set_xlim(axes.get_xlim())
+    ordered = sorted(curves, key=lambda curve: -curve.end)
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    wished = [to_fraction.transform((curve.epochs[-1], curve.end))[1] for curve in ordered]
+    for curve, place in zip(ordered, _spread(wished, min(0.055, 1 / len(curves))), strict=True):
+        axes.annotate(
+            plain(f"{curve.arm.label}  {curve.end:.2f}"),
+            (curve.epochs[-1], curve.end),
+            (1.04, place),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=7.5,
+            color=curve.colour,
+            arrowprops={"arrowstyle": "-", "color": curve.colour, "linewidth": 0.4, "alpha": 0.6},
+        )
+
+
+def _spread(wished: Sequence[float], gap: float) -> list[float]:
+    """Falling heights moved apart to at least `gap`: pushed down where crowded, then up from the floor 0."""
+    places = list(wished)
+    for i in range(1, len(places)):
+        places[i] = min(places[i], places[i - 1] - gap)
+    floor = 0.0
+    for i in reversed(range(len(places))):
+        places[i] = max(places[i], floor)
+        floor = places[i] + gap
+    return places

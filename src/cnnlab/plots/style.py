@@ -1,0 +1,140 @@
+"""What all figures share: a canvas that needs no screen, colours that colour-blind readers can tell apart, PNG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+History = Sequence[Mapping[str, float]]
+Array = np.ndarray
+
+# Okabe and Ito, "Color Universal Design" (2008), less the yellow that a white page swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+TRAIN, VALIDATION = COLOURS[:2]
+GREY = "#e4e4e4"
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, drawn by Agg: no pyplot, so no global state and no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def panels(count: int, columns: int, width: float, height: float, **share: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` axes of that size in inches, row by row, unused places left out."""
+    columns = min(columns, max(count, 1))
+    rows = math.ceil(max(count, 1) / columns)
+    figure = canvas(columns * width + 0.9, rows * height + 0.9)
+    axes = list(figure.subplots(rows, columns, squeeze=False, **share).flat)
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG with 256 colours, a third of the size; the same figure gives the same bytes."""
+    from PIL import Image
+
+    full, small = BytesIO(), BytesIO()
+    figure.savefig(full, format="png")
+    Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def colours_by_depth(count: int) -> list[Any]:
+    """Colours from the first layer (dark) to the last (light), so that order can be read without the legend."""
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](position) for position in np.linspace(0, 0.88, count)]
+
+
+def plain(text: str) -> str:
+    """The text as it stands: a dollar sign starts no formula."""
+    return text.replace("$", r"\$")
+
+
+def note(axes: Axes, text: str) -> None:
+    """Nothing but this sentence where a picture would be."""
+    axes.axis("off")
+    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.3", transform=axes.transAxes)
+
+
+def wide_range(values: Sequence[float] | Array) -> bool:
+    """Whether positive values span more than a factor of ten, so that a log scale shows more."""
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    return bool(finite.size and finite.min() > 0 and finite.max() > 10 * finite.min())
+
+
+def plain_numbers(axis: Any) -> None:
+    """Ticks of a log axis written 0.5, 1, 2 rather than as powers of ten, few enough to be read."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def whole_epochs(axes: Axes) -> None:
+    """An epoch axis without half epochs; one epoch still gets room on both sides."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+
+
+def series(history: History, key: str) -> Array:
+    """The values of that key, one per epoch, nan where an epoch has none."""
+    return np.array([epoch.get(key, np.nan) for epoch in history], dtype=float)
+
+
+def error_percent(history: History, split: str) -> Array:
+    """The error of that split in per cent, one per epoch."""
+    return 100 * (1 - series(history, f"{split}/accuracy"))
+
+
+def epochs_of(history: History) -> Array:
+    """The numbers of the epochs, counted from 1 where the history does not say."""
+    return np.array([epoch.get("epoch", index) for index, epoch in enumerate(history, start=1)])
+
+
+def layers_of(history: History) -> list[str]:
+    """The layers that have a gradient norm, in the order in which the history names them: the network's."""
+    names = dict.fromkeys(key for epoch in history for key in epoch if key.startswith("grad_norm/"))
+    return [name.removeprefix("grad_norm/") for name in names]
+
+
+def mistakes_only(matrix: Array) -> Array:
+    """Row shares of a confusion matrix in per cent, nan on the diagonal, which would drown the rest."""
+    matrix = np.asarray(matrix, dtype=float)
+    shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, np.nan)
+    return shares
+
+
+def error_rate(matrix: Array) -> float:
+    """The share of wrong answers in a confusion matrix, 0 to 1; nan if it is empty."""
+    total = np.sum(matrix)
+    return float(1 - np.trace(matrix) / total) if total else math.nan
+
+
+def mosaic(pictures: Array, columns: int) -> Array:
+    """Pictures (F, H, W) side by side in one, row by row, with a gap of nan one pixel wide around each."""
+    count, height, width = pictures.shape
+    rows = math.ceil(count / columns)
+    cells = np.full((rows * columns, height + 1, width + 1), np.nan)
+    cells[:count, 1:, 1:] = pictures
+    grid = cells.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2)
+    return np.pad(grid.reshape(rows * (height + 1), -1), ((0, 1), (0, 1)), constant_values=np.nan)

@@ -1,0 +1,224 @@
+"""The arms of a sweep: runs grouped by everything but their seed, and what one changed word did to them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnlab.metrics import Interval, binomial_interval, mean_interval, paired_difference
+
+WORDS = (
+    *("activation", "loss", "pooling", "padding", "model", "init", "optimizer", "data"),
+    *("seed", "epochs", "batch_size", "lr"),
+)
+FOLLOWERS = ("init", "lr")  # words that an arm may set to suit the others: then they are no question of their own
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """What is known of one run.
+
+    `words` are its choices, `metrics` the last value of each, `history` one dict an epoch, `confusion` (C, C)
+    on the test set (row = truth), `reason` one line on why it failed. Errors and accuracies are 0 to 1.
+    """
+
+    run_id: str
+    words: dict[str, str]
+    status: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    confusion: NDArray[Any] | None = None
+    reason: str = ""
+
+    def error(self, split: str) -> float:
+        """The error on that split, 0 to 1; nan where none was recorded."""
+        return self.metrics.get(f"{split}/error", 1 - self.metrics.get(f"{split}/accuracy", math.nan))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end with a test error that is a number."""
+        return self.status == "FINISHED" and math.isfinite(self.error("test"))
+
+    @property
+    def failure(self) -> str:
+        """Why there is no result, in a few words; empty if there is one."""
+        if self.finished:
+            return ""
+        return self.reason or ("no test error" if self.status == "FINISHED" else self.status.lower())
+
+    @property
+    def seconds(self) -> float:
+        """The time of the run, or of its epochs if only those were taken; nan if neither was."""
+        epochs = [epoch["time/epoch_s"] for epoch in self.history if "time/epoch_s" in epoch]
+        return self.metrics.get("time/total_s", sum(epochs) if epochs else math.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """Runs that differ by nothing but their seed: all `words` they share, `swept` the ones that name the arm."""
+
+    words: dict[str, str]
+    swept: dict[str, str]
+    records: tuple[RunRecord, ...]
+
+    @property
+    def label(self) -> str:
+        """The arm's name: its options of the swept words."""
+        return " / ".join(self.swept.values()) or "all runs"
+
+    @cached_property
+    def finished(self) -> tuple[RunRecord, ...]:
+        """The runs with a result."""
+        return tuple(record for record in self.records if record.finished)
+
+    @property
+    def errors(self) -> list[float]:
+        """The test errors, 0 to 1, one a finished run."""
+        return [record.error("test") for record in self.finished]
+
+    @cached_property
+    def error(self) -> Interval:
+        """The mean test error: Student's t over seeds; with one seed the binomial interval of its test set."""
+        if len(self.errors) == 1 and self.confusion is not None:
+            total = int(self.confusion.sum())
+            return binomial_interval(round(self.errors[0] * total), total)
+        return mean_interval(self.errors)
+
+    @cached_property
+    def val_error(self) -> Interval:
+        """The mean validation error over seeds."""
+        return mean_interval([record.error("val") for record in self.finished])
+
+    @property
+    def train_loss(self) -> float:
+        """The mean of the last training loss."""
+        return _mean(record.metrics.get("train/loss", math.nan) for record in self.finished)
+
+    @property
+    def seconds(self) -> float:
+        """The mean time of a finished run."""
+        return _mean(record.seconds for record in self.finished)
+
+    @property
+    def histories(self) -> list[list[dict[str, float]]]:
+        """The histories of the finished runs; of the failed ones if there is nothing else to learn from."""
+        return [record.history for record in self.finished or self.records if record.history]
+
+    @cached_property
+    def confusion(self) -> NDArray[Any] | None:
+        """The confusion matrix (C, C) on the test set, summed over the finished runs."""
+        matrices = [record.confusion for record in self.finished if record.confusion is not None]
+        return np.sum(matrices, axis=0) if matrices else None
+
+    @property
+    def status(self) -> str:
+        """How many runs have a result, and why the others have none."""
+        reasons = "; ".join(dict.fromkeys(record.failure for record in self.records if not record.finished))
+        if not reasons:
+            return "finished"
+        done = f"{len(self.finished)} of {len(self.records)} finished" if self.finished else "failed"
+        return f"{done}: {reasons}"
+
+
+def _mean(values: Iterable[float]) -> float:
+    return mean_interval(list(values)).mean
+
+
+def swept(records: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
+    """The words that vary, seed apart, each with its options in the order of the records: the first is the baseline.
+
+    A learning rate (or initialisation) that follows from the other words is not a question but part of the answer.
+    """
+    words = dict.fromkeys((*WORDS, *(word for record in records for word in record.words)))
+    options = {word: tuple(dict.fromkeys(r.words.get(word, "") for r in records)) for word in words}
+    varying = [word for word, values in options.items() if len(values) > 1 and word != "seed"]
+    chosen = [word for word in varying if word not in FOLLOWERS]
+    for follower in FOLLOWERS:
+        if follower in varying and not _follows(follower, chosen, records):
+            chosen.append(follower)
+    return {word: options[word] for word in varying if word in chosen}
+
+
+def _follows(word: str, others: Sequence[str], records: Sequence[RunRecord]) -> bool:
+    """Whether the other words leave this one no choice."""
+    settings = [tuple(record.words.get(other, "") for other in others) for record in records]
+    return len(set(settings)) == len(set(zip(settings, (r.words.get(word, "") for r in records), strict=True)))
+
+
+def arms(records: Sequence[RunRecord], swept: Iterable[str]) -> list[Arm]:
+    """The runs grouped by everything but the seed, in the order of the records.
+
+    A seed counts once: of several runs of it the last one with a result is taken, else the last.
+    """
+    groups: dict[tuple[tuple[str, str], ...], dict[str, RunRecord]] = {}
+    for record in records:
+        setting = tuple(sorted((word, value) for word, value in record.words.items() if word != "seed"))
+        seeds, seed = groups.setdefault(setting, {}), record.words.get("seed", "")
+        if record.finished or not (seed in seeds and seeds[seed].finished):
+            seeds[seed] = record
+    names = list(swept)
+    return [
+        Arm(dict(setting), {name: dict(setting).get(name, "") for name in names}, tuple(seeds.values()))
+        for setting, seeds in groups.items()
+    ]
+
+
+def ranked(arms: Iterable[Arm]) -> list[Arm]:
+    """The arms by validation error, never by test error; without validation as they come; without result last."""
+
+    def rank(arm: Arm) -> tuple[bool, float]:
+        error = arm.val_error.mean
+        return not arm.finished, error if math.isfinite(error) else math.inf
+
+    return sorted(arms, key=rank)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one word's change from `baseline` to `option` did to the test error (0 to 1), over matched pairs.
+
+    A pair is two finished runs that agree in every other swept word and in the seed; `lost` counts the
+    pairs in which a run failed.
+    """
+
+    word: str
+    baseline: str
+    option: str
+    difference: Interval
+    lost: int
+
+    @property
+    def verdict(self) -> str:
+        """The sign of the difference, if the interval tells it."""
+        if not self.difference.excludes_zero:
+            return "not resolved" if self.difference.n > 1 else "not resolved (a single pair)"
+        return "fewer errors" if self.difference.mean < 0 else "more errors"
+
+
+def steps(arms: Sequence[Arm], words: Mapping[str, Sequence[str]]) -> list[Step]:
+    """For each swept word, each later option against the first one, wherever there are pairs."""
+    changes = [(word, options[0], option) for word, options in words.items() for option in options[1:]]
+    found = [_step(arms, *change) for change in changes]
+    return [step for step in found if step.difference.n or step.lost]
+
+
+def _step(arms: Sequence[Arm], word: str, baseline: str, option: str) -> Step:
+    before, after = _matched(arms, word, baseline), _matched(arms, word, option)
+    pairs = [(after[key], before[key]) for key in before if key in after]
+    whole = [pair for pair in pairs if all(record.finished for record in pair)]
+    new, old = ([pair[side].error("test") for pair in whole] for side in (0, 1))
+    return Step(word, baseline, option, paired_difference(new, old), len(pairs) - len(whole))
+
+
+def _matched(arms: Sequence[Arm], word: str, option: str) -> dict[tuple[str, ...], RunRecord]:
+    """The runs with this option under all their other swept words and the seed."""
+    chosen = [arm for arm in arms if arm.swept[word] == option]
+    return {
+        (*(value for name, value in arm.swept.items() if name != word), record.words.get("seed", "")): record
+        for arm in chosen
+        for record in arm.records
+    }

@@ -1,0 +1,14 @@
+"""Tracking: the only place that knows MLflow. A store keeps studies, a study keeps runs."""
+
+import os
+
+# Set before mlflow is first imported: no telemetry, no chatter between our own lines, and a server that
+# does not answer is given up after seconds rather than minutes.
+for name, value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}.items():
+    os.environ.setdefault(name, value)

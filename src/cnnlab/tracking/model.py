@@ -1,0 +1,26 @@
+"""Writing a trained network as an MLflow model folder."""
+
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+
+def write_model(folder: Path, network: Path, shape: tuple[int, int, int]) -> None:
+    """An MLflow pyfunc model in ``folder``, with a copy of a network's npz file in its ``artifacts/``, for images (N, H, W) of bytes."""
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    images = TensorSpec(np.dtype(np.uint8), (-1, shape[0], shape[2]), "images")
+    answers = TensorSpec(np.dtype(np.int64), (-1,), "class")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"network": str(network)},
+            signature=ModelSignature(Schema([images]), Schema([answers])),
+            pip_requirements=[f"{name}=={version(name)}" for name in ("cnnlab", "mlflow", "numpy")],
+        )

@@ -1,0 +1,74 @@
+"""The store of all runs, and the studies in it: what was done, what is under way, what was left behind."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from ..paths import root
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FINGERPRINT, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.kind", "cnnlab.sweep"
+
+
+def tracking_uri() -> str:
+    """Address of the store: ``MLFLOW_TRACKING_URI``, or the SQLite file at the project root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+
+
+def state_folder() -> "os.PathLike[str]":
+    """Where unfinished runs keep their checkpoints and locks."""
+    folder = root() / "outputs" / "state"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs that belong to one question: an MLflow experiment."""
+
+    client: "MlflowClient"
+    experiment_id: str
+    name: str
+
+    @classmethod
+    def open(cls, name: str) -> "Study":
+        """The study of this name, created with its store where it is new.
+
+        Processes that create a store together destroy each other's tables, so one at a time goes in.
+        """
+        from mlflow import MlflowClient
+
+        with FileLock(os.path.join(state_folder(), "store.lock")):
+            client = MlflowClient(tracking_uri())
+            known = client.get_experiment_by_name(name)
+            place = None if tracking_uri().startswith("http") else (root() / "mlartifacts" / name).as_uri()
+            identity = known.experiment_id if known else client.create_experiment(name, place)
+        return cls(client, identity, name)
+
+    def finished(self) -> "dict[str, Run]":
+        """Finished runs by fingerprint."""
+        return {run.data.tags.get(FINGERPRINT, ""): run for run in self.runs("attributes.status = 'FINISHED'")}
+
+    def runs(self, query: str) -> "Iterator[Run]":
+        """All runs that MLflow's filter finds, newest first."""
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def close_stale(self, fingerprint: str) -> int:
+        """Close what a killed process left open as KILLED; the caller holds the run's lock, so none is alive."""
+        stale = self.runs(f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'RUNNING'")
+        count = 0
+        for count, run in enumerate(list(stale), 1):
+            self.client.set_terminated(run.info.run_id, "KILLED")
+        return count

@@ -1,0 +1,171 @@
+"""Training: the loop from images to trained parameters, one record of measurements per epoch.
+
+Three generators grow from a run's seed, one each for the initial weights, the order of the images and
+the noise of stochastic layers; so two arms of an ablation see the same images in the same order, however
+many random numbers their layers draw.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from .data import Dataset, Images
+from .metrics import accuracy
+from .nn import Activation, Loss, Optimizer, Schedule, Sequential, pack, segments, unpack
+
+Record = dict[str, float]
+Tick = Callable[[int, int, float, float], None]  # images so far, images of this batch, loss, accuracy
+
+MEASUREMENTS = 20  # steps in an epoch at which gradients and updates are measured
+PROBE = 256  # training images on which saturation is measured
+
+
+class Diverged(ArithmeticError):
+    """Training that met NaN or infinity, with the step (counted from 1) at which it did."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"NaN or infinity at step {step}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a network is trained, its data and its seed apart."""
+
+    network: Sequential
+    loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule
+    rate: float
+    epochs: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that could not train anything."""
+        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size), ("lr", self.rate)):
+            if not value > 0:
+                raise ValueError(f"{name}={value}: choose a number above 0")
+
+
+@dataclass
+class State:
+    """Where a training stands between two epochs: all that is needed to go on, bit for bit."""
+
+    theta: np.ndarray
+    params: dict = field(repr=False)  # views of theta, by layer and name
+    optimizer: dict[str, np.ndarray]
+    order: np.random.Generator
+    noise: np.random.Generator
+    history: list[Record]
+    confusions: dict[str, list[list[int]]] = field(default_factory=dict)  # validation's, by epoch
+
+
+def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> State:
+    """The state before the first epoch, for images of this shape."""
+    init, order, noise = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    params, _ = recipe.network.init(shape, init)
+    theta = pack(params)
+    return State(theta, unpack(theta, params), recipe.optimizer.init(theta), order, noise, [])
+
+
+def silent(*_: float) -> None:
+    """A tick that nobody watches."""
+
+
+def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> Iterator[Record]:
+    """Train from where the state stands, yielding each epoch's record after adding it to the history.
+
+    ``tick`` is called after every batch. ``train/loss`` and ``train/accuracy`` are running means over the epoch's batches as they were met,
+    ``val/*`` are measured after it. Raises Diverged at the first step that is not finite.
+    """
+    while len(state.history) < recipe.epochs:
+        began = perf_counter()
+        with np.errstate(all="ignore"):
+            record = _epoch(recipe, state, data, tick) | _saturation(recipe.network, state, data)
+            seconds = perf_counter() - began
+            if len(data.val):
+                loss, right = evaluate(recipe, state, data, data.val)
+                record |= {"val/loss": loss, "val/accuracy": right}
+        record["time/epoch_s"] = perf_counter() - began
+        record["time/images_per_s"] = len(data.train) / seconds
+        state.history.append({"epoch": len(state.history) + 1, **record})
+        yield state.history[-1]
+
+
+def predict(network: Sequential, params: dict, data: Dataset, images: Images, batch: int = 250) -> np.ndarray:
+    """The network's outputs for images, ``[classes, N]``."""
+    parts = [
+        network.forward(params, data.batch(images, slice(first, first + batch)))[0]
+        for first in range(0, len(images), batch)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def evaluate(recipe: Recipe, state: State, data: Dataset, images: Images) -> tuple[float, float]:
+    """Loss and accuracy on images, nothing being trained."""
+    outputs = predict(recipe.network, state.params, data, images)
+    return recipe.loss(outputs, images.labels)[0], accuracy(images.labels, outputs.argmax(0))
+
+
+def _epoch(recipe: Recipe, state: State, data: Dataset, tick: Tick) -> Record:
+    """One pass over the training images in a new random order."""
+    images, size = data.train, recipe.batch_size
+    steps = -(-len(images) // size)
+    done, total = steps * len(state.history), steps * recipe.epochs
+    order, gradient = state.order.permutation(len(images)), np.empty_like(state.theta)
+    loss, right, measured = 0.0, 0, []
+    for step in range(steps):
+        index = order[step * size : (step + 1) * size]
+        labels = images.labels[index]
+        outputs, backward = recipe.network.forward(state.params, data.batch(images, index), state.noise)
+        value, d_outputs = recipe.loss(outputs, labels)
+        if not np.isfinite(value):
+            raise Diverged(done + step + 1)
+        pack(backward(d_outputs)[1], state.params, out=gradient)
+        rate = recipe.rate * recipe.schedule((done + step) / total)
+        update = _measured_update if step % max(1, steps // MEASUREMENTS) == 0 else _update
+        measured.append(update(recipe, state, gradient, rate))
+        loss += value * len(labels)
+        right += int((outputs.argmax(0) == labels).sum())
+        seen = step * size + len(labels)
+        tick(len(state.history) * len(images) + seen, len(labels), loss / seen, right / seen)
+    if not np.isfinite(state.theta).all():
+        raise Diverged(done + steps)
+    record = {"train/loss": loss / len(images), "train/accuracy": right / len(images), "lr": rate}
+    return record | _means([found for found in measured if found])
+
+
+def _update(recipe: Recipe, state: State, gradient: np.ndarray, rate: float) -> Record:
+    recipe.optimizer.step(state.theta, gradient, state.optimizer, rate)
+    return {}
+
+
+def _measured_update(recipe: Recipe, state: State, gradient: np.ndarray, rate: float) -> Record:
+    """One update, and each layer's gradient norm and relative change by it (Euclidean norms)."""
+    before, layers = state.theta.copy(), segments(state.params)
+    record = {f"grad_norm/{name}": _norm(gradient[part]) for name, part in layers.items()}
+    _update(recipe, state, gradient, rate)
+    change = state.theta - before
+    for name, part in layers.items():
+        record[f"update_ratio/{name}"] = _norm(change[part]) / max(_norm(before[part]), 1e-12)
+    return record
+
+
+def _norm(vector: np.ndarray) -> float:
+    return float(np.linalg.norm(vector))
+
+
+def _means(records: list[Record]) -> Record:
+    return {name: sum(record[name] for record in records) / len(records) for name in records[0]}
+
+
+def _saturation(network: Sequential, state: State, data: Dataset) -> Record:
+    """Each squashing layer's fraction of saturated units on the first training images."""
+    outputs = network.outputs(state.params, data.batch(data.train, slice(PROBE)))
+    return {
+        f"saturation/{name}": layer.saturation(outputs[name])
+        for name, layer in network.layers.items()
+        if isinstance(layer, Activation)
+    }

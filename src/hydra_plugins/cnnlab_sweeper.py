@@ -1,0 +1,93 @@
+"""How Hydra's configs become plans and objects, and a sweeper that makes only what is not finished."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from cnnlab.config import Plan
+    from cnnlab.runs import Parts
+
+
+@dataclass
+class SweeperConfig:
+    """Options of the sweeper: ``params`` is what a sweep's file sweeps over."""
+
+    _target_: str = "hydra_plugins.cnnlab_sweeper.CnnlabSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="cnnlab", node=SweeperConfig, provider="cnnlab")
+
+
+class CnnlabSweeper(BasicSweeper):
+    """Hydra's grid, arm by arm on whatever launcher is chosen: finished arms are left out, the rest summed up."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Make what is missing, sum up, and exit with 1 if an arm failed."""
+        from cnnlab.sweeps import Sweep, sweep
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        arms = {}
+        for overrides in self._grid(arguments):
+            cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            plan = planned(cfg, cfg.hydra)
+            arms[plan.fingerprint] = (plan, overrides)
+        plans = [plan for plan, _ in arms.values()]
+        build(plans[0])  # data that are not there, say, are better met once than in every arm
+        command = " ".join(["python experiments/train.py", *self.config.hydra.overrides.task])
+        launch = [overrides for _, overrides in arms.values()]
+        workers = self.config.hydra.launcher.get("n_jobs", 1)
+        failed = sweep(Sweep(plans, command, workers), lambda indices: self._launch([launch[i] for i in indices]))
+        if failed:
+            sys.exit(1)
+
+    def _grid(self, arguments: list[str]) -> Sequence[Sequence[str]]:
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        return self.split_arguments(overrides, None)[0]
+
+    def _launch(self, batch: Sequence[Sequence[str]]) -> list[Any]:
+        """The outcomes of some arms, made by the launcher."""
+        return [job.return_value for job in self.launcher.launch(batch, initial_job_idx=0)]
+
+
+def planned(cfg: DictConfig, context: Any) -> "Plan":
+    """The plan of a composed config; ``context`` is its ``hydra`` node."""
+    from cnnlab.config import plan
+    from cnnlab.paths import conf_folder
+
+    own = OmegaConf.masked_copy(cfg, [name for name in cfg if name != "hydra"])
+    config = OmegaConf.to_container(own, resolve=True)
+    rates = OmegaConf.to_container(OmegaConf.load(conf_folder() / "rates.yaml"))
+    return plan(config, context.runtime.choices, rates, context.overrides.task)
+
+
+def build(plan: "Plan") -> "Parts":
+    """The data and the recipe that a plan describes; what cannot be built raises its own one-line error."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    from cnnlab.runs import Parts
+    from cnnlab.training import Recipe
+
+    config = plan.config
+    wanted = {name: config[name] for name in ("data", "model", "loss", "optimizer", "schedule")}
+    try:
+        parts = instantiate(wanted, _convert_="all")
+        data = parts["data"]
+        network = parts["model"](background=data.normalizer.background, classes=len(data.classes))
+        network.out_shape(data.shape)
+    except InstantiationException as error:
+        raise error.__cause__ or error from None
+    numbers = (config["lr"], config["epochs"], config["batch_size"])
+    recipe = Recipe(network, parts["loss"]["criterion"], parts["optimizer"], parts["schedule"], *numbers)
+    return Parts(data, recipe)
