@@ -1,7 +1,7 @@
 """One run, or with sweep=NAME a sweep of them: the entry point, and with the sweeper all that knows Hydra.
 
-    python experiments/train.py activation=relu loss=cross_entropy pooling=max padding=same seed=3
-    python experiments/train.py sweep=activation seed=0,1,2
+python experiments/train.py activation=relu loss=cross_entropy pooling=max padding=same seed=3
+python experiments/train.py sweep=activation seed=0,1,2
 """
 
 import sys
@@ -26,7 +26,10 @@ def main(cfg: DictConfig) -> object:
     from hydra_plugins.cnnlab_sweeper import build, planned
 
     context = HydraConfig.get()
-    plan = planned(cfg, context)
+    try:
+        plan = planned(cfg, context)
+    except ValueError as error:
+        sys.exit(str(error))
     if context.mode == RunMode.MULTIRUN:
         return console.arm(plan, build, context.job.num)
     return console.single(plan, build)

@@ -1,4 +1,4 @@
-"""Files that hold a training's state or a trained network: npz archives, no pickle, written whole or not at all."""
+"""Files of a training's state or a trained network: npz without pickle, written whole or not at all."""
 
 import importlib
 import io
@@ -31,7 +31,7 @@ def save_state(path: Path, state: State) -> None:
 
 
 def restore_state(path: Path, state: State) -> bool:
-    """Bring a fresh state to where the file stands; False, the state untouched, where there is no whole file."""
+    """Bring a fresh state to where the file stands; False, and untouched, where there is no whole file."""
     try:
         header, arrays = _read(path)
         optimizer = {name: arrays[f"optimizer.{name}"] for name in state.optimizer}
@@ -47,7 +47,9 @@ def restore_state(path: Path, state: State) -> bool:
     return True
 
 
-def save_network(path: Path, network: Sequential, params: dict, shape: tuple[int, ...], rule: Normalizer) -> None:
+def save_network(
+    path: Path, network: Sequential, params: dict, shape: tuple[int, ...], rule: Normalizer
+) -> None:
     """A trained network that carries its own description: layers, parameters, image shape, normalisation."""
     header = {"network": _encode(network), "shape": shape, "normalizer": _encode(rule)}
     _write(path, header, theta=pack(params))

@@ -15,6 +15,7 @@ from typing import Any
 
 GROUPS = ("activation", "loss", "pooling", "padding", "model", "init", "optimizer", "data")
 NUMBERS = ("seed", "epochs", "batch_size", "lr")
+LOWEST = {"seed": 0, "epochs": 1, "batch_size": 1, "threads": 1, "confusion_every": 0}
 NOT_IDENTITY = ("study", "rerun")  # where a run is filed and whether to repeat it do not change its result
 PATHS = ("folder",)
 
@@ -65,14 +66,16 @@ class Plan:
 
 
 def plan(
-    config: dict[str, Any], choices: Mapping[str, str], rates: Mapping[str, Any], overrides: Sequence[str] = ()
+    config: dict[str, Any],
+    choices: Mapping[str, str],
+    rates: Mapping[str, Any],
+    overrides: Sequence[str] = (),
 ) -> Plan:
     """The plan of a config, of the options chosen for its groups, and of the table of learning rates.
 
     ValueError, in one line, for a value of the wrong type or a name that its option does not have.
     """
-    problem = next(_problems(config), None)
-    if problem:
+    for problem in (*_problems(config), *_low_numbers(config)):
         raise ValueError(problem)
     used = {group: choices[group] if _uses(config, group) else "none" for group in GROUPS}
     lr, source = _learning_rate(config["lr"], used, rates)
@@ -103,12 +106,23 @@ def _uses(config: Mapping[str, Any], group: str) -> bool:
     return group in config["model"] or group in ("model", "data", "optimizer", "loss")
 
 
-def _learning_rate(given: float | None, words: Mapping[str, str], rates: Mapping[str, Any]) -> tuple[float, str]:
+def _learning_rate(
+    given: float | None, words: Mapping[str, str], rates: Mapping[str, Any]
+) -> tuple[float, str]:
     if given is not None:
         return given, "given"
     if (chosen := rates["chosen"].get(rate_key(words))) is not None:
         return chosen, "chosen on validation data"
     return rates["default"][words["optimizer"]], "default of the optimizer"
+
+
+def _low_numbers(config: Mapping[str, Any]) -> Iterator[str]:
+    """Numbers below what could train anything."""
+    for name, least in LOWEST.items():
+        if config[name] < least:
+            yield f"{name}={config[name]}: choose a whole number from {least} up"
+    if config["lr"] is not None and not config["lr"] > 0:
+        yield f"lr={config['lr']}: choose a number above 0, or null for the rate in rates.yaml"
 
 
 def _problems(node: Any, path: str = "") -> Iterator[str]:
@@ -129,8 +143,8 @@ def _target_problems(node: dict[str, Any], path: str) -> Iterator[str]:
             continue
         if name not in known:
             yield f"{path}.{name}: {node['_target_']} takes {', '.join(known)}"
-        elif not _fits(value, hints.get(name, Any)):
-            yield f"{path}.{name}={value}: needs {_spoken(hints[name])}"
+        elif not fits(value, hints.get(name, Any)):
+            yield f"{path}.{name}={value}: needs {spoken(hints[name])}"
 
 
 def _located(target: str) -> Any:
@@ -141,19 +155,28 @@ def _located(target: str) -> Any:
         raise ValueError(f"_target_={target}: there is no such class or function") from None
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
     """Whether a plain value can stand where an annotation is; anything can where nothing simple is asked."""
     parts = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, UnionType):
-        return any(_fits(value, part) for part in parts)
+        return any(fits(value, part) for part in parts)
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint in (int, str, bool, NoneType):
         return type(value) is hint
     if typing.get_origin(hint) in (tuple, list, Sequence):
-        return isinstance(value, (list, tuple)) and (not parts or all(_fits(item, parts[0]) for item in value))
+        return isinstance(value, (list, tuple)) and (not parts or all(fits(item, parts[0]) for item in value))
     return hint is Any or isinstance(value, dict)
 
 
-def _spoken(hint: Any) -> str:
+def spoken(hint: Any) -> str:
+    """An annotation as a person would say it."""
+    plain = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        float | None: "a number or null",
+    }
+    if hint in plain:
+        return plain[hint]
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("collections.abc.", "")

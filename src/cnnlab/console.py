@@ -22,7 +22,7 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> None:
     try:
         parts = build(plan)
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"{plan.label}: {error}")
+        sys.exit(str(error))
     print(f"{plan.label}  lr={plan.config['lr']:g} ({plan.lr_source})", flush=True)
     if sys.stdout.isatty():
         print(describe(parts.recipe.network, parts.data.shape), flush=True)
@@ -67,7 +67,9 @@ class Bar:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self._total, initial=done - batch, unit=" images", disable=None, leave=False)
+            self._bar = tqdm(
+                total=self._total, initial=done - batch, unit=" images", disable=None, leave=False
+            )
         self._bar.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.2%}", refresh=False)
         self._bar.update(batch)
 

@@ -39,7 +39,7 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike, classes: int) ->
     truth, answer = _whole(labels), _whole(predictions)
     if truth.shape != answer.shape:
         raise ValueError(f"confusion matrix: {truth.size} labels but {answer.size} predictions")
-    if truth.size and not (0 <= min(truth.min(), answer.min()) and max(truth.max(), answer.max()) < classes):
+    if truth.size and not (min(truth.min(), answer.min()) >= 0 and max(truth.max(), answer.max()) < classes):
         raise ValueError(f"confusion matrix: a label or a prediction is not one of 0 to {classes - 1}")
     return np.bincount(truth * classes + answer, minlength=classes**2).reshape(classes, classes)
 

@@ -54,7 +54,7 @@ class DenseOutput:
 
     def layers(self, classes: int, init: Initializer) -> dict[str, Layer]:
         """The layers under their names."""
-        return _named(OUT=Dense(classes, initializer=init), OUT_f=self.squash)
+        return _named(OUT=Dense(classes, initializer=_suited(init, self.squash)), OUT_f=self.squash)
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,15 @@ def lenet5(
     if connections not in CONNECTIONS:
         raise ValueError(f"connections={connections}: choose {' or '.join(CONNECTIONS)}")
     first, last = _stages(pooling, activation)
+    hidden = _suited(init, activation)
     after = activation if isinstance(pooling, Subsample) else None
-    c1 = Conv2D(6, 5, padding=padding, pad_value=background, initializer=init)
+    c1 = Conv2D(6, 5, padding=padding, pad_value=background, initializer=hidden)
     return Sequential(
         _named(C1=c1, A1=activation, S2=first, A2=after)
-        | _named(C3=Conv2D(16, 5, connections=CONNECTIONS[connections], initializer=init), A3=activation)
+        | _named(C3=Conv2D(16, 5, connections=CONNECTIONS[connections], initializer=hidden), A3=activation)
         | _named(S4=last, A4=after)
-        | _named(C5=Dense(120, initializer=init), A5=activation)
-        | _named(F6=Dense(84, initializer=init), A6=activation)
+        | _named(C5=Dense(120, initializer=hidden), A5=activation)
+        | _named(F6=Dense(84, initializer=hidden), A6=activation)
         | output.layers(classes, init)
     )
 
@@ -112,10 +113,11 @@ def lenet1(
 ) -> Sequential:
     """LeNet-1 (LeCun et al. 1990) for 28x28 images: 2,578 parameters, 98,442 connections."""
     first, last = _stages(pooling, activation)
+    hidden = _suited(init, activation)
     after = activation if isinstance(pooling, Subsample) else None
     return Sequential(
-        _named(H1=Conv2D(4, 5, pad_value=background, initializer=init), A1=activation, H2=first, A2=after)
-        | _named(H3=Conv2D(12, 5, connections=LENET1_TABLE, initializer=init), A3=activation)
+        _named(H1=Conv2D(4, 5, pad_value=background, initializer=hidden), A1=activation, H2=first, A2=after)
+        | _named(H3=Conv2D(12, 5, connections=LENET1_TABLE, initializer=hidden), A3=activation)
         | _named(H4=last, A4=after)
         | output.layers(classes, init)
     )
@@ -132,7 +134,8 @@ def zhou(
 ) -> Sequential:
     """Victor Zhou's first CNN (2019): one convolution without bias, one pooling; 13,602 parameters."""
     _, last = _stages(pooling, activation)
-    c1 = Conv2D(8, 3, padding=padding, pad_value=background, bias=None, initializer=init)
+    hidden = _suited(init, activation)
+    c1 = Conv2D(8, 3, padding=padding, pad_value=background, bias=None, initializer=hidden)
     return Sequential(_named(C1=c1, A1=activation, S2=last) | output.layers(classes, init))
 
 
@@ -148,10 +151,11 @@ def keras_convnet(
 ) -> Sequential:
     """Keras' "Simple MNIST convnet": 34,826 parameters."""
     first, last = _stages(pooling, activation)
-    c1 = Conv2D(32, 3, padding=padding, pad_value=background, initializer=init)
+    hidden = _suited(init, activation)
+    c1 = Conv2D(32, 3, padding=padding, pad_value=background, initializer=hidden)
     return Sequential(
         _named(C1=c1, A1=activation, S2=first)
-        | _named(C3=Conv2D(64, 3, initializer=init), A3=activation, S4=last, D4=Dropout(dropout))
+        | _named(C3=Conv2D(64, 3, initializer=hidden), A3=activation, S4=last, D4=Dropout(dropout))
         | output.layers(classes, init)
     )
 
@@ -167,7 +171,10 @@ def mlp(
     """Multi-layer perceptron: fully connected layers F1, F2, ... of the given widths."""
     layers: dict[str, Layer] = {}
     for number, units in enumerate(hidden, 1):
-        layers |= {f"F{number}": Dense(units, initializer=init), f"A{number}": activation}
+        layers |= {
+            f"F{number}": Dense(units, initializer=_suited(init, activation)),
+            f"A{number}": activation,
+        }
     return Sequential(layers | output.layers(classes, init))
 
 
@@ -200,6 +207,11 @@ def describe(network: Sequential, shape: tuple[int, ...]) -> str:
     rows.append(("total", "", "", *network.cost(shape)))
     headers = ("layer", "kind", "output", "parameters", "connections", "multiply-accumulates")
     return tabulate(rows, headers, intfmt=",", colalign=("left", "left", "left", "right", "right", "right"))
+
+
+def _suited(init: Initializer, squash: Layer | None) -> Initializer:
+    """The distribution for weights in front of a squashing function, or of none."""
+    return init.suited(squash.steepest if isinstance(squash, Activation) else 1.0)
 
 
 def _printed(shape: tuple[int, ...]) -> str:

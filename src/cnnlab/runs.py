@@ -17,12 +17,10 @@ from .config import Plan
 from .data import Dataset, Images
 from .metrics import accuracy, confusion_matrix
 from .models import describe
-from .tracking.log import RunLog, git, packages
+from .tracking.log import DIVERGED, REASON, RunLog, git, packages
 from .tracking.model import write_model
 from .tracking.store import FINGERPRINT, KIND, SWEEP, Study, state_folder
 from .training import Diverged, Recipe, Record, State, Tick, predict, silent, start, train
-
-DIVERGED, REASON = "diverged", "cnnlab.reason"
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,7 @@ class Parts:
     recipe: Recipe
 
 
-def execute(
-    plan: Plan, build: Callable[[], Parts], sweep: bool = False, tick: Tick = silent
-) -> Outcome:
+def execute(plan: Plan, build: Callable[[], Parts], sweep: bool = False, tick: Tick = silent) -> Outcome:
     """Make the run of a plan, unless it is finished; ``tick`` sees each batch.
 
     A lock that the system takes away from a dead process keeps two processes off the same run. Whatever
@@ -55,7 +51,7 @@ def execute(
     from filelock import FileLock
 
     study = Study.open(plan.study)
-    place = Path(state_folder(), study.name)
+    place = state_folder() / study.name
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / f"{plan.fingerprint}.lock"):
         study.close_stale(plan.fingerprint)
@@ -67,9 +63,7 @@ def execute(
         return _recorded(plan, build, log, place / f"{plan.fingerprint}.npz", tick)
 
 
-def _recorded(
-    plan: Plan, build: Callable[[], Parts], log: RunLog, checkpoint: Path, tick: Tick
-) -> Outcome:
+def _recorded(plan: Plan, build: Callable[[], Parts], log: RunLog, checkpoint: Path, tick: Tick) -> Outcome:
     """The run inside its record: whatever happens, the record says how it ended."""
     try:
         metrics = _made(plan, build(), log, checkpoint, tick)

@@ -3,10 +3,14 @@
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import yaml
 
-from .config import TrainConfig
+from .config import TrainConfig, fits, spoken
+
+PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
+QUOTING = "(){}[]'\"*"  # a value that is more than words and numbers is left to Hydra
 
 
 def explain(arguments: list[str], conf: Path) -> str | None:
@@ -18,7 +22,7 @@ def explain(arguments: list[str], conf: Path) -> str | None:
         name, is_override, value = argument.partition("=")
         if not is_override or name.startswith(("-", "hydra", "+hydra", "~", "'", '"')):
             continue
-        problem = _unknown_name(name, conf) or _unknown_choice(name, value, conf)
+        problem = _unknown_name(name, conf) or _unknown_choice(name, value, conf) or _wrong_type(name, value)
         if problem:
             return problem
     return None
@@ -26,7 +30,11 @@ def explain(arguments: list[str], conf: Path) -> str | None:
 
 def groups(conf: Path) -> dict[str, list[str]]:
     """The choices of every config group."""
-    return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in conf.iterdir() if path.is_dir()}
+    return {
+        path.name: sorted(file.stem for file in path.glob("*.yaml"))
+        for path in conf.iterdir()
+        if path.is_dir()
+    }
 
 
 def _unknown_name(name: str, conf: Path) -> str | None:
@@ -38,17 +46,33 @@ def _unknown_name(name: str, conf: Path) -> str | None:
         return f"there is no option {group}{_guess(group, known)}: choose from {', '.join(sorted(known))}"
     inside = _options_inside(conf / group)
     if dot and option.split(".")[0] not in inside:
-        return f"{group} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
+        return (
+            f"{group} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
+        )
     return None
 
 
 def _unknown_choice(name: str, value: str, conf: Path) -> str | None:
     choices = groups(conf).get(name)
-    if choices is None or any(mark in value for mark in "(){}[]'\"*"):
+    if choices is None or any(mark in value for mark in QUOTING):
         return None
+    if name in PRESETS and "," in value:
+        return f"{name}={value}: one at a time, please"
     for choice in value.split(","):
-        if choice not in [*choices, "null"]:
-            return f"{name}={choice}: there is no such choice{_guess(choice, choices)}: choose from {', '.join(choices)}"
+        if choice not in choices and not (choice == "null" and name in PRESETS):
+            known = ", ".join(choices)
+            return f"{name}={choice}: there is no such choice{_guess(choice, choices)}: choose from {known}"
+    return None
+
+
+def _wrong_type(name: str, value: str) -> str | None:
+    """A number or switch of the main config that is something else."""
+    hint = get_type_hints(TrainConfig).get(name, Any)
+    if hint is Any or any(mark in value for mark in QUOTING):
+        return None
+    for part in value.split(","):
+        if not fits(yaml.safe_load(part), hint):
+            return f"{name}={part}: needs {spoken(hint)}"
     return None
 
 

@@ -42,12 +42,6 @@ class Recipe:
     epochs: int
     batch_size: int
 
-    def __post_init__(self) -> None:
-        """Refuse numbers that could not train anything."""
-        for name, value in (("epochs", self.epochs), ("batch_size", self.batch_size), ("lr", self.rate)):
-            if not value > 0:
-                raise ValueError(f"{name}={value}: choose a number above 0")
-
 
 @dataclass
 class State:
@@ -77,7 +71,8 @@ def silent(*_: float) -> None:
 def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> Iterator[Record]:
     """Train from where the state stands, yielding each epoch's record after adding it to the history.
 
-    ``tick`` is called after every batch. ``train/loss`` and ``train/accuracy`` are running means over the epoch's batches as they were met,
+    ``tick`` is called after every batch. ``train/loss`` and ``train/accuracy`` are running means over the
+    epoch's batches as they were met,
     ``val/*`` are measured after it. Raises Diverged at the first step that is not finite.
     """
     while len(state.history) < recipe.epochs:

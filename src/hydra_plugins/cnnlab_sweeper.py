@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from cnnlab.config import Plan
+    from cnnlab.data import Dataset
     from cnnlab.runs import Parts
 
 
@@ -28,27 +29,31 @@ ConfigStore.instance().store(group="hydra/sweeper", name="cnnlab", node=SweeperC
 
 
 class CnnlabSweeper(BasicSweeper):
-    """Hydra's grid, arm by arm on whatever launcher is chosen: finished arms are left out, the rest summed up."""
+    """Hydra's grid on whatever launcher is chosen: finished arms are left out, and all are summed up."""
 
     def sweep(self, arguments: list[str]) -> None:
         """Make what is missing, sum up, and exit with 1 if an arm failed."""
-        from cnnlab.sweeps import Sweep, sweep
+        from cnnlab.sweeps import Sweep, run_sweep
 
-        assert self.config is not None
-        assert self.hydra_context is not None
+        try:
+            arms = self._arms(arguments)
+            load_data(arms[0][0])  # data that are not there are better missed once than by every arm
+        except (ValueError, OSError, ImportError) as error:
+            sys.exit(str(error))
+        command = " ".join(["python experiments/train.py", *self.config.hydra.overrides.task])
+        workers = self.config.hydra.launcher.get("n_jobs", 1)
+        sweep = Sweep([plan for plan, _ in arms], command, workers)
+        if run_sweep(sweep, lambda numbers: self._launch([arms[number][1] for number in numbers])):
+            sys.exit(1)
+
+    def _arms(self, arguments: list[str]) -> "list[tuple[Plan, Sequence[str]]]":
+        """Each different plan of the grid, with the overrides that make it."""
         arms = {}
         for overrides in self._grid(arguments):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             plan = planned(cfg, cfg.hydra)
             arms[plan.fingerprint] = (plan, overrides)
-        plans = [plan for plan, _ in arms.values()]
-        build(plans[0])  # data that are not there, say, are better met once than in every arm
-        command = " ".join(["python experiments/train.py", *self.config.hydra.overrides.task])
-        launch = [overrides for _, overrides in arms.values()]
-        workers = self.config.hydra.launcher.get("n_jobs", 1)
-        failed = sweep(Sweep(plans, command, workers), lambda indices: self._launch([launch[i] for i in indices]))
-        if failed:
-            sys.exit(1)
+        return list(arms.values())
 
     def _grid(self, arguments: list[str]) -> Sequence[Sequence[str]]:
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -73,21 +78,34 @@ def planned(cfg: DictConfig, context: Any) -> "Plan":
 
 def build(plan: "Plan") -> "Parts":
     """The data and the recipe that a plan describes; what cannot be built raises its own one-line error."""
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     from cnnlab.runs import Parts
     from cnnlab.training import Recipe
 
-    config = plan.config
-    wanted = {name: config[name] for name in ("data", "model", "loss", "optimizer", "schedule")}
+    config, data = plan.config, load_data(plan)
+    parts = _instantiated({name: config[name] for name in ("model", "loss", "optimizer", "schedule")})
     try:
-        parts = instantiate(wanted, _convert_="all")
-        data = parts["data"]
         network = parts["model"](background=data.normalizer.background, classes=len(data.classes))
         network.out_shape(data.shape)
-    except InstantiationException as error:
-        raise error.__cause__ or error from None
+    except ValueError as error:
+        words = ("model", "activation", "loss", "pooling", "padding", "data")
+        together = " ".join(f"{word}={plan.words[word]}" for word in words)
+        raise ValueError(f"{together} do not go together: {error}") from None
     numbers = (config["lr"], config["epochs"], config["batch_size"])
     recipe = Recipe(network, parts["loss"]["criterion"], parts["optimizer"], parts["schedule"], *numbers)
     return Parts(data, recipe)
+
+
+def load_data(plan: "Plan") -> "Dataset":
+    """The data of a plan."""
+    return _instantiated(plan.config["data"])
+
+
+def _instantiated(node: dict[str, Any]) -> Any:
+    """The objects of a node; an error inside comes out as itself, without Hydra's frame."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        raise error.__cause__ or error from None

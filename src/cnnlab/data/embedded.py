@@ -35,9 +35,15 @@ def mnist5k(
     return _dataset("mnist5k", images, 1000, 255, normalization, validation, train)
 
 
-def digits(normalization: str = "standardised", validation: int = 180, train: int | None = None) -> Dataset:
-    """The 1,797 digits (8x8, 0..16; Alpaydin and Kaynak, UCI) of scikit-learn: 1,257 / 180 / 360."""
+def digits(
+    normalization: str = "standardised", validation: int = 180, train: int | None = None, enlarge: int = 1
+) -> Dataset:
+    """The 1,797 digits (8x8, 0..16; Alpaydin and Kaynak, UCI) of scikit-learn: 1,257 / 180 / 360.
+
+    `enlarge` makes each pixel a square of that side, so that networks for larger images fit.
+    """
     images = _packaged("sklearn", "datasets/data/digits.csv.gz", side=8)
+    images = Images(images.pixels.repeat(enlarge, 1).repeat(enlarge, 2), images.labels)
     return _dataset("digits", images, 360, 16, normalization, validation, train)
 
 

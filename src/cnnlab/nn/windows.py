@@ -25,9 +25,11 @@ def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
     "full" lets the kernel overlap the map by a single pixel.
     """
     if isinstance(padding, int):
-        return (padding, padding), (padding, padding)
+        padding = ((padding, padding), (padding, padding))
     if not isinstance(padding, str):
         (top, bottom), (left, right) = padding
+        if min(top, bottom, left, right) < 0:
+            raise ValueError(f"padding={padding}: choose margins that are not negative")
         return (top, bottom), (left, right)
     if padding == "valid":
         return (0, 0), (0, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,9 @@ MOST_PANELS = 30
 
 def gradient_norms_side_by_side(arms: Sequence[Arm]) -> Figure:
     """The gradient norms of each arm's first run, one panel an arm, all on one log scale."""
-    figure, places, shown = _arm_panels(arms, [arm for arm in arms if arm.histories], 1.85, 1.5, sharex=True, sharey=True)
+    figure, places, shown = _arm_panels(
+        arms, [arm for arm in arms if arm.histories], 1.85, 1.5, sharex=True, sharey=True
+    )
     for axes, arm in zip(places, shown, strict=True):
         draw_gradient_norms(axes, arm.histories[0], marker="." if len(arm.histories[0]) < 4 else "")
         _panel_title(axes, arm.label)
@@ -41,8 +43,13 @@ def _depth_legend(figure: Figure, arms: Sequence[Arm]) -> None:
 
     layers = {tuple(style.layers_of(arm.histories[0])) for arm in arms}
     names = layers.pop() if len(layers) == 1 else ("first layer", "middle", "last layer")
-    lines = [Line2D([], [], color=c, label=n) for n, c in zip(names, style.colours_by_depth(len(names)), strict=True)]
-    figure.legend(handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8)
+    lines = [
+        Line2D([], [], color=c, label=n)
+        for n, c in zip(names, style.colours_by_depth(len(names)), strict=True)
+    ]
+    figure.legend(
+        handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8
+    )
 
 
 def confusion_grid(arms: Sequence[Arm]) -> Figure:
@@ -114,12 +121,16 @@ def learning_curves_side_by_side(arms: Sequence[Arm], words: Options) -> Figure:
         return figure
     word = _decisive_word(curves, words)
     colours = dict(zip(words.get(word, ()), itertools.cycle(style.COLOURS), strict=False))
-    curves = [curve._replace(colour=colours.get(curve.arm.words.get(word, ""), style.TRAIN)) for curve in curves]
+    curves = [
+        curve._replace(colour=colours.get(curve.arm.words.get(word, ""), style.TRAIN)) for curve in curves
+    ]
     _draw_curves(axes, curves)
     axes.set_ylabel({"val": "validation error (%)", "train": "training error (%)"}[split])
     _name_lines(axes, curves)
     if len(colours) > 1:
-        handles = [axes.plot([], [], color=colour, label=plain(option))[0] for option, colour in colours.items()]
+        handles = [
+            axes.plot([], [], color=colour, label=plain(option))[0] for option, colour in colours.items()
+        ]
         axes.legend(handles=handles, title=plain(word), loc="upper right")
     return figure
 

@@ -65,12 +65,22 @@ def interval_kind(arms: Sequence[Arm]) -> str:
     several = "filled: mean and 95% t interval over seeds (dots)"
     single = "open: one seed, 95% binomial interval of its test set"
     counts = {len(arm.errors) for arm in arms} - {0}
-    return "\n".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts)) or "no run has finished"
+    return (
+        "\n".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts)) or "no run has finished"
+    )
 
 
 def _error_bar(axes: Axes, row: int, arm: Arm) -> None:
     if not arm.errors:
-        axes.text(0.01, row, "no finished run", va="center", fontsize=8, color="0.4", transform=axes.get_yaxis_transform())
+        axes.text(
+            0.01,
+            row,
+            "no finished run",
+            va="center",
+            fontsize=8,
+            color="0.4",
+            transform=axes.get_yaxis_transform(),
+        )
         return
     several, error = len(arm.errors) > 1, arm.error
     if math.isfinite(error.low):
@@ -95,7 +105,9 @@ def _error_limits(axes: Axes, arms: Sequence[Arm]) -> None:
         axes.set_xlim(max(low, marks.min() / 2) / 1.1, min(high, 2 * marks.max()) * 1.1)
     else:
         room = 0.04 * (marks.max() - marks.min()) + 0.02 * marks.max() + 0.01
-        axes.set_xlim(max(low, 0, marks.min() - 0.5 * marks.max()) - room, min(high, 1.5 * marks.max()) + room)
+        axes.set_xlim(
+            max(low, 0, marks.min() - 0.5 * marks.max()) - room, min(high, 1.5 * marks.max()) + room
+        )
 
 
 def heat_map(arms: Sequence[Arm], words: Options) -> Figure:
@@ -147,7 +159,11 @@ def _norm(values: Array) -> Any:
 
 
 def _combination_ticks(
-    axes: Axes, rows: list[tuple[str, ...]], columns: list[tuple[str, ...]], down: list[str], across: list[str]
+    axes: Axes,
+    rows: list[tuple[str, ...]],
+    columns: list[tuple[str, ...]],
+    down: list[str],
+    across: list[str],
 ) -> None:
     axes.set_xticks(range(len(columns)), [plain("\n".join(column)) for column in columns], fontsize=8)
     axes.set_yticks(range(len(rows)), [plain(" / ".join(row)) for row in rows], fontsize=8)

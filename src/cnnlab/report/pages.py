@@ -66,7 +66,9 @@ def _facts(found: Sequence[Arm], words: Words) -> dict[str, Any]:
         "legend": legend(found),
         "steps": step_rows(steps(found, words)),
         "own_lr": "lr" not in words and len({arm.words.get("lr") for arm in found}) > 1,
-        "failures": [(arm.label, r.words.get("seed", ""), r.failure) for arm in found for r in arm.records if r.failure],
+        "failures": [
+            (arm.label, r.words.get("seed", ""), r.failure) for arm in found for r in arm.records if r.failure
+        ],
         "runs": [_run_row(arm, record) for arm in found for record in arm.records],
         "several_seeds": len({record.words.get("seed") for record in records}) > 1,
     }
@@ -127,7 +129,9 @@ def _learning_curves(found: Sequence[Arm], words: Words) -> Picture | None:
 
 
 def _gradient_norms(found: Sequence[Arm], words: Words) -> Picture | None:
-    if not any(key.startswith("grad_norm/") for arm in found for history in arm.histories for key in history[0]):
+    if not any(
+        key.startswith("grad_norm/") for arm in found for history in arm.histories for key in history[0]
+    ):
         return None
     caption = (
         "Norm of each layer's gradient in the first run of each arm, on one log scale: where the dark lines (first layers)"

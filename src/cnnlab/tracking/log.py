@@ -20,6 +20,8 @@ from .store import Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
+
 
 class RunLog:
     """A RUNNING record in a study; ``close`` says how it ended.

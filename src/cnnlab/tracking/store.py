@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -21,7 +22,7 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
 
 
-def state_folder() -> "os.PathLike[str]":
+def state_folder() -> Path:
     """Where unfinished runs keep their checkpoints and locks."""
     folder = root() / "outputs" / "state"
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ class Study:
         """
         from mlflow import MlflowClient
 
-        with FileLock(os.path.join(state_folder(), "store.lock")):
+        with FileLock(state_folder() / "store.lock"):
             client = MlflowClient(tracking_uri())
             known = client.get_experiment_by_name(name)
             place = None if tracking_uri().startswith("http") else (root() / "mlartifacts" / name).as_uri()
@@ -53,7 +54,9 @@ class Study:
 
     def finished(self) -> "dict[str, Run]":
         """Finished runs by fingerprint."""
-        return {run.data.tags.get(FINGERPRINT, ""): run for run in self.runs("attributes.status = 'FINISHED'")}
+        return {
+            run.data.tags.get(FINGERPRINT, ""): run for run in self.runs("attributes.status = 'FINISHED'")
+        }
 
     def runs(self, query: str) -> "Iterator[Run]":
         """All runs that MLflow's filter finds, newest first."""
@@ -65,10 +68,28 @@ class Study:
             if not token:
                 return
 
-    def close_stale(self, fingerprint: str) -> int:
-        """Close what a killed process left open as KILLED; the caller holds the run's lock, so none is alive."""
+    def close_stale(self, fingerprint: str) -> None:
+        """Close as KILLED what a dead process left RUNNING: the caller has the run's lock, so none is alive."""
         stale = self.runs(f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'RUNNING'")
-        count = 0
-        for count, run in enumerate(list(stale), 1):
+        for run in list(stale):
             self.client.set_terminated(run.info.run_id, "KILLED")
-        return count
+
+
+def studies() -> list[Study]:
+    """Every study that has runs, by name; no store is created."""
+    from mlflow import MlflowClient
+
+    uri = tracking_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return []
+    client = MlflowClient(uri)
+    found = [Study(client, known.experiment_id, known.name) for known in client.search_experiments()]
+    return sorted((study for study in found if next(study.runs(""), None)), key=lambda study: study.name)
+
+
+def link(study: Study, port: int = 5000) -> str:
+    """Where MLflow's pages compare the runs of a study in charts, once they are served."""
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    server = store.rstrip("/") if store.startswith("http") else f"http://127.0.0.1:{port}"
+    view = "workflowType=machine_learning&compareRunsMode=CHART"
+    return f"{server}/#/experiments/{study.experiment_id}/runs?{view}"

@@ -1,0 +1,117 @@
+"""A sweep: many plans, of which only those are made that are not finished, and the summary of all."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Plan
+from .console import ARMS
+from .paths import root
+from .report import RunRecord, arms, swept, terminal_table, write_report
+from .runs import Outcome
+from .tracking.records import latest_runs, log_summary, newest_summary, record, summarised, summary_of
+from .tracking.store import Study, link
+
+LAUNCHES = 3  # a launcher that dies (a worker killed by the system, say) is started again for what is left
+Launch = Callable[[Sequence[int]], list[Outcome]]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The arms of one question, the command that asks it, and how many workers answer."""
+
+    plans: Sequence[Plan]
+    command: str
+    workers: int
+
+    @property
+    def name(self) -> str:
+        """Its study's name."""
+        return self.plans[0].study
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Identities of the arms."""
+        return [plan.fingerprint for plan in self.plans]
+
+    @property
+    def identity(self) -> str:
+        """Identity of the sweep: that of its arms, whatever their order."""
+        return hashlib.sha256(" ".join(sorted(self.fingerprints)).encode()).hexdigest()[:16]
+
+
+def run_sweep(sweep: Sweep, launch: Launch) -> int:
+    """Make the arms that are missing (``launch`` makes some, by number) and sum up; how many failed."""
+    study = Study.open(sweep.name)
+    missing = _missing(sweep, study)
+    done = len(sweep.plans) - len(missing)
+    if not missing:
+        print(f"{sweep.name}: all {done} arms are finished, nothing to do", flush=True)
+    else:
+        print(
+            f"{sweep.name}: {len(missing)} arms to do, {done} finished, {sweep.workers} workers", flush=True
+        )
+    failed = _launched(sweep, study, missing, launch)
+    _sum_up(sweep, study)
+    for plan, reason in failed.items():
+        print(f"FAILED {sweep.plans[plan].label}: {reason}")
+    return len(failed)
+
+
+def _missing(sweep: Sweep, study: Study) -> list[int]:
+    finished = study.finished()
+    return [
+        number
+        for number, plan in enumerate(sweep.plans)
+        if plan.fingerprint not in finished or plan.config["rerun"]
+    ]
+
+
+def _launched(sweep: Sweep, study: Study, missing: list[int], launch: Launch) -> dict[int, str]:
+    """Make the missing arms; the numbers and reasons of those that failed."""
+    failed: dict[int, str] = {}
+    for _ in range(LAUNCHES):
+        left = [number for number in missing if number not in failed]
+        if not left:
+            break
+        os.environ[ARMS] = str(len(left))
+        try:
+            outcomes = launch(left)
+        except Exception as error:
+            print(f"{sweep.name}: the launcher died ({error}); going on with what is left".replace("\n", " "))
+            missing = _missing(sweep, study)
+            continue
+        failed |= {n: o.reason for n, o in zip(left, outcomes, strict=True) if o.status == "failed"}
+        return failed
+    unmade = {number: "its worker died" for number in missing if number not in failed}
+    return failed | unmade
+
+
+def _sum_up(sweep: Sweep, study: Study) -> None:
+    """Print the table of all arms; write and keep the report unless these arms have one."""
+    runs = latest_runs(study)
+    found = [runs[fingerprint] for fingerprint in sweep.fingerprints if fingerprint in runs]
+    brief = [record(study, run, details=False) for run in found]
+    print(terminal_table(arms(brief, swept(brief))))
+    if not summary_of(study, sweep.identity) or any(run.info.status != "FINISHED" for run in found):
+        folder = report(study, [record(study, run) for run in found], sweep.command)
+        if all(run.info.status == "FINISHED" for run in found):
+            log_summary(study, sweep.identity, folder, sweep.fingerprints, sweep.command)
+    print("report:", root() / "reports" / study.name / "index.html")
+    print("MLflow, after `make ui`:", link(study))
+
+
+def report(study: Study, records: list[RunRecord], command: str) -> Path:
+    """Write a study's report into ``reports/``; its folder."""
+    folder = root() / "reports" / study.name
+    write_report(study.name, records, folder, {"command": command})
+    return folder
+
+
+def report_again(study: Study) -> Path:
+    """The report of a study's newest summary, or of all its runs where it has none, written anew."""
+    runs, summary = latest_runs(study), newest_summary(study)
+    wanted, command = summarised(study, summary) if summary else (list(runs), f"every run of {study.name}")
+    return report(study, [record(study, runs[fingerprint]) for fingerprint in wanted], command)

@@ -1,0 +1,133 @@
+"""Extreme numbers give finite answers, and bad arguments one clear line. Warnings are errors here."""
+
+import numpy as np
+import pytest
+from nn.loops import normal
+from numpy.testing import assert_allclose
+
+from cnnlab.nn import (
+    RBF,
+    AvgPool,
+    BinaryCrossEntropy,
+    Conv2D,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    GlobalAvgPool,
+    LeakyReLU,
+    MaximumAPosteriori,
+    MaxPool,
+    MixedPool,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    SoftmaxCrossEntropy,
+    StochasticPool,
+    Tanh,
+)
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+FAR = 1e4
+EXTREMES = np.array([[FAR, -FAR, FAR, -FAR, 0], [-FAR, FAR, FAR, -FAR, 0], [0, 0, FAR, -FAR, FAR]])
+LABELS = np.array([0, 0, 1, 2, 1])
+
+
+def with_rubbish(scores, j):
+    return np.vstack([scores, np.full(scores.shape[1], -j)])
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    ("loss", "scores"),
+    [
+        (SoftmaxCrossEntropy(), EXTREMES),
+        (MaximumAPosteriori(0.1), with_rubbish(EXTREMES, 0.1)),
+        (MaximumAPosteriori(50.0), with_rubbish(EXTREMES, 50.0)),
+    ],
+    ids=str,
+)
+def test_likelihoods_survive_any_score(loss, scores, dtype):
+    value, gradient = loss(EXTREMES.astype(dtype), LABELS)
+    expected = np.logaddexp.reduce(scores, axis=0) - scores[LABELS, np.arange(5)]
+    assert value == pytest.approx(expected.mean())
+    shares = np.exp(scores - np.logaddexp.reduce(scores, axis=0))[:3]
+    assert_allclose(gradient, (shares - np.eye(3)[LABELS].T) / 5, atol=1e-6)
+
+
+@DTYPES
+def test_binary_cross_entropy_survives_any_logit(dtype):
+    value, gradient = BinaryCrossEntropy(logits=True)(EXTREMES.astype(dtype), LABELS)
+    sides = np.where(np.eye(3)[LABELS].T, -EXTREMES, EXTREMES)  # how far on the wrong side
+    assert value == pytest.approx(np.logaddexp(0, sides).sum() / 5)
+    assert_allclose(np.abs(gradient), (np.sign(sides) + 1) / 2 / 5, atol=1e-6)
+
+
+@DTYPES
+@pytest.mark.parametrize("loss", [CrossEntropy(), BinaryCrossEntropy()], ids=str)
+def test_certain_and_wrong_probabilities_stay_finite(loss, dtype):
+    output = np.array([[0.0, 1.0], [1.0, 0.0]], dtype)
+    for labels in ([0, 1], [1, 0]):
+        value, gradient = loss(output, np.array(labels))
+        assert np.isfinite(value) and value >= 0 and np.isfinite(gradient).all()
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    ("layer", "low", "high"), [(Sigmoid(), 0, 1), (Tanh(), -1, 1), (Tanh(1.7159, 2 / 3), -1.7159, 1.7159)]
+)
+def test_squashing_survives_any_input(layer, low, high, dtype):
+    y, backward = layer.forward({}, np.array([[-FAR], [FAR]], dtype))
+    assert_allclose(y[:, 0], np.array([low, high], dtype))
+    dx, _ = backward(np.ones_like(y))
+    assert np.abs(dx).max() < 1e-6
+
+
+@DTYPES
+def test_softmax_survives_any_score(dtype):
+    y, backward = Softmax().forward({}, EXTREMES.astype(dtype))
+    assert_allclose(y.sum(0), 1, rtol=1e-6)
+    assert_allclose(y[:, 2], 1 / 3, rtol=1e-6)
+    assert np.isfinite(backward(np.ones_like(y))[0]).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("j", [-5.0, 0.0, 0.1, 30.0])
+def test_the_posterior_criterion_is_never_negative(j, dtype):
+    for scale in (1e-3, 1, 30, FAR):
+        penalties = np.abs(normal(10, 50)) * scale
+        value, _ = MaximumAPosteriori(j)(-penalties.astype(dtype), np.arange(50) % 10)
+        assert value >= 0
+
+
+def forward(layer, x):
+    return layer.forward(layer.init(x.shape[:-1], np.random.default_rng(0))[0], x)
+
+
+MAPS, VECTOR = np.ones((6, 2, 5, 3)), np.ones((4, 3))
+BAD = {
+    "conv window": (lambda: forward(Conv2D(2, (3, 6)), MAPS), "a 3x6 window does not fit a 6x5 map"),
+    "pool window": (lambda: forward(MaxPool(7), MAPS), "a 7x7 window does not fit a 6x5 map"),
+    "conv on a vector": (lambda: forward(Conv2D(2, 3), VECTOR), "needs maps"),
+    "pool on a vector": (lambda: forward(AvgPool(2), VECTOR), "needs maps"),
+    "global pool on a vector": (lambda: forward(GlobalAvgPool(), VECTOR), "needs maps"),
+    "padding": (
+        lambda: forward(Conv2D(2, 3, padding="some"), MAPS),
+        "padding=some: choose valid, same",
+    ),
+    "bias": (lambda: Conv2D(2, 3, bias="unit"), "bias=unit: choose map, position or None"),
+    "connections": (lambda: Conv2D(2, 3, connections=[[0]]), "connections has 1 rows for 2 filters"),
+    "codes": (lambda: forward(RBF(np.ones((3, 5))), VECTOR), "the codes have 5 components"),
+    "rate 1": (lambda: Dropout(1.0), "rate=1.0: choose a number from 0 up to"),
+    "rate -1": (lambda: Dropout(-1.0), "rate=-1.0: choose a number"),
+    "mix": (lambda: MixedPool(mix=1.5), "mix=1.5: choose a number from 0"),
+    "slope": (lambda: LeakyReLU(1.5), "slope=1.5: choose a number between"),
+    "negative": (lambda: forward(StochasticPool(2), -MAPS), "activations that are never negative"),
+    "in a network": (lambda: forward(Sequential({"F": Dense(2), "C": Conv2D(1, 3)}), MAPS), "C: needs maps"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "words"), BAD.values(), ids=BAD)
+def test_bad_arguments_get_one_clear_line(wrong, words):
+    with pytest.raises(ValueError) as refusal:
+        wrong()
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)

@@ -1,0 +1,107 @@
+"""Sequential: names, paired starts, no work on the image's gradient, errors that name the layer."""
+
+import numpy as np
+import pytest
+from nn.loops import normal, run
+from numpy.testing import assert_allclose, assert_array_equal
+
+from cnnlab.nn import Conv2D, Cost, Dense, Dropout, MaxPool, ReLU, Sequential, StochasticPool, Tanh
+
+SHAPE = 7, 2, 6
+
+
+def network(*without, **more):
+    layers = {"C1": Conv2D(3, 2), "A1": Tanh(), "S2": MaxPool(2), "F3": Dense(4), **more}
+    return Sequential({name: layer for name, layer in layers.items() if name not in without})
+
+
+def start(net, seed=0):
+    return net.init(SHAPE, np.random.default_rng(seed))[0]
+
+
+def test_parameters_and_gradients_come_under_the_layers_names():
+    params = start(network())
+    _, _, _, grads = run(network(), params, normal(*SHAPE, 2))
+    assert list(params) == list(grads) == ["C1", "A1", "S2", "F3"]
+    assert params["A1"] == grads["A1"] == {} and set(params["C1"]) == set(grads["C1"]) == {"W", "b"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [network("F3"), network("S2", "F3"), network(A1=ReLU()), network(A1=Dropout()), network(D4=Dropout())],
+    ids=["short", "shorter", "relu", "dropout inside", "dropout after"],
+)
+def test_a_layer_starts_the_same_whatever_stands_around_it(other):
+    assert_array_equal(start(other)["C1"]["W"], start(network())["C1"]["W"])
+
+
+def test_layers_and_seeds_start_differently():
+    twins = Sequential({"C1": Conv2D(2, 3, padding="same"), "C2": Conv2D(2, 3, padding="same")})
+    params = start(twins)
+    assert (params["C1"]["W"] != params["C2"]["W"]).all()
+    assert (start(twins, seed=1)["C1"]["W"] != params["C1"]["W"]).all()
+
+
+def test_a_layer_draws_the_same_whatever_draws_before_it():
+    """Arms with and without pooling at random drop the same units."""
+    x = np.ones((5, 4))
+    outputs = [
+        Sequential({**before, "D": Dropout()}).forward({"D0": {}, "D": {}}, x, np.random.default_rng(0))[0]
+        for before in ({}, {"D0": Dropout(0.0)})
+    ]
+    assert_array_equal(*outputs)
+    two = Sequential({"D": Dropout(), "D0": Dropout()})
+    drawn = two.forward({"D0": {}, "D": {}}, np.ones((50, 40)), np.random.default_rng(0))[0]
+    assert 0.2 < np.mean(drawn != 0) < 0.3  # two draws of their own, not one mask twice
+
+
+@pytest.mark.parametrize("first", [Conv2D(3, 2), Dense(3)], ids=["conv", "dense"])
+def test_no_gradient_of_the_image_unless_asked(first):
+    layers, x = {"first": first, "A": Tanh(), "F": Dense(2)}, normal(*SHAPE, 2)
+    params = start(Sequential(layers))
+    _, _, nothing, grads = run(Sequential(layers), params, x)
+    _, _, dx, same = run(Sequential(layers, input_gradient=True), params, x)
+    assert nothing is None and dx.shape == x.shape
+    assert_array_equal(grads["first"]["W"], same["first"]["W"])
+
+
+def test_the_chain_rule_by_hand():
+    net, x = network(), normal(*SHAPE, 2)
+    params = start(net)
+    y, delta, _, grads = run(net, params, x)
+    backwards, z = [], x
+    for name, layer in net.layers.items():
+        z, back = layer.forward(params[name], z)
+        backwards.append((name, back))
+    assert_array_equal(z, y)
+    for name, back in reversed(backwards):
+        delta, expected = back(delta)
+        for key, gradient in expected.items():
+            assert_allclose(grads[name][key], gradient)
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ({"C1": Conv2D(3, 2), "C3": Conv2D(3, 9)}, "C3: a 9x9 window does not fit a 6x5 map"),
+        ({"F1": Dense(3), "S2": MaxPool(2)}, "S2: needs maps"),
+    ],
+    ids=["window", "vector"],
+)
+def test_errors_name_the_layer(layers, words):
+    for ask in (start, lambda net: net.out_shape(SHAPE), lambda net: net.cost(SHAPE)):
+        with pytest.raises(ValueError, match=words):
+            ask(Sequential(layers))
+
+
+def test_shapes_on_the_way_and_costs_by_counting():
+    net = network()
+    assert net.shapes(SHAPE) == [SHAPE, (6, 3, 5), (6, 3, 5), (3, 3, 2), (4,)]
+    conv, dense = Cost(3 * 8 + 3, 3 * 9 * 30, 3 * 8 * 30), Cost(4 * 18 + 4, 4 * 19, 4 * 18)
+    assert net.cost(SHAPE) == Cost(*map(sum, zip(conv, dense, strict=True)))
+
+
+def test_predicting_and_training_agree_where_nothing_is_random():
+    net = network(S2=StochasticPool(2), A1=ReLU())
+    params, x = start(net), np.zeros((*SHAPE, 2))
+    assert_array_equal(net.forward(params, x)[0], net.forward(params, x, np.random.default_rng(0))[0])

@@ -1,0 +1,72 @@
+"""Imports only go down: the engine stands alone, and heavy libraries are imported where they are used."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cnnlab
+
+SOURCE = Path(cnnlab.__file__).parent
+FILES = {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
+MODULES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+HEAVY = {"matplotlib", "mlflow", "mlxtend", "pandas", "scipy", "sklearn"}
+SCRIPTS = {"tracking/pyfunc.py": {"mlflow"}}  # MLflow runs this file itself; nothing may import it
+
+
+def imports(tree: ast.AST, path: str, lazy: bool = True) -> Iterator[str]:
+    """Full names that a module imports; without ``lazy`` only what runs when it is imported itself."""
+    package = ["cnnlab", *path.split("/")[:-1]]
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif lazy or not (isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or for_types_only(node)):
+            yield from imports(node, path, lazy)
+
+
+def for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def tops(path: str, lazy: bool = True) -> set[str]:
+    """First parts of the names that a module imports."""
+    return {name.partition(".")[0] for name in imports(MODULES[path], path, lazy)}
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_imports_only_go_down(path):
+    named = tops(path)
+    assert not named & {"hydra", "omegaconf", "hydra_plugins", "experiments"}
+    assert path.startswith("tracking") or "mlflow" not in named
+    assert not tops(path, lazy=False) & HEAVY - SCRIPTS.get(path, set())
+    scripts = {"cnnlab." + script.removesuffix(".py").replace("/", ".") for script in SCRIPTS}
+    assert not scripts & set(imports(MODULES[path], path))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("nn/")])
+def test_the_engine_imports_numpy_and_itself(path):
+    assert tops(path) <= {"numpy", "cnnlab", *sys.stdlib_module_names}
+    inside = {name for name in imports(MODULES[path], path) if name.startswith("cnnlab")}
+    assert all(name.startswith("cnnlab.nn.") for name in inside)
+
+
+@pytest.mark.parametrize("floor", ["cnnlab.nn", "cnnlab.data"])
+def test_a_floor_is_light_to_import(floor):
+    unwanted = HEAVY | {"hydra", "omegaconf", "torch"}
+    program = f"import sys, {floor}; print(*sorted({unwanted!r} & sys.modules.keys()))"
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=SOURCE.parent)
+    assert (run.returncode, run.stdout.split(), run.stderr) == (0, [], "")
+
+
+def test_the_reader_of_imports_sees_every_form():
+    tree = ast.parse("import a.b\nfrom . import c\nfrom ..d import e\ndef f():\n    from g.h import i\n")
+    assert list(imports(tree, "nn/conv.py")) == ["a.b", "cnnlab.nn.c", "cnnlab.d.e", "g.h.i"]
+    assert list(imports(tree, "nn/conv.py", lazy=False)) == ["a.b", "cnnlab.nn.c", "cnnlab.d.e"]
