@@ -5,6 +5,7 @@ python experiments/train.py sweep=activation seed=0,1,2
 """
 
 import sys
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -16,11 +17,14 @@ from cnnlab.config import TrainConfig
 from cnnlab.paths import conf_folder
 from cnnlab.spelling import explain
 
+if TYPE_CHECKING:
+    from cnnlab.runs import Outcome
+
 ConfigStore.instance().store(name="schema", node=TrainConfig)
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")
-def main(cfg: DictConfig) -> object:
+def main(cfg: DictConfig) -> "Outcome":
     """Make the run that the config describes; in a sweep, one of its arms."""
     from cnnlab import console
     from hydra_plugins.cnnlab_sweeper import build, planned

@@ -10,6 +10,7 @@ Arms that are in the table already are left alone.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -85,7 +86,7 @@ def _arms(sweep: str) -> list[Plan]:
         return [planned(cfg, cfg.hydra) for cfg in configs]
 
 
-def _save(table: dict) -> None:
+def _save(table: dict[str, Any]) -> None:
     note = RATES.read_text().split("default:")[0]
     RATES.write_text(note + yaml.safe_dump(table, sort_keys=True, width=200))
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .data import Normalizer
-from .nn import Sequential, pack, unpack
+from .nn import Params, Sequential, pack, unpack
 from .paths import write_atomically
 from .training import State
 
@@ -47,15 +47,13 @@ def restore_state(path: Path, state: State) -> bool:
     return True
 
 
-def save_network(
-    path: Path, network: Sequential, params: dict, shape: tuple[int, ...], rule: Normalizer
-) -> None:
+def save_network(path: Path, network: Sequential, params: Params, shape: tuple[int, ...], rule: Normalizer) -> None:
     """A trained network that carries its own description: layers, parameters, image shape, normalisation."""
     header = {"network": _encode(network), "shape": shape, "normalizer": _encode(rule)}
     _write(path, header, theta=pack(params))
 
 
-def load_network(path: Path) -> tuple[Sequential, dict, tuple[int, ...], Normalizer]:
+def load_network(path: Path) -> tuple[Sequential, Params, tuple[int, ...], Normalizer]:
     """(network, parameters, image shape, normaliser), as they were saved."""
     header, arrays = _read(path)
     network, shape = _decode(header["network"]), tuple(header["shape"])
@@ -100,6 +98,6 @@ def _decode(value: Any) -> Any:
         return {name: _decode(item) for name, item in value["dict"]}
     module, _, name = value["type"].partition(":")
     kind = getattr(importlib.import_module(module), name)
-    if not is_dataclass(kind):
+    if not (isinstance(kind, type) and is_dataclass(kind)):
         raise ValueError(f"{value['type']} is not a layer")
     return kind(**{name: _decode(item) for name, item in value["fields"].items()})

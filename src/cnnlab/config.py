@@ -106,9 +106,7 @@ def _uses(config: Mapping[str, Any], group: str) -> bool:
     return group in config["model"] or group in ("model", "data", "optimizer", "loss")
 
 
-def _learning_rate(
-    given: float | None, words: Mapping[str, str], rates: Mapping[str, Any]
-) -> tuple[float, str]:
+def _learning_rate(given: float | None, words: Mapping[str, str], rates: Mapping[str, Any]) -> tuple[float, str]:
     if given is not None:
         return given, "given"
     if (chosen := rates["chosen"].get(rate_key(words))) is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ARMS = "CNNLAB_ARMS"  # how many arms the sweep makes: the launching process tells its workers
 
 
-def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> None:
+def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
     """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
     from .models import describe
     from .runs import execute
@@ -33,6 +33,7 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> None:
     print(line(outcome), f"run {outcome.run_id} of study {plan.study}; `make ui` shows it", sep="\n")
     if outcome.status == "failed":
         sys.exit(1)
+    return outcome
 
 
 def arm(plan: "Plan", build: "Callable[[Plan], Parts]", number: int) -> "Outcome":
@@ -67,9 +68,7 @@ class Bar:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(
-                total=self._total, initial=done - batch, unit=" images", disable=None, leave=False
-            )
+            self._bar = tqdm(total=self._total, initial=done - batch, unit=" images", disable=None, leave=False)
         self._bar.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.2%}", refresh=False)
         self._bar.update(batch)
 

@@ -30,11 +30,7 @@ def explain(arguments: list[str], conf: Path) -> str | None:
 
 def groups(conf: Path) -> dict[str, list[str]]:
     """The choices of every config group."""
-    return {
-        path.name: sorted(file.stem for file in path.glob("*.yaml"))
-        for path in conf.iterdir()
-        if path.is_dir()
-    }
+    return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in conf.iterdir() if path.is_dir()}
 
 
 def _unknown_name(name: str, conf: Path) -> str | None:
@@ -46,9 +42,7 @@ def _unknown_name(name: str, conf: Path) -> str | None:
         return f"there is no option {group}{_guess(group, known)}: choose from {', '.join(sorted(known))}"
     inside = _options_inside(conf / group)
     if dot and option.split(".")[0] not in inside:
-        return (
-            f"{group} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
-        )
+        return f"{group} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
     return None
 
 

@@ -50,9 +50,7 @@ def run_sweep(sweep: Sweep, launch: Launch) -> int:
     if not missing:
         print(f"{sweep.name}: all {done} arms are finished, nothing to do", flush=True)
     else:
-        print(
-            f"{sweep.name}: {len(missing)} arms to do, {done} finished, {sweep.workers} workers", flush=True
-        )
+        print(f"{sweep.name}: {len(missing)} arms to do, {done} finished, {sweep.workers} workers", flush=True)
     failed = _launched(sweep, study, missing, launch)
     _sum_up(sweep, study)
     for plan, reason in failed.items():
@@ -63,9 +61,7 @@ def run_sweep(sweep: Sweep, launch: Launch) -> int:
 def _missing(sweep: Sweep, study: Study) -> list[int]:
     finished = study.finished()
     return [
-        number
-        for number, plan in enumerate(sweep.plans)
-        if plan.fingerprint not in finished or plan.config["rerun"]
+        number for number, plan in enumerate(sweep.plans) if plan.fingerprint not in finished or plan.config["rerun"]
     ]
 
 

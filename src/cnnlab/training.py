@@ -13,7 +13,7 @@ import numpy as np
 
 from .data import Dataset, Images
 from .metrics import accuracy
-from .nn import Activation, Loss, Optimizer, Schedule, Sequential, pack, segments, unpack
+from .nn import Activation, Loss, Optimizer, Params, Schedule, Sequential, pack, segments, unpack
 
 Record = dict[str, float]
 Tick = Callable[[int, int, float, float], None]  # images so far, images of this batch, loss, accuracy
@@ -48,7 +48,7 @@ class State:
     """Where a training stands between two epochs: all that is needed to go on, bit for bit."""
 
     theta: np.ndarray
-    params: dict = field(repr=False)  # views of theta, by layer and name
+    params: Params = field(repr=False)  # views of theta, by layer and name
     optimizer: dict[str, np.ndarray]
     order: np.random.Generator
     noise: np.random.Generator
@@ -89,7 +89,7 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
         yield state.history[-1]
 
 
-def predict(network: Sequential, params: dict, data: Dataset, images: Images, batch: int = 250) -> np.ndarray:
+def predict(network: Sequential, params: Params, data: Dataset, images: Images, batch: int = 250) -> np.ndarray:
     """The network's outputs for images, ``[classes, N]``."""
     parts = [
         network.forward(params, data.batch(images, slice(first, first + batch)))[0]

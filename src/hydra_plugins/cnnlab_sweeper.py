@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -40,6 +41,7 @@ class CnnlabSweeper(BasicSweeper):
             load_data(arms[0][0])  # data that are not there are better missed once than by every arm
         except (ValueError, OSError, ImportError) as error:
             sys.exit(str(error))
+        assert self.config is not None
         command = " ".join(["python experiments/train.py", *self.config.hydra.overrides.task])
         workers = self.config.hydra.launcher.get("n_jobs", 1)
         sweep = Sweep([plan for plan, _ in arms], command, workers)
@@ -48,6 +50,8 @@ class CnnlabSweeper(BasicSweeper):
 
     def _arms(self, arguments: list[str]) -> "list[tuple[Plan, Sequence[str]]]":
         """Each different plan of the grid, with the overrides that make it."""
+        assert self.hydra_context is not None
+        assert self.config is not None
         arms = {}
         for overrides in self._grid(arguments):
             cfg = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
@@ -56,23 +60,24 @@ class CnnlabSweeper(BasicSweeper):
         return list(arms.values())
 
     def _grid(self, arguments: list[str]) -> Sequence[Sequence[str]]:
+        assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         return self.split_arguments(overrides, None)[0]
 
     def _launch(self, batch: Sequence[Sequence[str]]) -> list[Any]:
         """The outcomes of some arms, made by the launcher."""
+        assert self.launcher is not None
         return [job.return_value for job in self.launcher.launch(batch, initial_job_idx=0)]
 
 
 def planned(cfg: DictConfig, context: Any) -> "Plan":
     """The plan of a composed config; ``context`` is its ``hydra`` node."""
-    from cnnlab.config import plan
+    from cnnlab.config import TrainConfig, plan
     from cnnlab.paths import conf_folder
 
-    own = OmegaConf.masked_copy(cfg, [name for name in cfg if name != "hydra"])
-    config = OmegaConf.to_container(own, resolve=True)
-    rates = OmegaConf.to_container(OmegaConf.load(conf_folder() / "rates.yaml"))
+    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(TrainConfig.__annotations__)), resolve=True)
+    rates = yaml.safe_load((conf_folder() / "rates.yaml").read_text(encoding="utf-8"))
     return plan(config, context.runtime.choices, rates, context.overrides.task)
 
 

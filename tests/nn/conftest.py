@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from nn.loops import normal
+from nn.loops import TABLE_1, normal
 
 from cnnlab.nn import (
     RBF,
@@ -72,9 +72,6 @@ CONVS = {
     "connections": {"connections": [[0], [1], [0, 1]]},
     "connections flip": {"connections": [[1], [0, 1], [0]], "flip": True, "padding": "same", "stride": 2},
 }
-LENET5_TABLE1 = [[(k + i) % 6 for i in range(3)] for k in range(6)]
-LENET5_TABLE1 += [[(k + i) % 6 for i in range(4)] for k in range(6)]
-LENET5_TABLE1 += [[(k + i) % 6 for i in (0, 1, 3, 4)] for k in range(3)] + [list(range(6))]
 
 
 def lenet5() -> Sequential:
@@ -86,7 +83,7 @@ def lenet5() -> Sequential:
             "A1": squash,
             "S2": Subsample(2),
             "A2": squash,
-            "C3": Conv2D(16, 5, connections=LENET5_TABLE1),
+            "C3": Conv2D(16, 5, connections=TABLE_1),
             "A3": squash,
             "S4": Subsample(2),
             "A4": squash,

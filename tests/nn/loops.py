@@ -10,6 +10,11 @@ import numpy as np
 from cnnlab.nn import Layer
 from cnnlab.nn.layer import Array, Params
 
+# The six maps of S2 that each of the sixteen maps of C3 sees (LeCun et al. 1998, Table 1).
+TABLE_1 = [[(k + i) % 6 for i in range(3)] for k in range(6)]
+TABLE_1 += [[(k + i) % 6 for i in range(4)] for k in range(6)]
+TABLE_1 += [[(k + i) % 6 for i in (0, 1, 3, 4)] for k in range(3)] + [[0, 1, 2, 3, 4, 5]]
+
 
 def normal(*shape: int, seed: int = 0) -> Array:
     """Normally distributed float64 numbers."""

@@ -25,7 +25,9 @@ def sigmoid(z):
     return 1 / (1 + exp(-z))
 
 
-@pytest.mark.parametrize(("layer", "f"), [(Sigmoid(), sigmoid), (ReLU(), lambda z: max(z, 0))], ids=str)
+@pytest.mark.parametrize(
+    ("layer", "f"), [(Sigmoid(), sigmoid), (ReLU(), lambda z: max(z, 0))], ids=["sigmoid", "relu"]
+)
 def test_1_1_a_neuron_is_f_of_the_weighted_sum(layer, f):
     x, w, b = normal(3, 2), normal(1, 3, seed=1), normal(1, seed=2)
     output, _ = Sequential({"z": Dense(1), "a": layer}).forward({"z": {"W": w, "b": b}, "a": {}}, x)

@@ -166,7 +166,7 @@ def test_2_8_the_filters_gradient():
         (ReLU(), lambda x: x if x > 0 else 0),
         (LeakyReLU(0.2), lambda x: x if x > 0 else 0.2 * x),
     ],
-    ids=str,
+    ids=["sigmoid", "tanh", "lecun", "relu", "leaky_relu"],
 )
 def test_2_9_activations(layer, f):
     x = np.append(normal(20), 0.0)[:, None]

@@ -44,7 +44,7 @@ def with_rubbish(scores, j):
         (MaximumAPosteriori(0.1), with_rubbish(EXTREMES, 0.1)),
         (MaximumAPosteriori(50.0), with_rubbish(EXTREMES, 50.0)),
     ],
-    ids=str,
+    ids=["softmax", "posterior j=0.1", "posterior j=50"],
 )
 def test_likelihoods_survive_any_score(loss, scores, dtype):
     value, gradient = loss(EXTREMES.astype(dtype), LABELS)
@@ -114,6 +114,7 @@ BAD = {
         lambda: forward(Conv2D(2, 3, padding="some"), MAPS),
         "padding=some: choose valid, same",
     ),
+    "negative padding": (lambda: forward(Conv2D(2, 3, padding=-1), MAPS), "choose margins that are not"),
     "bias": (lambda: Conv2D(2, 3, bias="unit"), "bias=unit: choose map, position or None"),
     "connections": (lambda: Conv2D(2, 3, connections=[[0]]), "connections has 1 rows for 2 filters"),
     "codes": (lambda: forward(RBF(np.ones((3, 5))), VECTOR), "the codes have 5 components"),

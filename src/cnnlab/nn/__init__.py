@@ -8,7 +8,7 @@ from .conv import Conv2D
 from .dense import RBF, Dense, Dropout
 from .gradcheck import gradcheck, gradcheck_loss
 from .initializers import FanInUniform, Gaussian, Glorot, He, Initializer, LeCun1998
-from .layer import Cost, Layer, Sequential
+from .layer import Cost, Layer, Params, Sequential
 from .losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -55,6 +55,7 @@ __all__ = [
     "MixedPool",
     "OneCycle",
     "Optimizer",
+    "Params",
     "Pool",
     "ReLU",
     "Schedule",

@@ -52,7 +52,7 @@ class Identity(Activation):
 
 @dataclass(frozen=True)
 class Sigmoid(Activation):
-    """Logistic function ``1 / (1 + exp(-x))``, written with tanh so that no exponential overflows."""
+    """Logistic function ``1 / (1 + exp(-x))``, exact in both tails: no exponential overflows."""
 
     nonnegative: ClassVar[bool] = True
 
@@ -63,7 +63,8 @@ class Sigmoid(Activation):
 
     def f(self, x: Array) -> Array:
         """Values between 0 and 1."""
-        return 0.5 * np.tanh(0.5 * x) + 0.5
+        decay = np.exp(-np.abs(x))
+        return np.where(x < 0, decay, 1) / (1 + decay)
 
     def derivative(self, y: Array) -> Array:
         """``f (1 - f)``."""

@@ -65,6 +65,4 @@ def _error(f: Callable[[Array], float], point: Array, gradient: Array, direction
     step = 1e-6
     measured = (f(point + step * direction) - f(point - step * direction)) / (2 * step)
     claimed = float(np.vdot(gradient, direction))
-    return abs(measured - claimed) / max(
-        abs(measured), abs(claimed), 0.01 * float(np.linalg.norm(gradient)), 1e-9
-    )
+    return abs(measured - claimed) / max(abs(measured), abs(claimed), 0.01 * float(np.linalg.norm(gradient)), 1e-9)

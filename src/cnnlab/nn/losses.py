@@ -118,5 +118,5 @@ def _negative_log_likelihood(scores: Array, labels: Array) -> tuple[float, Array
 
 def _inside(p: Array) -> Array:
     """Probabilities kept off 0 and 1, where the logarithm ends."""
-    tiny = np.finfo(p.dtype).eps
-    return np.clip(p, tiny, 1 - tiny)
+    limits = np.finfo(p.dtype)
+    return np.clip(p, limits.tiny, 1 - limits.eps)

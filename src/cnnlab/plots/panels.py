@@ -43,13 +43,8 @@ def _depth_legend(figure: Figure, arms: Sequence[Arm]) -> None:
 
     layers = {tuple(style.layers_of(arm.histories[0])) for arm in arms}
     names = layers.pop() if len(layers) == 1 else ("first layer", "middle", "last layer")
-    lines = [
-        Line2D([], [], color=c, label=n)
-        for n, c in zip(names, style.colours_by_depth(len(names)), strict=True)
-    ]
-    figure.legend(
-        handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8
-    )
+    lines = [Line2D([], [], color=c, label=n) for n, c in zip(names, style.colours_by_depth(len(names)), strict=True)]
+    figure.legend(handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8)
 
 
 def confusion_grid(arms: Sequence[Arm]) -> Figure:
@@ -121,16 +116,12 @@ def learning_curves_side_by_side(arms: Sequence[Arm], words: Options) -> Figure:
         return figure
     word = _decisive_word(curves, words)
     colours = dict(zip(words.get(word, ()), itertools.cycle(style.COLOURS), strict=False))
-    curves = [
-        curve._replace(colour=colours.get(curve.arm.words.get(word, ""), style.TRAIN)) for curve in curves
-    ]
+    curves = [curve._replace(colour=colours.get(curve.arm.words.get(word, ""), style.TRAIN)) for curve in curves]
     _draw_curves(axes, curves)
     axes.set_ylabel({"val": "validation error (%)", "train": "training error (%)"}[split])
     _name_lines(axes, curves)
     if len(colours) > 1:
-        handles = [
-            axes.plot([], [], color=colour, label=plain(option))[0] for option, colour in colours.items()
-        ]
+        handles = [axes.plot([], [], color=colour, label=plain(option))[0] for option, colour in colours.items()]
         axes.legend(handles=handles, title=plain(word), loc="upper right")
     return figure
 

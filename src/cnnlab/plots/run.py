@@ -69,9 +69,7 @@ def draw_gradient_norms(axes: Axes, history: History, **look: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def kernels(
-    W: Array, title: str, shape: tuple[int, int, int] | None = None, limit: int | None = None
-) -> Figure:
+def kernels(W: Array, title: str, shape: tuple[int, int, int] | None = None, limit: int | None = None) -> Figure:
     """The weights of a first layer as pictures on one scale of colours around 0.
 
     `W` is (F, K_h, C, K_w) of a convolution, or (units, D) of a dense layer over images of `shape` (H, C, W),
@@ -89,9 +87,7 @@ def kernels(
     largest = float(np.nanmax(np.abs(np.where(np.isfinite(grid), grid, np.nan)), initial=0)) or 1.0
     axes.set_facecolor("0.35")
     image = axes.imshow(grid, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
-    figure.colorbar(
-        image, ax=axes, label="weight" + (", mean over channels" if _channels(W, shape) > 1 else "")
-    )
+    figure.colorbar(image, ax=axes, label="weight" + (", mean over channels" if _channels(W, shape) > 1 else ""))
     axes.set(xticks=[], yticks=[])
     axes.set_title(plain(title) + (f" (first {limit} of {count})" if count > limit else ""))
     return figure
@@ -126,9 +122,7 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> Figure:
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             dark = row != column and shares[row, column] > 0.6 * top
-            axes.text(
-                column, row, f"{count}", ha="center", va="center", fontsize=8, color="w" if dark else "k"
-            )
+            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
     _class_ticks(axes, classes)
     wrong, total = int(matrix.sum() - np.trace(matrix)), int(matrix.sum())
     axes.set_title(f"{plain(title)}\n{wrong} of {total} wrong, error {100 * style.error_rate(matrix):.2f} %")
@@ -172,9 +166,7 @@ def mistakes(
         axes.set_xlabel(sure, fontsize=8, color="0.35")
     kind = "probability" if probable else "score"
     which = (
-        f"the {len(worst)} surest of {len(wrong)} mistakes"
-        if len(worst) < len(wrong)
-        else f"all {len(wrong)} mistakes"
+        f"the {len(worst)} surest of {len(wrong)} mistakes" if len(worst) < len(wrong) else f"all {len(wrong)} mistakes"
     )
     figure.suptitle(f"{which}: truth → answer, and the answer's {kind}")
     return figure

@@ -65,9 +65,7 @@ def interval_kind(arms: Sequence[Arm]) -> str:
     several = "filled: mean and 95% t interval over seeds (dots)"
     single = "open: one seed, 95% binomial interval of its test set"
     counts = {len(arm.errors) for arm in arms} - {0}
-    return (
-        "\n".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts)) or "no run has finished"
-    )
+    return "\n".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts)) or "no run has finished"
 
 
 def _error_bar(axes: Axes, row: int, arm: Arm) -> None:
@@ -105,9 +103,7 @@ def _error_limits(axes: Axes, arms: Sequence[Arm]) -> None:
         axes.set_xlim(max(low, marks.min() / 2) / 1.1, min(high, 2 * marks.max()) * 1.1)
     else:
         room = 0.04 * (marks.max() - marks.min()) + 0.02 * marks.max() + 0.01
-        axes.set_xlim(
-            max(low, 0, marks.min() - 0.5 * marks.max()) - room, min(high, 1.5 * marks.max()) + room
-        )
+        axes.set_xlim(max(low, 0, marks.min() - 0.5 * marks.max()) - room, min(high, 1.5 * marks.max()) + room)
 
 
 def heat_map(arms: Sequence[Arm], words: Options) -> Figure:

@@ -149,9 +149,7 @@ def swept(records: Sequence[RunRecord]) -> dict[str, tuple[str, ...]]:
 def _follows(word: str, others: Sequence[str], records: Sequence[RunRecord]) -> bool:
     """Whether the other words leave this one no choice."""
     settings = [tuple(record.words.get(other, "") for other in others) for record in records]
-    return len(set(settings)) == len(
-        set(zip(settings, (r.words.get(word, "") for r in records), strict=True))
-    )
+    return len(set(settings)) == len(set(zip(settings, (r.words.get(word, "") for r in records), strict=True)))
 
 
 def arms(records: Sequence[RunRecord], swept: Iterable[str]) -> list[Arm]:

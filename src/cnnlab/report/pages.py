@@ -122,20 +122,18 @@ def _learning_curves(found: Sequence[Arm], words: Words) -> Picture | None:
     if not any(arm.histories for arm in found):
         return None
     caption = (
-        "Error against the epoch, one line an arm, named at its end with its last value; the colour is the option of the"
-        " word that separates the arms most."
+        "Error against the epoch, one line an arm, named at its end with its last value; the colour is the option"
+        " of the word that separates the arms most."
     )
     return _picture("learning_curves.png", plots.learning_curves_side_by_side(found, words), caption)
 
 
 def _gradient_norms(found: Sequence[Arm], words: Words) -> Picture | None:
-    if not any(
-        key.startswith("grad_norm/") for arm in found for history in arm.histories for key in history[0]
-    ):
+    if not any(key.startswith("grad_norm/") for arm in found for history in arm.histories for key in history[0]):
         return None
     caption = (
-        "Norm of each layer's gradient in the first run of each arm, on one log scale: where the dark lines (first layers)"
-        " lie far below the light ones (last layers), gradients vanish on their way down."
+        "Norm of each layer's gradient in the first run of each arm, on one log scale: where the dark lines (first"
+        " layers) lie far below the light ones (last layers), gradients vanish on their way down."
     )
     return _picture("gradient_norms.png", plots.gradient_norms_side_by_side(found), caption)
 

@@ -14,13 +14,9 @@ class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
 
     def load_context(self, context: Any) -> None:
         """Read the network that the run saved."""
-        self.network, self.params, self.shape, self.normalizer = load_network(
-            Path(context.artifacts["network"])
-        )
+        self.network, self.params, self.shape, self.normalizer = load_network(Path(context.artifacts["network"]))
 
-    def predict(
-        self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
-    ) -> np.ndarray:
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         """The class of each image."""
         rows, _, columns = self.shape
         pixels = np.asarray(model_input, np.uint8).reshape(-1, rows, columns).transpose(1, 2, 0)[:, None]

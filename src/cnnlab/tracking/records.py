@@ -48,9 +48,7 @@ def _details(study: Study, run: "Run") -> tuple[list[dict[str, float]], np.ndarr
         table = study.client.download_artifacts(run.info.run_id, "history.csv", folder)
         matrix = study.client.download_artifacts(run.info.run_id, "confusion/test.json", folder)
         with Path(table).open(newline="") as file:
-            rows = [
-                {key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)
-            ]
+            rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
         history = [row | {"epoch": int(row["epoch"])} for row in rows]
         return history, np.array(json.loads(Path(matrix).read_text())["rows are truth"])
 

@@ -54,9 +54,7 @@ class Study:
 
     def finished(self) -> "dict[str, Run]":
         """Finished runs by fingerprint."""
-        return {
-            run.data.tags.get(FINGERPRINT, ""): run for run in self.runs("attributes.status = 'FINISHED'")
-        }
+        return {run.data.tags.get(FINGERPRINT, ""): run for run in self.runs("attributes.status = 'FINISHED'")}
 
     def runs(self, query: str) -> "Iterator[Run]":
         """All runs that MLflow's filter finds, newest first."""
