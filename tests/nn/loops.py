@@ -52,9 +52,7 @@ def convolve(y: Array, w: Array, shape: tuple[int, int], s: int, g: int, centre:
     )
 
 
-def kernel_gradient(
-    delta: Array, y: Array, shape: tuple[int, int], s: int, g: int, centre: tuple[int, int]
-) -> Array:
+def kernel_gradient(delta: Array, y: Array, shape: tuple[int, int], s: int, g: int, centre: tuple[int, int]) -> Array:
     """``dE/dw_ab = sum_ij delta_ij y[is - g a, js - g b]`` (document 003)."""
     p, q = centre
     I, J = map(range, delta.shape)  # noqa: E741 - the formula's letters
@@ -64,9 +62,7 @@ def kernel_gradient(
     )
 
 
-def input_gradient(
-    delta: Array, w: Array, shape: tuple[int, int], s: int, g: int, centre: tuple[int, int]
-) -> Array:
+def input_gradient(delta: Array, w: Array, shape: tuple[int, int], s: int, g: int, centre: tuple[int, int]) -> Array:
     """``dE/dy_ij = sum_i'j' delta_i'j' w[g (i's - i), g (j's - j)]`` (document 003)."""
     p, q = centre
     I, J = map(range, delta.shape)  # noqa: E741 - the formula's letters

@@ -25,9 +25,7 @@ def sigmoid(z):
     return 1 / (1 + exp(-z))
 
 
-@pytest.mark.parametrize(
-    ("layer", "f"), [(Sigmoid(), sigmoid), (ReLU(), lambda z: max(z, 0))], ids=["sigmoid", "relu"]
-)
+@pytest.mark.parametrize(("layer", "f"), [(Sigmoid(), sigmoid), (ReLU(), lambda z: max(z, 0))], ids=["sigmoid", "relu"])
 def test_1_1_a_neuron_is_f_of_the_weighted_sum(layer, f):
     x, w, b = normal(3, 2), normal(1, 3, seed=1), normal(1, seed=2)
     output, _ = Sequential({"z": Dense(1), "a": layer}).forward({"z": {"W": w, "b": b}, "a": {}}, x)
@@ -157,9 +155,7 @@ def test_1_7_dropout_drops_at_random_keeps_the_mean_and_is_off_when_predicting(r
     assert (predicted == x).all() and np.all(dx != 0)
 
 
-@pytest.mark.parametrize(
-    ("rate", "after"), [(0.01, "slow"), (1.0, "there"), (1.8, "overshoots"), (2.2, "diverges")]
-)
+@pytest.mark.parametrize(("rate", "after"), [(0.01, "slow"), (1.0, "there"), (1.8, "overshoots"), (2.2, "diverges")])
 def test_1_8_a_learning_rate_can_be_too_small_or_too_large(rate, after):
     """One linear neuron w on the input 1 with the target 0: half the square of w, of curvature 1."""
     neuron, optimizer, theta = Dense(1, bias=False), SGD(), np.ones(1)

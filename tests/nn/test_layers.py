@@ -58,9 +58,7 @@ def test_costs_with_each_bias():
 )
 def test_paddings_by_name_are_margins(padding, margins):
     x, params = normal(4, 1, 5, 2), {"W": normal(1, 2, 1, 4, seed=1)}
-    named, numbered = (
-        Conv2D(1, (2, 4), padding=p, bias=None).forward(params, x)[0] for p in (padding, margins)
-    )
+    named, numbered = (Conv2D(1, (2, 4), padding=p, bias=None).forward(params, x)[0] for p in (padding, margins))
     assert named.shape == (3 + sum(margins[0]), 1, 2 + sum(margins[1]), 2)
     assert (named == numbered).all()
 
@@ -129,9 +127,7 @@ def test_pad_value_surrounds_the_maps():
     x = normal(4, 2, 5, 1)
     surrounded = np.full((5, 2, 7, 1), -0.5)
     surrounded[1:, :, :5] = x
-    assert_allclose(
-        layer.forward({"W": W}, x)[0], Conv2D(1, 3, bias=None).forward({"W": W}, surrounded)[0], atol=1e-15
-    )
+    assert_allclose(layer.forward({"W": W}, x)[0], Conv2D(1, 3, bias=None).forward({"W": W}, surrounded)[0], atol=1e-15)
 
 
 def test_lenet5s_criteria_against_loops():

@@ -35,9 +35,7 @@ def test_a_layer_starts_the_same_whatever_stands_around_it(other):
     assert_array_equal(start(other)["C1"]["W"], start(network())["C1"]["W"])
 
 
-@pytest.mark.parametrize(
-    "before", [{"C0": Conv2D(2, 1)}, {"D0": Dropout()}, {}], ids=["conv", "dropout", "none"]
-)
+@pytest.mark.parametrize("before", [{"C0": Conv2D(2, 1)}, {"D0": Dropout()}, {}], ids=["conv", "dropout", "none"])
 def test_later_layers_start_the_same_whatever_draws_before_them(before):
     params = start(Sequential({**before, **network().layers}))
     for name in ("C1", "F3"):

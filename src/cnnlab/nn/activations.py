@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .layer import Array, Backward, Layer, Params, Rng
+from .layer import Array, Backward, Layer, Params, Rng, Shape
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,12 @@ class Softmax(Layer):
 
     ``dy_i/dx_j = y_i (1[i = j] - y_j)``; as a product with dy the matrix need not be formed.
     """
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """The vector's own shape; maps are refused."""
+        if len(shape) != 1:
+            raise ValueError(f"softmax is over vectors, but is given maps {shape}")
+        return shape
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         """Columns that sum to 1."""

@@ -48,8 +48,10 @@ class Conv2D(Layer):
         """Refuse what no map could make right."""
         if self.bias not in ("map", "position", None):
             raise ValueError(f"bias={self.bias}: choose map, position or None")
-        if self.connections is not None and len(self.connections) != self.filters:
-            raise ValueError(f"connections has {len(self.connections)} rows for {self.filters} filters")
+        if self.filters < 1:
+            raise ValueError(f"filters={self.filters}: choose 1 or more")
+        if self.connections is not None and (len(self.connections) != self.filters or not all(self.connections)):
+            raise ValueError(f"connections={self.connections}: give each of {self.filters} filters a row of maps")
 
     @property
     def _around(self) -> Margins:
@@ -61,6 +63,9 @@ class Conv2D(Layer):
             (top, bottom), (left, right) = self._around
             shape = (shape[0] + top + bottom, shape[1], shape[2] + left + right)
         rows, columns = window_grid(shape, pair(self.kernel), pair(self.stride))
+        for seen in self.connections or ():
+            if not 0 <= min(seen) <= max(seen) < shape[1]:
+                raise ValueError(f"connections names maps {list(seen)}, but the input has maps 0 to {shape[1] - 1}")
         return rows, self.filters, columns
 
     def _mask(self, channels: int) -> Array | None:

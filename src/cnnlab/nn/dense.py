@@ -21,6 +21,11 @@ class Dense(Layer):
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
     input_gradient: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse a layer of nothing."""
+        if self.units < 1:
+            raise ValueError(f"units={self.units}: choose 1 or more")
+
     def out_shape(self, shape: Shape) -> Shape:
         """(units,)."""
         return (self.units,)

@@ -108,7 +108,7 @@ class Sequential(Layer):
             grads: Params = {}
             for name, back in reversed(backwards):
                 dy, grads[name] = back(dy)
-            return dy, {name: grads[name] for name in self.layers}
+            return dy if self.input_gradient else None, {name: grads[name] for name in self.layers}
 
         return x, backward
 
@@ -125,11 +125,14 @@ class Sequential(Layer):
         return Cost(*map(sum, zip(*costs, strict=True)))
 
     def _trained(self) -> dict[str, Layer]:
-        """The layers, the first one told not to spend time on the image's gradient."""
-        name, first = next(iter(self.layers.items()))
-        if self.input_gradient or not getattr(first, "input_gradient", False):
-            return self.layers
-        return self.layers | {name: replace(first, input_gradient=False)}  # type: ignore[call-arg]
+        """The layers, each told whether anyone needs its input's gradient: for the first one often nobody does."""
+        first = next(iter(self.layers), None)
+        return {
+            name: replace(layer, input_gradient=name != first or self.input_gradient)  # type: ignore[call-arg]
+            if hasattr(layer, "input_gradient")
+            else layer
+            for name, layer in self.layers.items()
+        }
 
 
 def _key(rng: Rng) -> int:

@@ -17,7 +17,9 @@ class Loss:
 
 
 def one_hot(labels: Array, classes: int, dtype: np.typing.DTypeLike = np.float32) -> Array:
-    """Target vectors ``[classes, N]``: 1 at the label, 0 elsewhere."""
+    """Target vectors ``[classes, N]``: 1 at the label, 0 elsewhere; ValueError for a label that is no class."""
+    if not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"labels {labels.min()} to {labels.max()} for classes 0 to {classes - 1}")
     return (np.arange(classes)[:, None] == labels).astype(dtype)
 
 

@@ -48,6 +48,13 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a momentum that would not fade, and Nesterov's form without any."""
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum}: choose a number from 0 up to, but not including, 1")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov=true: choose a momentum above 0")
+
     def init(self, theta: Array) -> State:
         """A velocity, where there is momentum."""
         return {"velocity": np.zeros_like(theta)} if self.momentum else {}

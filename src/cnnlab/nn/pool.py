@@ -146,7 +146,7 @@ class StochasticPool(Pool):
     def _expected(self, tiles: list[Array]) -> tuple[Array, Spread]:
         total = _total(tiles)
         total = np.where(total > 0, total, 1)
-        y = _total([tile * tile for tile in tiles]) / total
+        y = _total([tile * (tile / total) for tile in tiles])
         return y, lambda dy: (dy * (2 * tile - y) / total for tile in tiles)
 
 

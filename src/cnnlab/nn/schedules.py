@@ -49,6 +49,11 @@ class OneCycle(Schedule):
     start: float = 0.04
     final: float = 0.0001
 
+    def __post_init__(self) -> None:
+        """Both halves take some of the run."""
+        if not 0 < self.warmup < 1:
+            raise ValueError(f"warmup={self.warmup}: choose a fraction of the run between 0 and 1")
+
     def __call__(self, progress: float) -> float:
         """See the class."""
         if progress < self.warmup:

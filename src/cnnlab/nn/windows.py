@@ -1,6 +1,7 @@
 """Sliding windows over maps: margins, padding, and the views that convolution and pooling read."""
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -13,9 +14,11 @@ Padding = str | int | Sequence[Sequence[int]]
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """One number for both axes, or (rows, columns)."""
-    rows, columns = (value, value) if isinstance(value, int) else value
-    return rows, columns
+    """One number for both axes, or (rows, columns); ValueError unless both are 1 or more."""
+    rows, columns = (value, value) if isinstance(value, Integral) else value
+    if rows < 1 or columns < 1:
+        raise ValueError(f"sizes and strides are 1 or more, not {value}")
+    return int(rows), int(columns)
 
 
 def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
@@ -24,12 +27,13 @@ def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
     "valid" adds none; "same" keeps the size at stride 1, the odd row or column going below or right;
     "full" lets the kernel overlap the map by a single pixel.
     """
-    if isinstance(padding, int):
+    choices = "valid, same, full, a number from 0 up or ((top, bottom), (left, right))"
+    if isinstance(padding, Integral):
         padding = ((padding, padding), (padding, padding))
     if not isinstance(padding, str):
+        if np.shape(padding) != (2, 2) or np.min(padding) < 0:
+            raise ValueError(f"padding={padding}: choose {choices}")
         (top, bottom), (left, right) = padding
-        if min(top, bottom, left, right) < 0:
-            raise ValueError(f"padding={padding}: choose margins that are not negative")
         return (top, bottom), (left, right)
     if padding == "valid":
         return (0, 0), (0, 0)
@@ -38,7 +42,6 @@ def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
         return (rows, rows), (columns, columns)
     if padding == "same":
         return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
-    choices = "valid, same, full, a number or ((top, bottom), (left, right))"
     raise ValueError(f"padding={padding}: choose {choices}")
 
 
