@@ -2,9 +2,8 @@
 
     python experiments/tune.py [sweep ...]
 
-For each arm: on a grid of 1s and 3s, climb from the optimiser's default rate to the lowest validation
-error (mean of the last three epochs and of two seeds that no sweep uses) until both neighbours are worse.
-Arms that are in the table already are left alone.
+For each arm: on a grid of 1s and 3s, climb from the rate in the table (or the optimiser's default) to the
+lowest validation error, the mean of two seeds that no sweep uses, until both neighbours are worse.
 """
 
 import sys
@@ -25,18 +24,17 @@ from cnnlab.paths import conf_folder
 from cnnlab.training import Diverged, start, train
 from hydra_plugins.cnnlab_sweeper import CnnlabSweeper, build, planned
 
-SEEDS, LAST = (1000, 1001), 3
+SEEDS = (1000, 1001)
 GRID = [float(f"{digit}e{power}") for power in range(-5, 1) for digit in (1, 3)]
 RATES = conf_folder() / "rates.yaml"
 
 
 def main(sweeps: Sequence[str]) -> None:
-    """Tune what is missing in the table, arm by arm, and save after each."""
+    """Tune every arm of the sweeps, and save the table after each."""
     table = yaml.safe_load(RATES.read_text())
     arms = {rate_key(plan.words): plan for sweep in sweeps for plan in _arms(sweep)}
-    missing = {key: plan for key, plan in arms.items() if key not in table["chosen"]}
     made = Parallel(n_jobs=2, return_as="generator_unordered")(
-        delayed(tune)(key, plan) for key, plan in missing.items()
+        delayed(tune)(key, plan) for key, plan in arms.items()
     )
     for key, errors in made:
         best = min(errors, key=errors.__getitem__)
@@ -69,7 +67,7 @@ def _error(plan: Plan, rate: float) -> float:
                 history = list(train(parts.recipe, state, parts.data))
             except Diverged:
                 return 1.0
-            errors += [1 - record["val/accuracy"] for record in history[-LAST:]]
+            errors.append(1 - history[-1]["val/accuracy"])
     return float(np.mean(errors))
 
 
@@ -87,8 +85,8 @@ def _arms(sweep: str) -> list[Plan]:
 
 
 def _save(table: dict[str, Any]) -> None:
-    note = RATES.read_text().split("default:")[0]
-    RATES.write_text(note + yaml.safe_dump(table, sort_keys=True, width=200))
+    note = [line for line in RATES.read_text().splitlines(keepends=True) if line.startswith("#")]
+    RATES.write_text("".join(note) + yaml.safe_dump(table, sort_keys=True, width=200))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     n = data.size
     if n < 2:
         return Interval(float(data[0]) if n else math.nan, math.nan, math.nan, math.nan, n)
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # the quantile of t, without scipy.stats' 2 s
+    from scipy.special import stdtrit  # the quantile of t, without scipy.stats' 2 s
 
     mean, sd = float(data.mean()), float(data.std(ddof=1))
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n)

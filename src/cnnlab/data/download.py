@@ -72,7 +72,7 @@ def _obtain(archive: Archive, missing: list[str], scratch: Path, home: Path) -> 
 
 
 def _from_mirror(archive: Archive, mirror: str, missing: list[str], scratch: Path) -> Path:
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     pooch.get_logger().setLevel("ERROR")
     ask = pooch.HTTPDownloader(timeout=TIMEOUT)

@@ -1,7 +1,6 @@
 """Sliding windows over maps: margins, padding, and the views that convolution and pooling read."""
 
 from collections.abc import Sequence
-from numbers import Integral
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -15,7 +14,7 @@ Padding = str | int | Sequence[Sequence[int]]
 
 def pair(value: Pair) -> tuple[int, int]:
     """One number for both axes, or (rows, columns); ValueError unless both are 1 or more."""
-    rows, columns = (value, value) if isinstance(value, Integral) else value
+    rows, columns = (value, value) if isinstance(value, (int, np.integer)) else value
     if rows < 1 or columns < 1:
         raise ValueError(f"sizes and strides are 1 or more, not {value}")
     return int(rows), int(columns)
@@ -28,8 +27,8 @@ def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
     "full" lets the kernel overlap the map by a single pixel.
     """
     choices = "valid, same, full, a number from 0 up or ((top, bottom), (left, right))"
-    if isinstance(padding, Integral):
-        padding = ((padding, padding), (padding, padding))
+    if isinstance(padding, (int, np.integer)):
+        padding = ((int(padding),) * 2,) * 2
     if not isinstance(padding, str):
         if np.shape(padding) != (2, 2) or np.min(padding) < 0:
             raise ValueError(f"padding={padding}: choose {choices}")
