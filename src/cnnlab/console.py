@@ -27,9 +27,13 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
     if sys.stdout.isatty():
         print(describe(parts.recipe.network, parts.data.shape), flush=True)
     bar = Bar(parts.recipe.epochs * len(parts.data.train))
-    with _threads(plan):
-        outcome = execute(plan, lambda: parts, tick=bar)
-    bar.close()
+    try:
+        with _threads(plan):
+            outcome = execute(plan, lambda: parts, tick=bar)
+    except OSError as error:
+        sys.exit(str(error))
+    finally:
+        bar.close()
     print(line(outcome), f"run {outcome.run_id} of study {plan.study}; `make ui` shows it", sep="\n")
     if outcome.status == "failed":
         sys.exit(1)

@@ -5,14 +5,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .config import Plan
 from .console import ARMS
-from .paths import root
-from .report import RunRecord, arms, swept, terminal_table, write_report
+from .paths import conf_folder, root
+from .report import arms, swept, terminal_table, write_report
 from .runs import Outcome
-from .tracking.records import latest_runs, log_summary, newest_summary, record, summarised, summary_of
+from .tracking.records import environment, latest_runs, log_summary, newest_summary, record, summarised, summary_of
 from .tracking.store import Study, link
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 LAUNCHES = 3  # a launcher that dies (a worker killed by the system, say) is started again for what is left
 Launch = Callable[[Sequence[int]], list[Outcome]]
@@ -91,23 +95,34 @@ def _sum_up(sweep: Sweep, study: Study) -> None:
     found = [runs[fingerprint] for fingerprint in sweep.fingerprints if fingerprint in runs]
     brief = [record(study, run, details=False) for run in found]
     print(terminal_table(arms(brief, swept(brief))))
-    if not summary_of(study, sweep.identity) or any(run.info.status != "FINISHED" for run in found):
-        folder = report(study, [record(study, run) for run in found], sweep.command)
-        if all(run.info.status == "FINISHED" for run in found):
+    whole = all(run.info.status == "FINISHED" for run in found)
+    if not whole or not summary_of(study, sweep.identity):
+        folder = report(study, found, sweep.command)
+        if whole:
             log_summary(study, sweep.identity, folder, sweep.fingerprints, sweep.command)
-    print("report:", root() / "reports" / study.name / "index.html")
-    print("MLflow, after `make ui`:", link(study))
-
-
-def report(study: Study, records: list[RunRecord], command: str) -> Path:
-    """Write a study's report into ``reports/``; its folder."""
     folder = root() / "reports" / study.name
-    write_report(study.name, records, folder, {"command": command})
-    return folder
+    print("report:", folder / "index.html")
+    print("figures:", *(path.relative_to(folder) for path in sorted(folder.glob("*.png"))))
+    print("MLflow, after `make ui`:", link(study))
 
 
 def report_again(study: Study) -> Path:
     """The report of a study's newest summary, or of all its runs where it has none, written anew."""
     runs, summary = latest_runs(study), newest_summary(study)
     wanted, command = summarised(study, summary) if summary else (list(runs), f"every run of {study.name}")
-    return report(study, [record(study, runs[fingerprint]) for fingerprint in wanted], command)
+    return report(study, [runs[fingerprint] for fingerprint in wanted], command)
+
+
+def report(study: Study, runs: "Sequence[Run]", command: str) -> Path:
+    """Write the report of some runs of a study into ``reports/``; its folder."""
+    folder = root() / "reports" / study.name
+    notes = {"question": question(study.name), "command": command, "environment": environment(runs[0])}
+    write_report(study.name, [record(study, run) for run in runs], folder, notes)
+    return folder
+
+
+def question(name: str) -> str:
+    """What a sweep asks: the first line of words in its file, if it has one."""
+    file = conf_folder() / "sweep" / f"{name}.yaml"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return next((line[2:] for line in lines if line.startswith("# ") and "@package" not in line), "")

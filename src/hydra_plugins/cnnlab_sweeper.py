@@ -36,16 +36,17 @@ class CnnlabSweeper(BasicSweeper):
         """Make what is missing, sum up, and exit with 1 if an arm failed."""
         from cnnlab.sweeps import Sweep, run_sweep
 
-        try:
-            arms = self._arms(arguments)
-            load_data(arms[0][0])  # data that are not there are better missed once than by every arm
-        except (ValueError, OSError, ImportError) as error:
-            sys.exit(str(error))
         assert self.config is not None
         command = " ".join(["python experiments/train.py", *self.config.hydra.overrides.task])
         workers = self.config.hydra.launcher.get("n_jobs", 1)
-        sweep = Sweep([plan for plan, _ in arms], command, workers)
-        if run_sweep(sweep, lambda numbers: self._launch([arms[number][1] for number in numbers])):
+        try:
+            arms = self._arms(arguments)
+            load_data(arms[0][0])  # data that are not there are better missed once than by every arm
+            sweep = Sweep([plan for plan, _ in arms], command, workers)
+            failed = run_sweep(sweep, lambda numbers: self._launch([arms[number][1] for number in numbers]))
+        except (ValueError, OSError, ImportError) as error:
+            sys.exit(str(error))
+        if failed:
             sys.exit(1)
 
     def _arms(self, arguments: list[str]) -> "list[tuple[Plan, Sequence[str]]]":

@@ -43,6 +43,13 @@ def record(study: Study, run: "Run", details: bool = True) -> RunRecord:
     )
 
 
+def environment(run: "Run") -> str:
+    """Where and by which code a run was made, in one line."""
+    tags = run.data.tags
+    commit = tags["git.commit"][:10] + (" with changes" if tags["git.dirty"] == "true" else "")
+    return f"{tags['machine']}; Python {tags['python']}; {tags['blas']}, {tags['blas.threads']} thread; commit {commit}"
+
+
 def _details(study: Study, run: "Run") -> tuple[list[dict[str, float]], np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         table = study.client.download_artifacts(run.info.run_id, "history.csv", folder)
@@ -73,11 +80,8 @@ def summarised(study: Study, summary: "Run") -> tuple[list[str], str]:
 
 def log_summary(study: Study, identity: str, folder: Path, arms: list[str], command: str) -> str:
     """A run without metrics that keeps a sweep's report, the list of arms behind it, and their command."""
-    tags = {
-        KIND: SUMMARY,
-        FINGERPRINT: identity,
-        "mlflow.note.content": (folder / "report.md").read_text()[:4000],
-    }
+    text = [line for line in (folder / "report.md").read_text().splitlines() if not line.startswith("![")]
+    tags = {KIND: SUMMARY, FINGERPRINT: identity, "mlflow.note.content": "\n".join(text)[:5000]}
     run = study.client.create_run(study.experiment_id, tags=tags, run_name=f"summary of {study.name}")
     study.client.log_artifacts(run.info.run_id, str(folder), "report")
     study.client.log_dict(run.info.run_id, {"fingerprints": arms, "command": command}, "arms.json")

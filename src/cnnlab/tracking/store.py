@@ -39,17 +39,22 @@ class Study:
 
     @classmethod
     def open(cls, name: str) -> "Study":
-        """The study of this name, created with its store where it is new.
+        """The study of this name, created with its store where it is new; OSError where there is no way in.
 
         Processes that create a store together destroy each other's tables, so one at a time goes in.
         """
         from mlflow import MlflowClient
 
+        uri = tracking_uri()
         with FileLock(state_folder() / "store.lock"):
-            client = MlflowClient(tracking_uri())
-            known = client.get_experiment_by_name(name)
-            place = None if tracking_uri().startswith("http") else (root() / "mlartifacts" / name).as_uri()
-            identity = known.experiment_id if known else client.create_experiment(name, place)
+            try:
+                client = MlflowClient(uri)
+                known = client.get_experiment_by_name(name)
+                place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
+                identity = known.experiment_id if known else client.create_experiment(name, place)
+            except Exception as error:
+                reason = str(error).splitlines()[0][:300]
+                raise OSError(f"the MLflow store {uri} cannot be opened: {reason}") from error
         return cls(client, identity, name)
 
     def finished(self) -> "dict[str, Run]":
