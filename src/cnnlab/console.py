@@ -42,10 +42,13 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
 
 def arm(plan: "Plan", build: "Callable[[Plan], Parts]", number: int) -> "Outcome":
     """Make one arm of a sweep, and say how it ended in one line."""
-    from .runs import execute
+    from .runs import Outcome, execute
 
-    with _threads(plan):
-        outcome = execute(plan, lambda: build(plan), sweep=True)
+    try:
+        with _threads(plan):
+            outcome = execute(plan, lambda: build(plan), sweep=True)
+    except OSError as error:
+        outcome = Outcome("failed", "", plan.label, reason=str(error))
     print(f"{number + 1:>3}/{os.environ.get(ARMS, '?')}  {line(outcome)}", flush=True)
     return outcome
 

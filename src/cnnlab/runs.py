@@ -19,7 +19,7 @@ from .metrics import accuracy, confusion_matrix
 from .models import describe
 from .tracking.log import DIVERGED, REASON, RunLog, git, packages
 from .tracking.model import write_model
-from .tracking.store import FINGERPRINT, KIND, SWEEP, Study, state_folder
+from .tracking.store import FINGERPRINT, KIND, SWEEP, Study, one_line, state_folder, store_errors
 from .training import Diverged, Recipe, Record, State, Tick, predict, silent, start, train
 
 
@@ -53,7 +53,7 @@ def execute(plan: Plan, build: Callable[[], Parts], sweep: bool = False, tick: T
     study = Study.open(plan.study)
     place = state_folder() / study.name
     place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / f"{plan.fingerprint}.lock"):
+    with FileLock(place / f"{plan.fingerprint}.lock"), store_errors():
         study.close_stale(plan.fingerprint)
         done = study.finished().get(plan.fingerprint)
         if done and not plan.config["rerun"]:
@@ -70,7 +70,7 @@ def _recorded(plan: Plan, build: Callable[[], Parts], log: RunLog, checkpoint: P
         log.upload()
         log.close("FINISHED")
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = f"{type(error).__name__}: {one_line(error)}"
         with suppress(Exception):  # a disk that is full, say, cannot take the record of it either
             _record_failure(log, error, reason)
         return Outcome("failed", log.run_id, plan.label, reason=reason)
@@ -84,7 +84,7 @@ def _recorded(plan: Plan, build: Callable[[], Parts], log: RunLog, checkpoint: P
 def _record_failure(log: RunLog, error: Exception, reason: str) -> None:
     if isinstance(error, Diverged):
         log.tag(DIVERGED, f"step {error.step}")
-    log.tag(REASON, reason[:5000])
+    log.tag(REASON, reason)
     log.text("traceback.txt", traceback.format_exc())
     log.upload()
     log.close("FAILED")

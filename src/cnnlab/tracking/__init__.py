@@ -2,13 +2,13 @@
 
 import os
 
-# Set before mlflow is first imported: no telemetry, no chatter between our own lines, and a server that
-# does not answer is given up after seconds rather than minutes.
+# Set before mlflow is first imported: no telemetry, no chatter (errors are raised, and ours to report), and
+# a server that does not answer is given up after seconds rather than minutes.
 for name, value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
 }.items():
     os.environ.setdefault(name, value)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,23 @@ FINGERPRINT, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.kind", "cnnlab.sweep"
 def tracking_uri() -> str:
     """Address of the store: ``MLFLOW_TRACKING_URI``, or the SQLite file at the project root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Whatever the store answers instead of working becomes an OSError of one line."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise OSError(f"the MLflow store {tracking_uri()} does not work: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without the SQL statement that it came from."""
+    return " ".join(str(error).split("[SQL")[0].split())[:300]
 
 
 def state_folder() -> Path:
@@ -46,15 +64,11 @@ class Study:
         from mlflow import MlflowClient
 
         uri = tracking_uri()
-        with FileLock(state_folder() / "store.lock"):
-            try:
-                client = MlflowClient(uri)
-                known = client.get_experiment_by_name(name)
-                place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
-                identity = known.experiment_id if known else client.create_experiment(name, place)
-            except Exception as error:
-                reason = str(error).splitlines()[0][:300]
-                raise OSError(f"the MLflow store {uri} cannot be opened: {reason}") from error
+        with FileLock(state_folder() / "store.lock"), store_errors():
+            client = MlflowClient(uri)
+            known = client.get_experiment_by_name(name)
+            place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
+            identity = known.experiment_id if known else client.create_experiment(name, place)
         return cls(client, identity, name)
 
     def finished(self) -> "dict[str, Run]":
