@@ -33,9 +33,7 @@ def main(sweeps: Sequence[str]) -> None:
     """Tune every arm of the sweeps, and save the table after each."""
     table = yaml.safe_load(RATES.read_text())
     arms = {rate_key(plan.words): plan for sweep in sweeps for plan in _arms(sweep)}
-    made = Parallel(n_jobs=2, return_as="generator_unordered")(
-        delayed(tune)(key, plan) for key, plan in arms.items()
-    )
+    made = Parallel(n_jobs=2, return_as="generator_unordered")(delayed(tune)(key, plan) for key, plan in arms.items())
     for key, errors in made:
         best = min(errors, key=errors.__getitem__)
         table["chosen"][key] = best

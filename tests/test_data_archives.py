@@ -85,9 +85,7 @@ def test_the_sub_folder_and_the_gz_come_first(folder: Path) -> None:
 def test_a_missing_file_is_one_line_that_says_what_to_do(folder: Path, file: str) -> None:
     (folder / file).unlink()
     (folder / "fashion_mnist" / f"{file}.gz").unlink()
-    with pytest.raises(
-        FileNotFoundError, match=rf"^.*/mnist/{file}\.gz: expected .*, found none; run `make data`$"
-    ):
+    with pytest.raises(FileNotFoundError, match=rf"^.*/mnist/{file}\.gz: expected .*, found none; run `make data`$"):
         mnist(validation=5)
     with pytest.raises(
         FileNotFoundError, match=rf"^.*{file}\.gz: .*; run `python experiments/data\.py fashion_mnist`$"
@@ -102,17 +100,13 @@ def test_a_cut_or_wrong_file_is_one_line(folder: Path, file: str) -> None:
     other = contents()["t10k-labels-idx1-ubyte" if "images" in file else "t10k-images-idx3-ubyte"]
     for wrong in (whole[:-5], b"\0\0\x0b" + whole[3:], gzip.compress(whole)[:-9], other):
         path.write_bytes(wrong)
-        with pytest.raises(
-            ValueError, match=rf"^[^\n]*{file}: expected [^\n]*found [^\n]*; run `make data`$"
-        ):
+        with pytest.raises(ValueError, match=rf"^[^\n]*{file}: expected [^\n]*found [^\n]*; run `make data`$"):
             mnist(validation=5)
 
 
 def test_another_content_is_refused_by_its_hash(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MNIST", replace(MNIST, shapes=SMALL))
-    with pytest.raises(
-        ValueError, match=r"^[^\n]*train-images-idx3-ubyte: expected content of SHA-256 ba89104[^\n]*$"
-    ):
+    with pytest.raises(ValueError, match=r"^[^\n]*train-images-idx3-ubyte: expected content of SHA-256 ba89104[^\n]*$"):
         mnist(validation=5)
 
 
@@ -124,9 +118,7 @@ def test_a_label_beyond_the_classes_is_one_line(folder: Path) -> None:
         mnist(validation=5)
 
 
-def test_the_root_is_the_checkout_or_what_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_root_is_the_checkout_or_what_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CNNLAB_HOME", raising=False)
     monkeypatch.delenv("CNNLAB_DATA", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -45,9 +45,7 @@ def test_standardised_has_mean_zero_and_deviation_one_on_the_training_pixels(lev
 def test_standardised_agrees_with_the_textbook_formula() -> None:
     values = images().pixels / 255
     rule = normalizer("standardised", images().pixels)
-    assert (rule.scale, rule.shift) == pytest.approx(
-        (1 / values.std(), -values.mean() / values.std()), rel=1e-12
-    )
+    assert (rule.scale, rule.shift) == pytest.approx((1 / values.std(), -values.mean() / values.std()), rel=1e-12)
 
 
 def test_standardised_refuses_pixels_that_are_all_alike() -> None:

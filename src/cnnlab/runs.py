@@ -129,14 +129,17 @@ def _keep_circumstances(plan: Plan, parts: Parts, log: RunLog) -> None:
 
 
 def _test(recipe: Recipe, state: State, data: Dataset, log: RunLog) -> Record:
-    """The one look at the test images, with its confusion matrix and its worst mistakes."""
+    """The one look at the test images, with its confusion matrix and its worst mistakes.
+
+    The worst are those whose answer outscores the truth by the largest margin.
+    """
     images = data.test
     outputs = predict(recipe.network, state.params, data, images)
     answers = outputs.argmax(0)
     right = accuracy(images.labels, answers)
     margin = outputs.max(0) - outputs[images.labels, np.arange(len(images))]
     _keep_confusion(log, "test", confusion_matrix(images.labels, answers, len(data.classes)), data.classes)
-    figure = plots.mistakes(images.pixels, images.labels, answers, margin, data.classes)
+    figure = plots.mistakes(images.pixels, images.labels, answers, margin, data.classes, measure="margin")
     log.figure("plots/mistakes.png", figure)
     loss, _ = recipe.loss(outputs, images.labels)
     return {"test/loss": loss, "test/accuracy": right, "test/error": 1 - right}

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .config import Plan
 from .console import ARMS
@@ -14,9 +14,6 @@ from .report import arms, swept, terminal_table, write_report
 from .runs import Outcome
 from .tracking.records import environment, latest_runs, log_summary, newest_summary, record, summarised, summary_of
 from .tracking.store import Study, link
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 LAUNCHES = 3  # a launcher that dies (a worker killed by the system, say) is started again for what is left
 Launch = Callable[[Sequence[int]], list[Outcome]]
@@ -109,11 +106,11 @@ def _sum_up(sweep: Sweep, study: Study) -> None:
 def report_again(study: Study) -> Path:
     """The report of a study's newest summary, or of all its runs where it has none, written anew."""
     runs, summary = latest_runs(study), newest_summary(study)
-    wanted, command = summarised(study, summary) if summary else (list(runs), f"every run of {study.name}")
+    wanted, command = summarised(study, summary) if summary else (list(reversed(runs)), f"every run of {study.name}")
     return report(study, [runs[fingerprint] for fingerprint in wanted], command)
 
 
-def report(study: Study, runs: "Sequence[Run]", command: str) -> Path:
+def report(study: Study, runs: Sequence[Any], command: str) -> Path:
     """Write the report of some runs of a study into ``reports/``; its folder."""
     folder = root() / "reports" / study.name
     notes = {"question": question(study.name), "command": command, "environment": environment(runs[0])}

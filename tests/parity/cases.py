@@ -107,9 +107,7 @@ LAYERS = {
     "tanh": Case(nn.Tanh(), (3, 2, 4), lambda t, x: x.tanh()),
     "tanh-lecun": Case(nn.Tanh(1.7159, 2 / 3), (3, 2, 4), lambda t, x: peers.squash(x)),
     "relu": Case(nn.ReLU(), (3, 2, 4), lambda t, x: x.relu(), domain=np.round),  # some at the kink itself
-    "leaky-relu": Case(
-        nn.LeakyReLU(0.1), (3, 2, 4), lambda t, x: t.nn.functional.leaky_relu(x, 0.1), domain=np.round
-    ),
+    "leaky-relu": Case(nn.LeakyReLU(0.1), (3, 2, 4), lambda t, x: t.nn.functional.leaky_relu(x, 0.1), domain=np.round),
     "softmax": Case(nn.Softmax(), (7,), lambda t, x: x.softmax(1)),
     "softmax-extreme": Case(nn.Softmax(), (7,), lambda t, x: x.softmax(1), domain=extreme),
 }
@@ -148,9 +146,7 @@ LOSSES = {
 def optimizer(ours: nn.Optimizer, peer: str, clip_norm: float | None = None, **options: Any) -> OptimizerCase:
     """An optimiser, PyTorch's class and what that is told."""
     tolerance = FLOAT64 if clip_norm is None else 2e-6  # PyTorch divides by the norm plus 1e-6
-    return OptimizerCase(
-        ours, lambda t, theta: getattr(t.optim, peer)(theta, lr=0.1, **options), clip_norm, tolerance
-    )
+    return OptimizerCase(ours, lambda t, theta: getattr(t.optim, peer)(theta, lr=0.1, **options), clip_norm, tolerance)
 
 
 OPTIMIZERS = {

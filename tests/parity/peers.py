@@ -52,9 +52,7 @@ def expected(t: Any, x: Tensor, size: Any, stride: Any = None) -> Tensor:
     return average(t, x * x, size, stride) / mean.clamp(min=t.finfo(x.dtype).tiny)
 
 
-def subsample(
-    t: Any, x: Tensor, W: Tensor, b: Tensor, size: Any = 2, stride: Any = None, mean: bool = False
-) -> Tensor:
+def subsample(t: Any, x: Tensor, W: Tensor, b: Tensor, size: Any = 2, stride: Any = None, mean: bool = False) -> Tensor:
     """A coefficient for each map times its windows' sums (or means), plus a bias for each map."""
     s = t.nn.functional.avg_pool2d(x, size, stride, divisor_override=None if mean else 1)
     return W[:, None, None] * s + b[:, None, None]

@@ -34,8 +34,7 @@ def some(losses: Array) -> Array:
 def answers(t: Any) -> dict[str, Array]:
     """What is recorded: a vector for each case, losses for each training, and PyTorch's version."""
     vectors = {
-        name: np.concatenate(list(sketches(case.theirs(t, np.float64)).values()))
-        for name, case in CASES.items()
+        name: np.concatenate(list(sketches(case.theirs(t, np.float64)).values())) for name, case in CASES.items()
     }
     losses = {
         f"{name}-{dtype.__name__}": some(training.theirs(t, dtype))

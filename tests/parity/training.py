@@ -69,9 +69,7 @@ class Training:
 
 
 TRAININGS = {
-    "training-habr": Training(
-        SGD(), rate=0.01, batch=1
-    ),  # the series' own setting: the loss hardly falls yet
+    "training-habr": Training(SGD(), rate=0.01, batch=1),  # the series' own setting: the loss hardly falls yet
     "training-faster": Training(SGD(), rate=0.1, batch=4),  # from 2.5 to 0.6
     "training-momentum": Training(SGD(momentum=0.9), rate=0.01, batch=4),  # from 2.4 to 0.7
 }

@@ -28,8 +28,12 @@ def gradient_norms_side_by_side(arms: Sequence[Arm]) -> Figure:
     )
     for axes, arm in zip(places, shown, strict=True):
         draw_gradient_norms(axes, arm.histories[0], marker="." if len(arm.histories[0]) < 4 else "")
-        _panel_title(axes, arm.label)
+        _panel_title(axes, arm.label + ("" if arm.errors else "\n(failed)"))
         axes.label_outer()
+    for axes in places[-_columns(len(shown)) :]:
+        style.whole_epochs(axes)
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel("")
     if shown:
         figure.supxlabel("epoch", fontsize=10)
         figure.supylabel("gradient norm (log scale)", fontsize=10)
@@ -53,18 +57,20 @@ def confusion_grid(arms: Sequence[Arm]) -> Figure:
 
     usable = [arm for arm in arms if arm.confusion is not None]
     figure, places, shown = _arm_panels(arms, usable, 1.6, 1.75)
-    image = None
-    for axes, arm in zip(places, shown, strict=True):
-        assert arm.confusion is not None
-        shares = style.mistakes_only(arm.confusion)
+    matrices = [np.asarray(arm.confusion) for arm in shown]
+    shares = [np.maximum(style.mistakes_only(matrix), 0.1) for matrix in matrices]
+    norm = LogNorm(0.1, max((float(np.nanmax(share, initial=1.0)) for share in shares), default=1.0))
+    for axes, arm, matrix, share in zip(places, shown, matrices, shares, strict=True):
         axes.set_facecolor(style.GREY)
-        image = axes.imshow(np.maximum(shares, 0.1), cmap="Oranges", norm=LogNorm(0.1, 100))
+        axes.imshow(share, cmap="Oranges", norm=norm)
         axes.set(xticks=[], yticks=[])
-        _panel_title(axes, f"{arm.label}\n{100 * style.error_rate(arm.confusion):.2f} %")
-    if image is not None:
+        _panel_title(axes, f"{arm.label}\n{100 * style.error_rate(matrix):.2f} %")
+    if shown:
         figure.supxlabel("answer", fontsize=10)
         figure.supylabel("true class", fontsize=10)
-        figure.colorbar(image, ax=places, shrink=0.6, label="share of the true class (%), mistakes only")
+        bar = figure.colorbar(places[0].images[0], ax=places, shrink=0.6)
+        bar.set_label("mistakes, % of the class")
+        style.plain_numbers(bar.ax.yaxis)
     return figure
 
 
@@ -73,15 +79,23 @@ def _arm_panels(
 ) -> tuple[Figure, list[Axes], Sequence[Arm]]:
     """Panels for the arms that have something to show, and a title that counts the ones left out."""
     shown = usable[:MOST_PANELS]
-    columns = 3 if len(shown) <= 3 else 4 if len(shown) <= 8 else 6
-    figure, places = style.panels(len(shown), columns, width, height, **share)
-    if len(shown) < len(arms):
-        figure.suptitle(f"{len(shown)} of {len(arms)} arms", fontsize=10)
+    figure, places = style.panels(len(shown), _columns(len(shown)), width, height, **share)
+    if not shown:
+        figure.text(0.5, 0.5, "nothing to show", ha="center", color="0.3")
+    elif len(shown) < len(arms):
+        why = "the others have no result" if len(shown) == len(usable) else "the first ones"
+        figure.suptitle(f"{len(shown)} of {len(arms)} arms ({why})", fontsize=10)
     return figure, places, shown
 
 
+def _columns(count: int) -> int:
+    return max(1, min(count, 4 if count <= 8 else 6))
+
+
 def _panel_title(axes: Axes, label: str) -> None:
-    lines = [piece for line in label.split("\n") for piece in textwrap.wrap(line, 26) or [""]]
+    """The label in lines that fit a panel; non-breaking spaces keep each slash with the word before it."""
+    glued = label.replace(" / ", "\u00a0/ ")
+    lines = [piece for line in glued.split("\n") for piece in textwrap.wrap(line, 28) or [""]]
     axes.set_title(plain("\n".join(lines)), fontsize=7)
     axes.tick_params(labelsize=7)
 
@@ -105,7 +119,7 @@ def learning_curves_side_by_side(arms: Sequence[Arm], words: Options) -> Figure:
 
     The colour is the option of the word whose options end furthest apart; each line is named at its end.
     """
-    usable = [arm for arm in arms if arm.histories]
+    usable = [arm for arm in arms if arm.errors and arm.histories]
     split = "val" if any("val/accuracy" in epoch for arm in usable for epoch in arm.histories[0]) else "train"
     curves = [Curve(arm, *_mean_curve(arm, split)) for arm in usable]
     curves = [curve for curve in curves if np.isfinite(curve.errors).any()]
@@ -122,7 +136,7 @@ def learning_curves_side_by_side(arms: Sequence[Arm], words: Options) -> Figure:
     _name_lines(axes, curves)
     if len(colours) > 1:
         handles = [axes.plot([], [], color=colour, label=plain(option))[0] for option, colour in colours.items()]
-        axes.legend(handles=handles, title=plain(word), loc="upper right")
+        axes.legend(handles=handles, title=plain(word), loc="best")
     return figure
 
 
@@ -138,7 +152,7 @@ def _decisive_word(curves: Sequence[Curve], words: Options) -> str:
 
     def spread(word: str) -> float:
         ends = [[c.end for c in curves if c.arm.words.get(word) == option] for option in words[word]]
-        return float(np.ptp([np.mean(values) for values in ends if values] or [0.0]))
+        return float(np.ptp([float(np.mean(values)) for values in ends if values] or [0.0]))
 
     return max(words, key=spread, default="")
 
@@ -170,7 +184,7 @@ def _name_lines(axes: Axes, curves: Sequence[Curve]) -> None:
             va="center",
             fontsize=7.5,
             color=curve.colour,
-            arrowprops={"arrowstyle": "-", "color": curve.colour, "linewidth": 0.4, "alpha": 0.6},
+            arrowprops={"arrowstyle": "-", "color": curve.colour, "linewidth": 0.5, "relpos": (0, 0.5), "shrinkA": 1},
         )
 
 

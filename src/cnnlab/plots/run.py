@@ -80,7 +80,8 @@ def kernels(W: Array, title: str, shape: tuple[int, int, int] | None = None, lim
     limit = limit or (36 if W.ndim == 2 else 64)
     count, (_, height, width) = len(pictures), pictures.shape
     pictures = pictures[:limit]
-    columns = min(len(pictures), math.ceil(math.sqrt(len(pictures) * 1.6 * height / width)))
+    wide = math.ceil(math.sqrt(len(pictures) * 1.6 * height / width))
+    columns = len(pictures) if len(pictures) <= 8 else wide
     grid = style.mosaic(pictures, columns)
     figure = style.canvas(7, min(0.9 + 5.8 * grid.shape[0] / grid.shape[1], 9))
     axes = figure.subplots()
@@ -144,11 +145,12 @@ def mistakes(
     confidence: Array,
     classes: Sequence[str],
     limit: int = 40,
+    measure: str = "confidence",
 ) -> Figure:
     """The wrong answers given with the most confidence, as pictures under "truth → answer".
 
-    `pixels` (N, H, W), `labels` and `predictions` (N,), `confidence` (N,) of the answer given: shown in per
-    cent if it is a probability, as it is if it is a score.
+    `pixels` (N, H, W), `labels` and `predictions` (N,), `confidence` (N,): how sure each answer was, whatever
+    `measure` says it is (a margin, a score); of a "probability" per cent are shown.
     """
     wrong = np.flatnonzero(np.asarray(labels) != np.asarray(predictions))
     worst = wrong[np.argsort(-np.asarray(confidence)[wrong], kind="stable")][:limit]
@@ -156,19 +158,16 @@ def mistakes(
         figure = style.canvas(6, 2)
         style.note(figure.subplots(), f"No mistakes among {len(labels)} images.")
         return figure
-    probable = bool(np.all((confidence >= 0) & (confidence <= 1)))
-    figure, places = style.panels(len(worst), 8, 1.15, 1.5)
-    for axes, index in zip(places, worst, strict=True):
+    names = [_verdict(classes[labels[index]], classes[predictions[index]]) for index in worst]
+    figure, places = style.panels(len(worst), 8, 1.15, 1.75 if "\n" in "".join(names) else 1.5)
+    for axes, index, name in zip(places, worst, names, strict=True):
         axes.imshow(pixels[index], cmap="gray_r", vmin=0, vmax=np.max(pixels), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
-        sure = f"{100 * confidence[index]:.0f} %" if probable else f"{confidence[index]:.3g}"
-        axes.set_title(_verdict(classes[labels[index]], classes[predictions[index]]), fontsize=9)
-        axes.set_xlabel(sure, fontsize=8, color="0.35")
-    kind = "probability" if probable else "score"
-    which = (
-        f"the {len(worst)} surest of {len(wrong)} mistakes" if len(worst) < len(wrong) else f"all {len(wrong)} mistakes"
-    )
-    figure.suptitle(f"{which}: truth → answer, and the answer's {kind}")
+        sure = confidence[index]
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel(f"{100 * sure:.0f} %" if measure == "probability" else f"{sure:.3g}", fontsize=8, color="0.35")
+    shown = f"the {len(worst)} surest of {len(wrong)}" if len(worst) < len(wrong) else "all the"
+    figure.suptitle(f"{shown} mistakes: truth → answer, and its {plain(measure)}", fontsize=10)
     return figure
 
 

@@ -36,7 +36,7 @@ def panels(count: int, columns: int, width: float, height: float, **share: Any) 
     """A figure with `count` axes of that size in inches, row by row, unused places left out."""
     columns = min(columns, max(count, 1))
     rows = math.ceil(max(count, 1) / columns)
-    figure = canvas(columns * width + 0.9, rows * height + 0.9)
+    figure = canvas(max(columns * width + 0.9, 4.5), rows * height + 0.9)
     axes = list(figure.subplots(rows, columns, squeeze=False, **share).flat)
     for unused in axes[count:]:
         unused.remove()

@@ -122,7 +122,7 @@ def heat_map(arms: Sequence[Arm], words: Options) -> Figure:
     image = axes.imshow(values, cmap="cividis_r", norm=_norm(values), aspect="auto")
     figure.colorbar(image, ax=axes, label="test error (%)")
     for (row, column), value in np.ndenumerate(values):
-        dark = np.isfinite(value) and image.norm(value) > 0.55
+        dark = bool(np.isfinite(value)) and float(np.asarray(image.norm(value))) > 0.55
         text = cells[row][column][1]
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color="w" if dark else "k")
     _combination_ticks(axes, rows, columns, names[:half], names[half:])

@@ -164,10 +164,12 @@ def arms(records: Sequence[RunRecord], swept: Iterable[str]) -> list[Arm]:
         if record.finished or not (seed in seeds and seeds[seed].finished):
             seeds[seed] = record
     names = list(swept)
-    return [
-        Arm(dict(setting), {name: dict(setting).get(name, "") for name in names}, tuple(seeds.values()))
-        for setting, seeds in groups.items()
-    ]
+    return [_arm(dict(setting), names, tuple(seeds.values())) for setting, seeds in groups.items()]
+
+
+def _arm(words: dict[str, str], swept: Sequence[str], records: tuple[RunRecord, ...]) -> Arm:
+    named = {name: words.get(name, "") for name in swept}
+    return Arm(words | named, named, records)
 
 
 def ranked(arms: Iterable[Arm]) -> list[Arm]:

@@ -91,7 +91,7 @@ def _summary(found: Sequence[Arm], words: Words) -> str:
     missing = math.prod(map(len, words.values())) - len({tuple(arm.swept.values()) for arm in found})
     text = f"{_count(len(found), 'arm')}, {_count(len(runs), 'run')}, {done} with a result"
     if missing:
-        text += f"; {missing} of the {len(found) + missing} combinations of the swept words were not run"
+        text += f"; of {len(found) + missing} combinations of the swept words {missing} not run"
     return text + "."
 
 

@@ -31,10 +31,10 @@ def _row(arm: Arm, followers: Sequence[str]) -> dict[str, str]:
 
 def terminal_table(arms: Iterable[Arm]) -> str:
     """The table for the end of a sweep, with a line that says what its intervals are."""
-    from tabulate import tabulate  # type: ignore[import-untyped]
+    from tabulate import tabulate
 
     arms = list(arms)
-    rows = tabulate(table(arms), headers="keys", disable_numparse=True, maxcolwidths=[None] * 20)
+    rows = tabulate(table(arms), headers="keys", disable_numparse=True)
     return "\n".join(filter(None, (rows, legend(arms))))
 
 

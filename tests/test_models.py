@@ -1,0 +1,166 @@
+"""The networks against the numbers that their papers print."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cnnlab import models
+from cnnlab.codes import digit_codes
+from cnnlab.models import LENET_TANH, TABLE_1, DenseOutput, RBFOutput, costs, describe, lenet1, lenet5
+from cnnlab.nn import (
+    Conv2D,
+    GlobalAvgPool,
+    Identity,
+    LeakyReLU,
+    MaxPool,
+    ReLU,
+    Sequential,
+    StochasticPool,
+    Tanh,
+    gradcheck,
+)
+
+IMAGE = (28, 1, 28)
+MODERN = lenet5(ReLU(), MaxPool(2), output=DenseOutput(), connections="full")
+
+# LeCun et al. 1998, II-B: layer, output, parameters, connections.
+LENET5 = [
+    ("C1", "6@28x28", 156, 122_304),
+    ("S2", "6@14x14", 12, 5_880),
+    ("C3", "16@10x10", 1_516, 151_600),
+    ("S4", "16@5x5", 32, 2_000),
+    ("C5", "120", 48_120, 48_120),
+    ("F6", "84", 10_164, 10_164),
+    ("OUT", "10", 0, 840),
+]
+# LeCun et al. 1990.
+LENET1 = [
+    ("H1", "4@24x24", 104, 59_904),
+    ("H2", "4@12x12", 8, 2_880),
+    ("H3", "12@8x8", 512, 32_768),
+    ("H4", "12@4x4", 24, 960),
+    ("OUT", "10", 1_930, 1_930),
+]
+# Table 1 as it is printed, a row for each map of S2: the maps of C3 that see it.
+PRINTED = [
+    {0, 4, 5, 6, 9, 10, 11, 12, 14, 15},
+    {0, 1, 5, 6, 7, 10, 11, 12, 13, 15},
+    {0, 1, 2, 6, 7, 8, 11, 13, 14, 15},
+    {1, 2, 3, 6, 7, 8, 9, 12, 14, 15},
+    {2, 3, 4, 7, 8, 9, 10, 12, 13, 15},
+    {3, 4, 5, 8, 9, 10, 11, 13, 14, 15},
+]
+
+
+@pytest.mark.parametrize(("network", "table"), [(lenet5(), LENET5), (lenet1(), LENET1)], ids=["5", "1"])
+def test_the_table_is_the_papers(network: Sequential, table: list[tuple[object, ...]]) -> None:
+    rows = [(name, out, *cost[:2]) for name, _, out, cost in costs(network, IMAGE) if cost.connections]
+    assert rows == table
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters", "connections"),
+    [
+        (lenet5(), 60_000, 340_908),
+        (lenet1(), 2_578, 98_442),
+        (models.zhou(), 13_602, None),
+        (models.keras_convnet(), 34_826, None),
+        (models.nielsen_mlp(), 23_860, None),
+        (models.nielsen_mlp((100,)), 79_510, None),
+        (models.mlp((300, 100)), 266_610, None),
+        (MODERN, 61_706, None),
+    ],
+)
+def test_totals(network: Sequential, parameters: int, connections: int | None) -> None:
+    cost = network.cost(IMAGE)
+    assert cost.parameters == parameters
+    assert connections in (None, cost.connections)
+    assert cost.macs <= cost.connections
+    params, out = network.init(IMAGE, np.random.default_rng(0))
+    arrays = [array for layer in params.values() for array in layer.values()]
+    unconnected = sum((array == 0).sum() for array in (layer["W"] for layer in params.values() if "W" in layer))
+    assert sum(array.size for array in arrays) - unconnected == parameters
+    assert out == (10,)
+
+
+def test_describe_prints_rows_and_totals() -> None:
+    lines = [line.split() for line in describe(lenet5(), IMAGE).splitlines()]
+    assert ["C1", "Conv2D", "6@28x28", "156", "122,304", "117,600"] in lines
+    assert ["F6", "Dense", "84", "10,164", "10,164", "10,080"] in lines
+    assert lines[-1][:3] == ["total", "60,000", "340,908"]
+
+
+def test_table_1() -> None:
+    assert [{k for k, seen in enumerate(TABLE_1) if s2 in seen} for s2 in range(6)] == PRINTED
+    assert all(len(row) == 10 for row in PRINTED)
+    assert sum(map(len, TABLE_1)) == 60
+    W = lenet5().init(IMAGE, np.random.default_rng(0))[0]["C3"]["W"]
+    wired = [tuple(np.flatnonzero(kernel.any((0, 2)))) for kernel in W]
+    assert wired == list(TABLE_1)
+
+
+def test_the_codes_are_fig_3() -> None:
+    codes = digit_codes()
+    assert codes.shape == (10, 84)
+    assert set(np.unique(codes)) == {-1, 1}
+    assert (codes > 0).sum(1).tolist() == [35, 27, 33, 32, 41, 35, 39, 25, 43, 39]
+    distance = (codes[:, None] != codes[None]).sum(2)
+    pairs = {(a, b): distance[a, b] for a in range(10) for b in range(a)}
+    assert [pair for pair, d in pairs.items() if d == min(pairs.values())] == [(8, 6)]
+    assert min(pairs.values()) == 12 and max(pairs.values()) == 50
+    assert {pair for pair, d in pairs.items() if d == 50} == {(4, 1), (8, 1), (7, 4)}
+    assert np.mean(list(pairs.values())) == pytest.approx(31.1, abs=0.05)
+
+
+def test_lenets_tanh_maps_plus_minus_1_to_itself() -> None:
+    ends = np.array([-1.0, 1.0])
+    np.testing.assert_allclose(LENET_TANH.f(ends), ends, atol=3e-6)
+    assert LENET_TANH.steepest == pytest.approx(1.14393, abs=1e-5)
+
+
+def test_the_field_around_the_image_is_background() -> None:
+    network = lenet5()
+    params, _ = network.init(IMAGE, np.random.default_rng(0))
+    corner = {"W": np.zeros_like(params["C1"]["W"]), "b": np.zeros(6, np.float32)}
+    corner["W"][:, 0, 0, 0] = 1  # the output is then the padded image, its last rows and columns apart
+    y, _ = network.layers["C1"].forward(corner, np.full((*IMAGE, 1), 1.175, np.float32))
+    assert y.shape == (28, 6, 28, 1)
+    assert (y[:2] == np.float32(-0.1)).all() and (y[:, :, :2] == np.float32(-0.1)).all()
+    assert (y[2:, :, 2:] == np.float32(1.175)).all()
+
+
+@pytest.mark.parametrize("model", [lenet5, lenet1, models.zhou, models.keras_convnet])
+def test_the_first_convolution_knows_the_background(model: object) -> None:
+    network = model(background=-0.42)
+    convolutions = [layer for layer in network.layers.values() if isinstance(layer, Conv2D)]
+    assert [layer.pad_value for layer in convolutions] == [-0.42] + [0.0] * (len(convolutions) - 1)
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [
+        (lambda: lenet5(Tanh(), StochasticPool(2)), "pooling: StochasticPool needs .* never negative, which Tanh"),
+        (lambda: lenet1(LeakyReLU(), StochasticPool(2)), "choose activation=relu or activation=sigmoid"),
+        (lambda: models.zhou(Identity(), StochasticPool(2)), "which Identity"),
+        (lambda: lenet1(output=RBFOutput()).out_shape(IMAGE), "OUT: the codes have 84 components"),
+        (lambda: lenet5(classes=26), "there are codes for 10 digits, but the data has 26 classes"),
+        (lambda: lenet5(connections="table2"), "connections=table2: choose table1 or full"),
+        (lambda: lenet5().out_shape((8, 1, 8)), "C3: a 5x5 window does not fit a 4x4 map"),
+        (lambda: lenet5(pooling=MaxPool(15)).out_shape(IMAGE), "C3: a 5x5 window does not fit a 1x1 map"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(refused: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as caught:
+        refused()
+    assert "\n" not in str(caught.value)
+
+
+def test_global_averaging_comes_last_only() -> None:
+    layers = lenet5(ReLU(), GlobalAvgPool(), output=DenseOutput()).layers
+    assert [type(layers[name]).__name__ for name in ("S2", "S4")] == ["AvgPool", "GlobalAvgPool"]
+
+
+@pytest.mark.parametrize("network", [lenet5(), lenet1(), models.keras_convnet()], ids=["5", "1", "keras"])
+def test_gradients_of_whole_networks(network: Sequential) -> None:
+    assert gradcheck(replace(network, input_gradient=True), IMAGE, batch=2) < 1e-6

@@ -1,0 +1,243 @@
+"""Runs become arms, arms a table, and the table a report that stands alone and hides no failure."""
+
+import itertools
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from cnnlab.metrics import binomial_interval, mean_interval
+from cnnlab.report import RunRecord, arms, ranked, step_rows, steps, swept, table, terminal_table, write_report
+
+OPTIONS = {
+    "activation": ("sigmoid", "tanh", "relu"),
+    "loss": ("mse", "cross_entropy"),
+    "pooling": ("average", "max"),
+    "padding": ("valid", "same"),
+}
+COST = {"sigmoid": 300, "tanh": 100, "relu": 0, "mse": 50, "cross_entropy": 0}
+RATE = {"sigmoid": "0.5", "tanh": "0.1", "relu": "0.05"}
+FAILED, MISSING = 5, 13
+REASON = "loss is nan in epoch 3 <script>alert('&')</script> | ${oc.env:X}"
+NOTES = {"question": "What did <b>each</b> step buy?", "command": "make sweep\nSEEDS=5", "environment": "NumPy & co"}
+
+
+def run(words, seed=0, wrong=100, number=0, status="FINISHED", **facts):
+    """A run with `wrong` of 10,000 test images wrong."""
+    words = {"model": "lenet5", "epochs": "2", "seed": str(seed), **words}
+    run_id = f"run{number}seed{seed}"
+    if status != "FINISHED":
+        return RunRecord(run_id, words, status, **facts)
+    confusion = np.array([[5000 - wrong, wrong], [0, 5000]])
+    metrics = {"test/error": wrong / 10000, "val/accuracy": 1 - wrong / 9000, "train/loss": 0.1, "time/total_s": 12.5}
+    epochs = [{"epoch": e, "train/accuracy": 0.9, "val/accuracy": 0.9 + e / 100, "grad_norm/C1": 0.1} for e in (1, 2)]
+    return RunRecord(run_id, words, status, metrics, epochs, confusion)
+
+
+def sweep(seeds):
+    """24 arms, of which one failed and one was never run."""
+    found = []
+    for number, choice in enumerate(itertools.product(*OPTIONS.values())):
+        words = dict(zip(OPTIONS, choice, strict=True)) | {"lr": RATE[choice[0]]}
+        for seed in range(seeds):
+            wrong = 100 + sum(COST.get(option, 0) for option in choice) + 7 * seed + number % 3
+            if number == FAILED:
+                found.append(run(words, seed, number=number, status="FAILED", reason=REASON))
+            elif number != MISSING:
+                found.append(run(words, seed, wrong, number))
+    return found
+
+
+def grouped(records):
+    return arms(records, swept(records))
+
+
+def test_swept_words_are_those_that_vary_in_the_order_of_the_records():
+    assert swept(sweep(2)) == OPTIONS
+    assert swept([run({}, seed) for seed in range(3)]) == {}
+    assert swept([run({"augment": "none"}), run({})]) == {"augment": ("none", "")}
+
+
+def test_a_rate_that_follows_from_the_others_is_not_swept():
+    alone = [run({"lr": rate, "init": "he"}) for rate in ("0.1", "0.01")]
+    assert swept(alone) == {"lr": ("0.1", "0.01")}
+    grid = [run({"lr": rate, "activation": name}) for rate in ("1", "2") for name in ("relu", "tanh")]
+    assert list(swept(grid)) == ["activation", "lr"]
+    tied = [run({"init": "he", "lr": "1"}), run({"init": "glorot", "lr": "2"})]
+    assert list(swept(tied)) == ["init"]
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_arms_group_the_seeds(seeds):
+    found = grouped(sweep(seeds))
+    assert len(found) == 23 and all(len(arm.records) == seeds for arm in found)
+    assert found[0].label == "sigmoid / mse / average / valid"
+    assert sum(not arm.finished for arm in found) == 1 and found[FAILED].status == f"failed: {REASON}"
+    assert found[0].words["lr"] == "0.5" and found[0].seconds == 12.5
+
+
+def test_intervals_cover_seeds_or_the_one_test_set():
+    (one, *_), (five, *_) = grouped(sweep(1)), grouped(sweep(5))
+    assert one.error == binomial_interval(450, 10000)
+    assert five.error == mean_interval([(450 + 7 * seed) / 10000 for seed in range(5)])
+    assert five.val_error.mean == pytest.approx(464 / 9000)
+    assert five.confusion.sum() == 50000 and five.confusion[0, 1] == 450 * 5 + 70
+    bare = RunRecord("r", {}, "FINISHED", {"test/accuracy": 0.9})
+    assert math.isnan(grouped([bare])[0].error.low) and bare.error("test") == pytest.approx(0.1)
+
+
+def test_a_seed_counts_once_and_a_finished_run_speaks_for_it():
+    again = [
+        run({}, 0, 300),
+        run({}, 0, 200),
+        run({}, 0, status="FAILED"),
+        run({}, 1, status="KILLED"),
+        run({}, 1, 100),
+    ]
+    (arm,) = grouped(again)
+    assert arm.errors == [0.02, 0.01] and arm.status == "finished" and arm.label == "all runs"
+
+
+def test_failures_have_reasons():
+    (arm,) = grouped([run({}, 0), run({}, 1, status="FAILED", reason="nan"), run({}, 2, status="KILLED")])
+    assert arm.status == "1 of 3 finished: nan; killed"
+    nameless = RunRecord("r", {}, "FINISHED", {"test/error": math.nan})
+    assert not nameless.finished and nameless.failure == "no test error"
+
+
+def test_arms_are_ranked_by_validation_error_and_failures_come_last():
+    best_on_test = RunRecord("a", {"x": "a"}, "FINISHED", {"test/error": 0.01, "val/error": 0.03})
+    best_on_validation = RunRecord("b", {"x": "b"}, "FINISHED", {"test/error": 0.02, "val/error": 0.02})
+    unvalidated = RunRecord("c", {"x": "c"}, "FINISHED", {"test/error": 0.001})
+    failed = RunRecord("d", {"x": "d"}, "FAILED")
+    order = ranked(grouped([failed, unvalidated, best_on_test, best_on_validation]))
+    assert [arm.label for arm in order] == ["b", "a", "c", "d"]
+
+
+def test_table_rows():
+    rows = table(grouped(sweep(1)))
+    assert list(rows[0]) == [
+        *OPTIONS, "lr", "test error (%)", "validation error (%)", "train loss", "s / run", "seeds", "status",
+    ]  # fmt: skip
+    assert rows[0]["test error (%)"] == "1.00 [0.82, 1.21]" and rows[0]["seeds"] == "1"
+    assert rows[-1]["test error (%)"] == "–" and rows[-1]["status"] == f"failed: {REASON}"
+    five = table(grouped(sweep(5)))[0]
+    half = 100 * mean_interval([(100 + 7 * seed) / 10000 for seed in range(5)]).half_width
+    assert five["test error (%)"] == f"1.14 ± {half:.2f}" and five["lr"] == "0.05" and five["train loss"] == "0.1000"
+
+
+def test_terminal_table_says_what_its_intervals_are():
+    text = terminal_table(grouped(sweep(5)))
+    assert len(text.splitlines()) == 2 + 23 + 1 and "Student's t" in text and "Wilson" not in text
+    assert "Wilson" in terminal_table(grouped(sweep(1)))
+    assert "0.05" in text and "finished" in text
+
+
+def test_steps_compare_each_option_with_the_first_over_matched_pairs():
+    records = sweep(5)
+    found = {(step.word, step.option): step for step in steps(grouped(records), swept(records))}
+    assert list(found) == [
+        ("activation", "tanh"), ("activation", "relu"), ("loss", "cross_entropy"),
+        ("pooling", "max"), ("padding", "same"),
+    ]  # fmt: skip
+    relu = found["activation", "relu"]
+    wrong = {tuple(r.words[w] for w in (*OPTIONS, "seed")): r.metrics["test/error"] for r in records if r.finished}
+    pairs = [(wrong[("relu", *key[1:])], error) for key, error in wrong.items() if key[0] == "sigmoid"]
+    expected = mean_interval([new - old for new, old in pairs])
+    assert relu.difference.n == len(pairs) == 35 and relu.lost == 5 and relu.baseline == "sigmoid"
+    assert relu.difference.mean == pytest.approx(expected.mean) and relu.difference.low == pytest.approx(expected.low)
+    assert relu.verdict == "fewer errors" and found["pooling", "max"].verdict == "not resolved"
+    rows = step_rows(found.values())
+    assert rows[1]["step"] == "sigmoid → relu" and rows[1]["pairs"] == "35 (5 lost to failures)"
+    assert rows[1]["change of test error (points)"] == f"{100 * expected.mean:+.2f}"
+
+
+def test_one_pair_resolves_nothing_and_no_pair_is_no_step():
+    pair = [run({"x": "a"}, wrong=100), run({"x": "b"}, wrong=900)]
+    (step,) = steps(grouped(pair), swept(pair))
+    assert step.verdict == "not resolved (a single pair)" and step.difference.mean == pytest.approx(0.08)
+    assert step_rows([step])[0]["95% interval"] == "–"
+    diagonal = [run({"x": "a", "y": "a"}), run({"x": "b", "y": "b"})]
+    assert steps(grouped(diagonal), swept(diagonal)) == []
+
+
+class Page(HTMLParser):
+    """The text of a page, its tags, and whatever points outside."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.words, self.tags, self.links = [], [], []
+        self.feed(source)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in {"src", "href", "srcset", "data", "action"}]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return write_report("steps & <stones>", sweep(5), tmp_path_factory.mktemp("report"), {**NOTES, "date": "today"})
+
+
+def test_the_page_needs_nothing_but_itself(report):
+    source = report.read_text("utf-8")
+    page = Page(source)
+    assert page.links and all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert not re.search(r"https?://|url\(|@import", source) and "script" not in page.tags
+    assert page.tags.count("img") == 5 and len(source) < 1_000_000
+
+
+def test_the_page_holds_every_arm_run_and_reason_with_nothing_left_unescaped(report):
+    page = Page(report.read_text("utf-8"))
+    for arm in grouped(sweep(5)):
+        assert arm.label in page.text and " ".join(arm.swept.values()) in page.text
+        assert all(record.run_id in page.text for record in arm.records)
+    assert REASON in page.text and NOTES["question"] in page.text and "SEEDS=5" in page.text
+    assert "b" not in page.tags and "stones" not in page.tags and "steps & <stones>" in page.text
+    assert "23 arms, 115 runs, 110 with a result; of 24 combinations of the swept words 1 not run." in page.text
+    assert "not resolved" in page.text and "at its own learning rate" in page.text
+
+
+def test_the_markdown_stands_beside_its_pictures(report):
+    text = (report.parent / "report.md").read_text("utf-8")
+    pictures = re.findall(r"!\[.*\]\((.+)\)", text)
+    assert sorted(pictures) == sorted(path.name for path in report.parent.glob("*.png"))
+    assert "<script>" not in text and "<b>" not in text and "&lt;script&gt;" in text and "\\|" in text
+    header, rule, *rows = text[text.index("| activation") :].split("\n\n")[0].splitlines()
+    cells = {len(re.split(r"(?<!\\)\|", row)) for row in (header, rule, *rows)}
+    assert len(rows) == 23 and cells == {len(table(grouped(sweep(5)))[0]) + 2}
+    assert "    make sweep\n    SEEDS=5" in text and "\n\n\n" not in text and " \n" not in text
+    assert not [path.name for path in report.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_report_is_the_same_when_it_is_written_again(tmp_path):
+    one, again = (write_report("twice", sweep(1)[:3], tmp_path / name, NOTES) for name in ("one", "again"))
+    assert again.read_bytes() == one.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [run({"x": "a"}, status="FAILED", reason="nan"), run({"x": "b"}, status="RUNNING")],
+        [run({}, 0)],
+        [RunRecord(name, {"x": name}, "FINISHED", {"test/error": 0.1}) for name in "ab"],
+    ],
+    ids=["all failed", "one run", "numbers only"],
+)
+def test_a_report_of_little_is_still_a_report(records, tmp_path):
+    page = Page(write_report("little", records, tmp_path / "new" / "folder", {}).read_text("utf-8"))
+    assert all(arm.label in page.text for arm in grouped(records))
+    assert (tmp_path / "new/folder/error_bars.png").stat().st_size < 150_000
+
+
+def test_a_report_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="report nothing: no run was found"):
+        write_report("nothing", [], tmp_path, {})
+    json.dumps(table(grouped(sweep(1))))  # rows are plain text

@@ -1,0 +1,293 @@
+"""Training: the same bits again, every measurement against its literal definition, divergence at its step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.conftest import plan_of, untimed
+
+from cnnlab.data import Dataset, Images, mnist5k
+from cnnlab.models import DenseOutput, lenet5, mlp, nielsen_mlp
+from cnnlab.nn import (
+    SGD,
+    Adam,
+    Constant,
+    Conv2D,
+    Cosine,
+    Dense,
+    Dropout,
+    LeakyReLU,
+    MaxPool,
+    MixedPool,
+    OneCycle,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SoftmaxCrossEntropy,
+    StochasticPool,
+    Subsample,
+    Tanh,
+    pack,
+)
+from cnnlab.training import PROBE, Diverged, Recipe, State, evaluate, predict, start, train
+
+MLP = mlp((20,))
+DEFAULTS = {
+    "network": MLP,
+    "loss": SoftmaxCrossEntropy(),
+    "optimizer": SGD(),
+    "schedule": Constant(),
+    "rate": 0.1,
+    "epochs": 2,
+    "batch_size": 32,
+}
+
+
+def recipe(**options: Any) -> Recipe:
+    return Recipe(**DEFAULTS | options)
+
+
+def small(**changes: Any) -> Sequential:
+    """Convolution, squashing, pooling, output, where each can be another."""
+    layers = {"C1": Conv2D(4, 5, stride=2), "A1": ReLU(), "S2": MaxPool(2)} | changes
+    return Sequential(layers | {"OUT": Dense(10)})
+
+
+def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> State:
+    state = start(recipe, data.shape, seed)
+    list(train(recipe, state, data))
+    return state
+
+
+@dataclass(frozen=True, eq=False)
+class Watched(Dataset):
+    """Data that remember which training images were asked for by number."""
+
+    asked: list[np.ndarray] = field(default_factory=list)
+
+    def batch(self, images: Images, index: Any) -> np.ndarray:
+        if images is self.train and isinstance(index, np.ndarray):
+            self.asked.append(index)
+        return super().batch(images, index)
+
+
+@pytest.fixture
+def watched(digits: Dataset) -> Callable[[], Watched]:
+    fields = ("name", "train", "val", "test", "classes", "normalizer")
+    return lambda: Watched(*(getattr(digits, name) for name in fields))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        recipe(),
+        recipe(network=lenet5(ReLU(), StochasticPool(2), output=DenseOutput()), batch_size=50, epochs=1),
+        recipe(network=small(D2=Dropout()), optimizer=Adam(), rate=0.01),
+    ],
+    ids=["mlp", "stochastic", "dropout"],
+)
+def test_the_seed_decides_every_bit(chosen: Recipe, digits: Dataset) -> None:
+    one, same, other = (trained(chosen, digits, seed) for seed in (3, 3, 4))
+    assert one.theta.tobytes() == same.theta.tobytes()
+    assert [untimed(record) for record in one.history] == [untimed(record) for record in same.history]
+    assert not np.allclose(one.theta, other.theta)
+    assert one.history[-1]["train/loss"] != other.history[-1]["train/loss"]
+
+
+@pytest.mark.parametrize(
+    "layers", [{"S2": StochasticPool(2)}, {"D2": Dropout()}, {"S2": StochasticPool(2), "D2": Dropout(0.9)}]
+)
+def test_arms_are_paired(layers: dict[str, Any], watched: Callable[[], Watched]) -> None:
+    """However much a network draws, it sees the same images in the same order from the same weights."""
+    plain, noisy = watched(), watched()
+    trained(recipe(network=small()), plain)
+    trained(recipe(network=small(**layers)), noisy)
+    assert [index.tolist() for index in plain.asked] == [index.tolist() for index in noisy.asked]
+    begun = [start(recipe(network=small(**changes)), plain.shape, 5).params for changes in ({}, layers)]
+    for name in ("C1", "OUT"):
+        assert (begun[0][name]["W"] == begun[1][name]["W"]).all()
+
+
+def test_every_image_once_an_epoch_in_a_new_order(watched: Callable[[], Watched]) -> None:
+    data = watched()
+    trained(recipe(batch_size=32, epochs=2), data)
+    sizes = [len(index) for index in data.asked]
+    assert sizes == 2 * [32, 32, 32, 32, 32, 32, 8]
+    first, second = np.concatenate(data.asked[:7]), np.concatenate(data.asked[7:])
+    assert sorted(first) == sorted(second) == list(range(200))
+    assert (first != second).any()
+
+
+def test_the_last_smaller_batch_counts_by_its_size(digits: Dataset) -> None:
+    """With a rate of almost nothing the running means are those over all images, whatever the batches."""
+    one = trained(recipe(rate=1e-12, epochs=1, batch_size=64), digits)
+    loss, right = evaluate(recipe(), one, digits, digits.train)
+    assert one.history[0]["train/loss"] == pytest.approx(loss, rel=1e-5)
+    assert one.history[0]["train/accuracy"] == pytest.approx(right)
+
+
+def test_ticks_tell_how_far_it_is(digits: Dataset) -> None:
+    ticks: list[tuple[float, ...]] = []
+    chosen = recipe(batch_size=80)
+    state = start(chosen, digits.shape, 0)
+    history = list(train(chosen, state, digits, lambda *tick: ticks.append(tick)))
+    assert [tick[:2] for tick in ticks] == [(80, 80), (160, 80), (200, 40), (280, 80), (360, 80), (400, 40)]
+    assert [ticks[2][2:], ticks[5][2:]] == [(r["train/loss"], r["train/accuracy"]) for r in history]
+
+
+@pytest.mark.parametrize(
+    ("network", "layers", "activations"),
+    [
+        (small(), {"C1", "OUT"}, {"A1"}),
+        (lenet5(), {"C1", "S2", "C3", "S4", "C5", "F6"}, {"A1", "A2", "A3", "A4", "A5", "A6"}),
+        (nielsen_mlp((8,)), {"F1", "OUT"}, {"A1", "OUT_f"}),
+    ],
+    ids=["small", "lenet5", "nielsen"],
+)
+@pytest.mark.parametrize("validation", [100, 0])
+def test_the_history_has_the_promised_keys(
+    network: Sequential, layers: set[str], activations: set[str], validation: int, digits: Dataset
+) -> None:
+    data = replace(digits, val=digits.val[:validation])
+    state = trained(recipe(network=network, batch_size=100, rate=1e-6), data)
+    expected = {"epoch", "lr", "train/loss", "train/accuracy", "time/epoch_s", "time/images_per_s"}
+    expected |= {"val/loss", "val/accuracy"} if validation else set()
+    expected |= {f"{kind}/{name}" for kind in ("grad_norm", "update_ratio") for name in layers}
+    expected |= {f"saturation/{name}" for name in activations}
+    assert [set(record) for record in state.history] == 2 * [expected]
+    assert [record["epoch"] for record in state.history] == [1, 2]
+    assert all(np.isfinite(list(record.values())).all() for record in state.history)
+    assert state.history[0]["time/images_per_s"] >= 200 / state.history[0]["time/epoch_s"]
+
+
+@pytest.mark.parametrize("activation", [Tanh(1.7159, 2 / 3), Sigmoid(), ReLU(), LeakyReLU(0.05)])
+@pytest.mark.parametrize(
+    ("optimizer", "direction"),
+    [
+        (SGD(), lambda g, w: g),
+        (SGD(momentum=0.9), lambda g, w: g),
+        (SGD(momentum=0.5, nesterov=True), lambda g, w: 1.5 * g),
+        (SGD(weight_decay=0.1), lambda g, w: g + 0.1 * w),
+        (SGD(clip_norm=0.01), lambda g, w: 0.01 * g / np.linalg.norm(g)),
+        (Adam(), lambda g, w: g / (np.abs(g) + 1e-8)),
+    ],
+    ids=["sgd", "momentum", "nesterov", "decay", "clip", "adam"],
+)
+def test_measurements_are_what_they_say(
+    activation: Any, optimizer: Any, direction: Callable[..., np.ndarray], digits: Dataset
+) -> None:
+    """An epoch of one step, done again by hand."""
+    network = small(A1=activation, S2=MixedPool(2))
+    chosen = recipe(network=network, optimizer=optimizer, epochs=1, batch_size=200)
+    state = start(chosen, digits.shape, 1)
+    before = state.theta.copy()
+    (record,) = train(chosen, state, digits)
+
+    begun = start(chosen, digits.shape, 1)
+    x = digits.batch(digits.train, slice(None))
+    outputs, backward = network.forward(begun.params, x)
+    loss, d_outputs = chosen.loss(outputs, digits.train.labels)
+    gradients = backward(d_outputs)[1]
+    assert record["train/loss"] == pytest.approx(loss, rel=1e-5)
+    step = 0.1 * direction(pack(gradients, begun.params), before)
+    np.testing.assert_allclose(state.theta, before - step, atol=2e-4 if optimizer == Adam() else 1e-6)
+    weights = {"C1": slice(0, 104), "OUT": slice(104, None)}
+    for name, part in weights.items():
+        norm = np.sqrt(sum(np.square(gradient).sum() for gradient in gradients[name].values()))
+        assert record[f"grad_norm/{name}"] == pytest.approx(norm, rel=1e-4)
+        ratio = np.linalg.norm(step[part]) / np.linalg.norm(before[part])
+        assert record[f"update_ratio/{name}"] == pytest.approx(ratio, rel=1e-3)
+    pre = network.layers["C1"].forward(state.params["C1"], x[..., :PROBE])[0].astype(float)
+    slope = (activation.f(pre + 1e-6) - activation.f(pre - 1e-6)) / 2e-6
+    flat = np.mean(slope < 0.1 * activation.steepest)
+    assert record["saturation/A1"] == pytest.approx(flat, abs=1e-4)
+    value, right = evaluate(chosen, state, digits, digits.val)
+    assert (record["val/loss"], record["val/accuracy"]) == (value, right)
+    answers = predict(network, state.params, digits, digits.val, batch=7).argmax(0)
+    assert right == pytest.approx(np.mean(answers == digits.val.labels))
+
+
+def test_measurements_are_means_over_steps_of_the_epoch(digits: Dataset) -> None:
+    """40 steps, of which every second one is measured."""
+    chosen = recipe(batch_size=5, epochs=1)
+    state = start(chosen, digits.shape, 0)
+    theta, params = state.theta.copy(), start(chosen, digits.shape, 0)
+    order = np.random.default_rng(np.random.SeedSequence(0).spawn(3)[1]).permutation(200)
+    norms = []
+    for step in range(40):
+        index = order[5 * step : 5 * step + 5]
+        outputs, backward = MLP.forward(params.params, digits.batch(digits.train, index))
+        gradients = backward(chosen.loss(outputs, digits.train.labels[index])[1])[1]
+        norms.append(np.linalg.norm(pack({"F1": gradients["F1"]})))
+        params.theta -= np.float32(0.1) * pack(gradients, params.params)
+    (record,) = train(chosen, state, digits)
+    assert record["grad_norm/F1"] == pytest.approx(np.mean(norms[::2]), rel=1e-4)
+    np.testing.assert_allclose(state.theta, params.theta, atol=1e-5)
+    assert not np.allclose(state.theta, theta, atol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Cosine(0.1), OneCycle()])
+def test_the_schedule_runs_over_the_whole_training(schedule: Any, digits: Dataset) -> None:
+    state = trained(recipe(schedule=schedule, epochs=3, batch_size=50, rate=0.2), digits)
+    expected = [0.2 * schedule((4 * epoch - 1) / 12) for epoch in (1, 2, 3)]
+    assert [record["lr"] for record in state.history] == pytest.approx(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", [MaxPool(2), Subsample(2)])
+def test_a_small_network_learns_real_digits(pooling: Any, data_folder: Any) -> None:
+    data = mnist5k(train=1500, validation=300, folder=data_folder)
+    chosen = recipe(network=small(S2=pooling), optimizer=SGD(momentum=0.9), rate=0.02, epochs=4)
+    state = trained(chosen, data)
+    losses = [record["train/loss"] for record in state.history]
+    assert losses == sorted(losses, reverse=True)
+    assert state.history[-1]["val/accuracy"] > 0.8
+    assert evaluate(chosen, state, data, data.test)[1] > 0.8
+
+
+@pytest.mark.parametrize("rate", [1, 10, 1e20])
+def test_divergence_is_noticed_at_its_step(rate: float, digits: Dataset) -> None:
+    chosen = recipe(network=mlp((5, 5), LeakyReLU(0.3)), rate=rate, epochs=4, batch_size=40)
+    state = start(chosen, digits.shape, 0)
+    with np.errstate(all="ignore"):
+        expected = first_bad_step(chosen, start(chosen, digits.shape, 0), digits)
+    with pytest.raises(Diverged) as caught:
+        list(train(chosen, state, digits))
+    assert caught.value.step == expected
+    assert str(caught.value) == f"NaN or infinity at step {expected}"
+    assert len(state.history) == (expected - 1) // 5
+
+
+def first_bad_step(chosen: Recipe, state: State, data: Dataset) -> int:
+    """The step of plain gradient descent whose loss, or at an epoch's end whose weights, are not finite."""
+    for step in range(20):
+        if step % 5 == 0:
+            order = state.order.permutation(200)
+        index = order[step % 5 * 40 :][:40]
+        outputs, backward = chosen.network.forward(state.params, data.batch(data.train, index))
+        value, d_outputs = chosen.loss(outputs, data.train.labels[index])
+        state.theta -= chosen.rate * pack(backward(d_outputs)[1], state.params)
+        if not np.isfinite(value) or (step % 5 == 4 and not np.isfinite(state.theta).all()):
+            return step + 1
+    raise AssertionError("it did not diverge")
+
+
+def test_weights_that_overflow_in_the_last_step_are_noticed(digits: Dataset) -> None:
+    chosen = recipe(rate=1e39, epochs=1, batch_size=200)
+    with pytest.raises(Diverged, match="NaN or infinity at step 1$"):
+        trained(chosen, digits)
+
+
+@pytest.mark.usefixtures("inside")
+def test_what_the_config_says_reaches_the_optimizer_and_the_recipe() -> None:
+    from hydra_plugins.cnnlab_sweeper import build
+
+    words = ("optimizer=nesterov", "optimizer.weight_decay=0.01", "optimizer.clip_norm=2", "schedule=steps")
+    plan = plan_of(*words, "schedule.at=[0.25]", "epochs=3", "batch_size=7", "lr=0.5", "data.train=200")
+    made = build(replace(plan, config=plan.config | {"data": plan.config["data"] | {"validation": 0}}))
+    assert made.recipe.optimizer == SGD(0.01, 2, momentum=0.9, nesterov=True)
+    assert [made.recipe.schedule(progress) for progress in (0.2, 0.3)] == [1, 0.1]
+    assert (made.recipe.rate, made.recipe.epochs, made.recipe.batch_size) == (0.5, 3, 7)
+    assert (len(made.data.train), len(made.data.val)) == (200, 0)
