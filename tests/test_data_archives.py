@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "fashion_mnist").mkdir()
     for name, content in contents().items():
         (tmp_path / name).write_bytes(content)
-        (tmp_path / "fashion_mnist" / f"{name}.gz").write_bytes(gzip.compress(content))
+        (tmp_path / "fashion_mnist" / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
     monkeypatch.setenv("CNNLAB_DATA", str(tmp_path))
     return tmp_path
 
@@ -98,7 +98,7 @@ def test_a_cut_or_wrong_file_is_one_line(folder: Path, file: str) -> None:
     path = folder / file
     whole = path.read_bytes()
     other = contents()["t10k-labels-idx1-ubyte" if "images" in file else "t10k-images-idx3-ubyte"]
-    for wrong in (whole[:-5], b"\0\0\x0b" + whole[3:], gzip.compress(whole)[:-9], other):
+    for wrong in (whole[:-5], b"\0\0\x0b" + whole[3:], gzip.compress(whole, mtime=0)[:-9], other):
         path.write_bytes(wrong)
         with pytest.raises(ValueError, match=rf"^[^\n]*{file}: expected [^\n]*found [^\n]*; run `make data`$"):
             mnist(validation=5)

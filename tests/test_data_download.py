@@ -51,7 +51,7 @@ def pickled() -> bytes:
 def wheel(folder: Path, content: bytes) -> Path:
     path = folder / "digits-0.0.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(download.PICKLE, gzip.compress(content))
+        archive.writestr(download.PICKLE, gzip.compress(content, mtime=0))
     return path
 
 
@@ -167,7 +167,7 @@ def test_a_mirror_is_preferred_and_its_bytes_are_kept(
 ) -> None:
     address, served = mirror
     for name, content in plain_files().items():
-        (served / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+        (served / f"{name}.gz").write_bytes(gzip.compress(content, 1, mtime=0))
     monkeypatch.setattr(download, "_download_wheel", None)
     archive, home = small_mnist(f"{address}nowhere/", address), tmp_path / "data"
     assert [line.rsplit(" ", 1)[1] for line in fetch(archive, home)] == [address] * 4
