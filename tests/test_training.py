@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.conftest import plan_of, untimed
+from tests.conftest import untimed
 
 from cnnlab.data import Dataset, Images, mnist5k
 from cnnlab.models import DenseOutput, lenet5, mlp, nielsen_mlp
@@ -278,16 +278,3 @@ def test_weights_that_overflow_in_the_last_step_are_noticed(digits: Dataset) -> 
     chosen = recipe(rate=1e39, epochs=1, batch_size=200)
     with pytest.raises(Diverged, match="NaN or infinity at step 1$"):
         trained(chosen, digits)
-
-
-@pytest.mark.usefixtures("inside")
-def test_what_the_config_says_reaches_the_optimizer_and_the_recipe() -> None:
-    from hydra_plugins.cnnlab_sweeper import build
-
-    words = ("optimizer=nesterov", "optimizer.weight_decay=0.01", "optimizer.clip_norm=2", "schedule=steps")
-    plan = plan_of(*words, "schedule.at=[0.25]", "epochs=3", "batch_size=7", "lr=0.5", "data.train=200")
-    made = build(replace(plan, config=plan.config | {"data": plan.config["data"] | {"validation": 0}}))
-    assert made.recipe.optimizer == SGD(0.01, 2, momentum=0.9, nesterov=True)
-    assert [made.recipe.schedule(progress) for progress in (0.2, 0.3)] == [1, 0.1]
-    assert (made.recipe.rate, made.recipe.epochs, made.recipe.batch_size) == (0.5, 3, 7)
-    assert (len(made.data.train), len(made.data.val)) == (200, 0)

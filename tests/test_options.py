@@ -1,0 +1,158 @@
+"""Every choice of every config group composes, builds and trains a step; what cannot be is refused in one line."""
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnlab.data import archives
+from cnnlab.nn import SGD
+from cnnlab.spelling import groups
+from cnnlab.training import start, train
+from tests.conftest import CONF, SMALL, Home, is_one_line, plan_of
+
+CHOICES = {group: choices for group, choices in groups(CONF).items() if group not in ("experiment", "sweep")}
+OFFLINE = [
+    f"{group}={choice}"
+    for group, choices in CHOICES.items()
+    for choice in choices
+    if choice not in ("mnist", "fashion_mnist")
+]
+SHAPES = {
+    "train-images-idx3-ubyte": (90, 28, 28),
+    "train-labels-idx1-ubyte": (90,),
+    "t10k-images-idx3-ubyte": (40, 28, 28),
+    "t10k-labels-idx1-ubyte": (40,),
+}
+# Every experiment's network has as many parameters as its paper, page or program prints.
+PARAMETERS = {
+    "lenet5_1998": 60_000,
+    "lenet5_modern": 61_706,
+    "keras_convnet": 34_826,
+    "nielsen_mlp": 23_860,
+    "zhou": 13_602,
+}
+
+pytestmark = pytest.mark.usefixtures("inside")
+
+
+def built(*words: str) -> Any:
+    from hydra_plugins.cnnlab_sweeper import build
+
+    return build(plan_of(*words))
+
+
+def step(*words: str) -> dict[str, float]:
+    """The record of an epoch of one step."""
+    made = built(*words, "epochs=1", "batch_size=1000")
+    state = start(made.recipe, made.data.shape, 0)
+    before = state.theta.copy()
+    (record,) = train(made.recipe, state, made.data)
+    assert (state.theta != before).any()
+    return record
+
+
+@pytest.mark.parametrize("word", OFFLINE)
+def test_every_choice_trains_a_step(word: str) -> None:
+    assert np.isfinite(list(step(word, *SMALL).values())).all()
+
+
+@pytest.mark.parametrize("loss", CHOICES["loss"])
+@pytest.mark.parametrize("model", [model for model in CHOICES["model"] if model != "lenet5"])
+def test_every_network_takes_every_loss_or_says_why(model: str, loss: str) -> None:
+    words = (f"model={model}", f"loss={loss}", *SMALL)
+    if loss.startswith("lenet5"):
+        refused(words, "84")
+    else:
+        built(*words)
+
+
+@pytest.mark.parametrize("activation", CHOICES["activation"])
+@pytest.mark.parametrize("pooling", CHOICES["pooling"])
+def test_every_pooling_takes_every_activation_or_says_why(pooling: str, activation: str) -> None:
+    words = (f"pooling={pooling}", f"activation={activation}", *SMALL)
+    if pooling == "stochastic" and activation not in ("relu", "sigmoid"):
+        refused(words, "never negative", "activation=relu")
+    else:
+        built(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "reasons"),
+    [
+        (("pooling.size=99",), ("S2", "99x99", "28x28")),
+        (("pooling.size=9", "padding=valid"), ("C3", "5x5", "2x2")),
+        (("data=digits", "data.enlarge=1", "data.train=200", "padding=valid"), ("data=digits", "5x5")),
+        (("model=lenet1", "data=digits", "data.enlarge=1"), ("model=lenet1", "data=digits")),
+        (("model.connections=table2",), ("connections=table2", "table1")),
+        (("model=keras_convnet", "model.dropout=1.0"), ("rate=1.0",)),
+        (("pooling=mixed", "pooling.mix=1.5"), ("mix=1.5", "0", "1")),
+        (("padding.mode=some",), ("padding=some", "same")),
+        (("data.normalization=none",), ("normalization=none", "lecun")),
+        (("data.train=9999",), ("train=9999", "4000")),
+        (("data.validation=300",), ("validation=300", "299")),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(words: tuple[str, ...], reasons: tuple[str, ...]) -> None:
+    refused((*SMALL, *words) if "data=digits" not in words else words, *reasons)
+
+
+def refused(words: tuple[str, ...], *reasons: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        built(*words)
+    message = str(caught.value)
+    assert is_one_line(message) and not [reason for reason in reasons if reason not in message], message
+
+
+@pytest.mark.parametrize("experiment", groups(CONF)["experiment"])
+def test_every_experiment_builds_its_network(experiment: str) -> None:
+    made = built(f"experiment={experiment}", "data=mnist5k", "data.validation=100")
+    assert made.recipe.network.cost(made.data.shape).parameters == PARAMETERS[experiment]
+    assert len(made.data.val) == 100
+
+
+def test_what_the_config_says_reaches_the_optimizer_and_the_recipe() -> None:
+    words = ("optimizer=nesterov", "optimizer.weight_decay=0.01", "optimizer.clip_norm=2", "schedule=steps")
+    made = built(*words, "schedule.at=[0.25]", "epochs=3", "batch_size=7", "lr=0.5", *SMALL)
+    assert made.recipe.optimizer == SGD(0.01, 2, momentum=0.9, nesterov=True)
+    assert [made.recipe.schedule(progress) for progress in (0.2, 0.3)] == pytest.approx([1, 0.1])
+    assert (made.recipe.rate, made.recipe.epochs, made.recipe.batch_size) == (0.5, 3, 7)
+    assert (len(made.data.train), len(made.data.val), len(made.data.test)) == (200, 100, 1000)
+
+
+@pytest.fixture
+def idx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with made-up IDX files for mnist and fashion_mnist."""
+    for name in ("mnist", "fashion_mnist"):
+        for file, shape in SHAPES.items():
+            path = tmp_path / "idx" / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            top = 256 if len(shape) == 3 else 10
+            header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
+            path.write_bytes(header + np.random.default_rng(len(shape)).integers(top, size=shape, dtype=np.uint8).tobytes())
+    monkeypatch.setenv("CNNLAB_DATA", str(tmp_path / "idx"))
+    return tmp_path / "idx"
+
+
+def test_fashion_mnist_trains_a_step(idx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "FASHION_MNIST", replace(archives.FASHION_MNIST, shapes=SHAPES))
+    assert step("data=fashion_mnist", "data.validation=20")["val/loss"] > 0
+    assert len(built("data=fashion_mnist", "data.validation=0", "data.train=50").data.train) == 50
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_files_that_are_not_the_published_ones_are_one_line(name: str, idx: Path) -> None:
+    with pytest.raises(ValueError, match=rf"{name}/train-images-idx3-ubyte: expected .*, found .*; run `") as caught:
+        built(f"data={name}")
+    assert is_one_line(str(caught.value))
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_files_that_are_not_there_are_one_line(name: str, inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNLAB_DATA", str(inside.folder))
+    with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte.*found none; run `") as caught:
+        built(f"data={name}")
+    assert is_one_line(str(caught.value))
