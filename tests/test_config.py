@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.conftest import CONF, HEAVY, ROOT, Home, Said, arms_of, end, is_one_line, plan_of
 
 from cnnlab.config import GROUPS, NUMBERS, Plan, _located, fingerprint, plan, rate_key
 from cnnlab.spelling import explain, groups
-from tests.conftest import CONF, HEAVY, ROOT, Home, Said, arms_of, end, is_one_line, plan_of
 
 RATES = {"default": {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adam": 0.001}, "chosen": {}}
 SWEEPS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
@@ -148,9 +148,7 @@ def test_an_option_that_its_target_does_not_take(default: Plan) -> None:
         (["sweep=smoke", "pooling.size=99", "lr=-1"], ["lr=-1"]),
     ],
 )
-def test_a_command_that_cannot_be_is_answered_in_one_line(
-    words: list[str], named: list[str], fresh_home: Home
-) -> None:
+def test_a_command_that_cannot_be_is_answered_in_one_line(words: list[str], named: list[str], fresh_home: Home) -> None:
     said = fresh_home.train(*words, CNNLAB_DATA=str(fresh_home.folder))
     assert (said.code, said.out) == (1, "")
     assert is_one_line(said.err), said.err

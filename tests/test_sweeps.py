@@ -1,15 +1,13 @@
 """Sweeps by the command line: every arm once, a summary, and one failing arm that stops no other."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-
-from tests.conftest import SMALL, Home, Said, arms_of, end, wait_for
+from tests.conftest import SMALL, Home, Said, arms_of, end, kill, wait_for
 from tests.test_config import leaves
 
 pytestmark = pytest.mark.slow
@@ -21,11 +19,11 @@ TINY = ("epochs=1", *SMALL, ONE_WORKER)
 def smoke(
     shared: Path, once: Callable[..., Any], new_home: Callable[..., Home], data_folder: Path
 ) -> tuple[Home, list[Said]]:
-    """`sweep=smoke`, twice, on a store that is not there yet."""
+    """`sweep=smoke`, twice."""
     home = Home(shared / "smoke", data_folder)
 
     def make() -> list[list[Any]]:
-        new_home(home.folder, fresh=True)
+        new_home(home.folder)
         return [[said.code, said.out, said.err] for said in (home.train("sweep=smoke"), home.train("sweep=smoke"))]
 
     return home, [Said(*said) for said in once("smoke", make)]
@@ -97,7 +95,7 @@ def test_one_failing_arm_stops_no_other(home: Home) -> None:
 
 def test_two_sweeps_at_once_share_the_arms(fresh_home: Home) -> None:
     """On a store that neither has made yet."""
-    words = ("sweep=smoke", ONE_WORKER, "data.train=1500", "epochs=2")
+    words = ("sweep=smoke", ONE_WORKER, "data.train=600", "epochs=2")
     processes = [fresh_home.start(*words), fresh_home.start(*words)]
     ends = [end(process) for process in processes]
     assert [(said.code, said.err) for said in ends] == 2 * [(0, "")], ends
@@ -110,12 +108,11 @@ def test_a_sweep_killed_twice_ends_with_every_arm_once(home: Home) -> None:
     words = ("sweep=smoke", "epochs=8", "data.train=900")
     process = home.start(*words)
     wait_for(home.checkpoints, process)
-    kill_all(process)  # in the middle of the training
+    kill(process)  # in the middle of the training
+    assert {run.info.status for run in home.runs("smoke")} == {"RUNNING"}
     process = home.start(*words)
     wait_for(lambda: list(home.folder.glob("mlartifacts/smoke/*/artifacts")), process)
-    kill_all(process)  # in the middle of the keeping
-    statuses = [run.info.status for run in home.runs("smoke")]
-    assert "RUNNING" in statuses
+    kill(process)  # in the middle of the keeping
     said = home.train(*words)
     assert (said.code, said.err) == (0, "")
     runs = home.runs("smoke")
@@ -123,10 +120,3 @@ def test_a_sweep_killed_twice_ends_with_every_arm_once(home: Home) -> None:
     assert sorted(finished) == ["relu", "tanh"]
     assert {run.info.status for run in runs} == {"FINISHED", "KILLED"}
     assert len(home.runs("smoke", "summary")) == 1 and not home.checkpoints()
-
-
-def kill_all(process: Any) -> None:
-    from tests.conftest import kill
-
-    kill(process)
-    time.sleep(0.2)

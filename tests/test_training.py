@@ -276,5 +276,5 @@ def first_bad_step(chosen: Recipe, state: State, data: Dataset) -> int:
 
 def test_weights_that_overflow_in_the_last_step_are_noticed(digits: Dataset) -> None:
     chosen = recipe(rate=1e39, epochs=1, batch_size=200)
-    with pytest.raises(Diverged, match="NaN or infinity at step 1$"):
+    with pytest.raises(Diverged, match=r"NaN or infinity at step 1$"):
         trained(chosen, digits)
