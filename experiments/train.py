@@ -42,4 +42,7 @@ def main(cfg: DictConfig) -> "Outcome":
 if __name__ == "__main__":
     if problem := explain(sys.argv[1:], conf_folder()):
         sys.exit(problem)
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on after the last whole epoch")

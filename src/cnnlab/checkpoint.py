@@ -3,7 +3,6 @@
 import importlib
 import io
 import json
-import zipfile
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -35,16 +34,22 @@ def restore_state(path: Path, state: State) -> bool:
     try:
         header, arrays = _read(path)
         optimizer = {name: arrays[f"optimizer.{name}"] for name in state.optimizer}
-        if arrays["theta"].shape != state.theta.shape:
-            return False
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        order, noise = (_generator(header[name]) for name in ("order", "noise"))
+        history, confusions = header["history"], header["confusions"]
+        theta = arrays["theta"].reshape(state.theta.shape)
+    except Exception:  # a damaged file can fail in any way, and then the training starts afresh
         return False
-    state.theta[:] = arrays["theta"]
-    state.optimizer = optimizer
-    state.order.bit_generator.state = header["order"]
-    state.noise.bit_generator.state = header["noise"]
-    state.history, state.confusions = header["history"], header["confusions"]
+    state.theta[:] = theta
+    state.optimizer, state.order, state.noise = optimizer, order, noise
+    state.history, state.confusions = history, confusions
     return True
+
+
+def _generator(kept: dict[str, Any]) -> np.random.Generator:
+    """A generator that goes on where another was."""
+    generator = np.random.default_rng()
+    generator.bit_generator.state = kept
+    return generator
 
 
 def save_network(path: Path, network: Sequential, params: Params, shape: tuple[int, ...], rule: Normalizer) -> None:
@@ -68,7 +73,7 @@ def _write(path: Path, header: dict[str, Any], **arrays: np.ndarray) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with np.load(path, allow_pickle=False) as archive:
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return json.loads(arrays.pop(HEADER).item()), arrays
 

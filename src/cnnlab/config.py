@@ -169,12 +169,10 @@ def fits(value: Any, hint: Any) -> bool:
 
 def spoken(hint: Any) -> str:
     """An annotation as a person would say it."""
-    plain = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        float | None: "a number or null",
-    }
-    if hint in plain:
-        return plain[hint]
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("collections.abc.", "")
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        return " or ".join(spoken(part) for part in parts)
+    if typing.get_origin(hint) in (tuple, list, Sequence):
+        return f"a list of {spoken(parts[0])}"
+    plain = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", NoneType: "null"}
+    return plain.get(hint, str(hint))

@@ -1,5 +1,6 @@
 """What is wrong with the words of a command line, in one line and with a guess at what was meant."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,21 +12,17 @@ from .config import TrainConfig, fits, spoken
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 QUOTING = "(){}[]'\"*"  # a value that is more than words and numbers is left to Hydra
+SWITCHES = ("-m", "--multirun", "-h", "--help", "--hydra-help", "--resolve", "-r", "--run", "--version")
 
 
 def explain(arguments: list[str], conf: Path) -> str | None:
-    """The first override that names no option, or no choice of its group; None where all are known.
+    """The first thing wrong with the overrides of a command line; None where all is well.
 
     ``conf`` is the folder of configs: its folders are the groups, their files the choices.
     """
-    for argument in arguments:
-        name, is_override, value = argument.partition("=")
-        if not is_override or name.startswith(("-", "hydra", "+hydra", "~", "'", '"')):
-            continue
-        problem = _unknown_name(name, conf) or _unknown_choice(name, value, conf) or _wrong_type(name, value)
-        if problem:
-            return problem
-    return None
+    if {"-sc", "--shell-completion"} & set(arguments):
+        return None
+    return next(_problems(list(_overrides(arguments)), _is_sweep(arguments), conf), None)
 
 
 def groups(conf: Path) -> dict[str, list[str]]:
@@ -33,47 +30,91 @@ def groups(conf: Path) -> dict[str, list[str]]:
     return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in conf.iterdir() if path.is_dir()}
 
 
-def _unknown_name(name: str, conf: Path) -> str | None:
+def _overrides(arguments: list[str]) -> Iterator[str]:
+    """The arguments that are neither flags, nor a flag's value, nor Hydra's own or in its fuller grammar."""
+    before = ""
+    for argument in arguments:
+        takes_value = before.startswith("-") and "=" not in before and before not in SWITCHES
+        if not takes_value and not argument.startswith(("-", "hydra", "+hydra", "~", "'", '"')):
+            yield argument
+        before = argument
+
+
+def _is_sweep(arguments: list[str]) -> bool:
+    return any(word in ("-m", "--multirun") or word.startswith(("sweep=", "hydra.mode=")) for word in arguments)
+
+
+def _problems(overrides: list[str], sweep: bool, conf: Path) -> Iterator[str]:
+    chosen = _chosen(overrides, conf)
+    for preset in PRESETS:
+        if sum(override.startswith(f"{preset}=") for override in overrides) > 1 or "," in chosen.get(preset, ""):
+            yield f"{preset}={chosen[preset]}: one at a time, please"
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        yield from _unknown_name(name, chosen, conf)
+        if not equals:
+            yield f"{name}: write {name}=..."
+        elif not any(mark in value for mark in QUOTING):
+            yield from _unknown_choice(name, value, conf)
+            yield from _wrong_type(name, value)
+            if "," in value and not sweep:
+                yield f"{override}: several values make a sweep; put -m before them"
+
+
+def _chosen(overrides: list[str], conf: Path) -> dict[str, str]:
+    """The choice of each group, as far as it is plain to see: presets may choose others."""
+    said = dict(override.split("=", 1) for override in overrides if "=" in override)
+    if any(preset in said for preset in PRESETS):
+        return said
+    main = yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8"))
+    pairs = [pair for entry in main["defaults"] if isinstance(entry, dict) for pair in entry.items()]
+    return {group: choice for group, choice in pairs if choice} | said
+
+
+def _unknown_name(name: str, chosen: dict[str, str], conf: Path) -> Iterator[str]:
     if name.startswith("+"):
-        return f"{name}: every option is there already; write {name.lstrip('+')}=..."
+        yield f"{name}: every option is there already; write {name.lstrip('+')}=..."
+        return
     known = {field.name for field in fields(TrainConfig)} | set(groups(conf))
     group, dot, option = name.partition(".")
     if group not in known:
-        return f"there is no option {group}{_guess(group, known)}: choose from {', '.join(sorted(known))}"
-    inside = _options_inside(conf / group)
-    if dot and option.split(".")[0] not in inside:
-        return f"{group} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
-    return None
+        yield f"there is no option {group}{_guess(group, known)}: choose from {', '.join(sorted(known))}"
+    elif dot:
+        inside = _options_inside(conf / group, chosen.get(group))
+        if option.split(".")[0] not in inside:
+            said = f"{group}={chosen[group]}" if group in chosen else group
+            yield f"{said} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
 
 
-def _unknown_choice(name: str, value: str, conf: Path) -> str | None:
+def _unknown_choice(name: str, value: str, conf: Path) -> Iterator[str]:
     choices = groups(conf).get(name)
-    if choices is None or any(mark in value for mark in QUOTING):
-        return None
-    if name in PRESETS and "," in value:
-        return f"{name}={value}: one at a time, please"
-    for choice in value.split(","):
-        if choice not in choices and not (choice == "null" and name in PRESETS):
+    for choice in value.split(",") if choices else ():
+        if choices and choice not in choices:
             known = ", ".join(choices)
-            return f"{name}={choice}: there is no such choice{_guess(choice, choices)}: choose from {known}"
-    return None
+            yield f"{name}={choice}: there is no such choice{_guess(choice, choices)}: choose from {known}"
 
 
-def _wrong_type(name: str, value: str) -> str | None:
+def _wrong_type(name: str, value: str) -> Iterator[str]:
     """A number or switch of the main config that is something else."""
     hint = get_type_hints(TrainConfig).get(name, Any)
-    if hint is Any or any(mark in value for mark in QUOTING):
-        return None
-    for part in value.split(","):
-        if not fits(yaml.safe_load(part), hint):
-            return f"{name}={part}: needs {spoken(hint)}"
-    return None
+    for part in value.split(",") if hint is not Any else ():
+        if not fits(_parsed(part), hint):
+            yield f"{name}={part}: needs {spoken(hint)}"
 
 
-def _options_inside(folder: Path) -> set[str]:
-    """Every key that some choice of a group has."""
-    loaded = [yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in folder.glob("*.yaml")]
-    return {key for content in loaded for key in content}
+def _parsed(word: str) -> Any:
+    """A value as Hydra reads it: 1e-3 is a number, which YAML alone takes for a word."""
+    try:
+        return yaml.safe_load(word) if not isinstance(yaml.safe_load(word), str) else float(word)
+    except ValueError:
+        return word
+
+
+def _options_inside(folder: Path, choice: str | None) -> set[str]:
+    """Every key of a group's choice (or choices, or of any where none is known)."""
+    names = [name for name in str(choice).split(",") if (folder / f"{name}.yaml").is_file()]
+    files = [folder / f"{name}.yaml" for name in names] or list(folder.glob("*.yaml"))
+    return {key for file in files for key in yaml.safe_load(file.read_text(encoding="utf-8")) or {}}
 
 
 def _guess(name: str, known: "set[str] | list[str]") -> str:

@@ -13,8 +13,8 @@ def write_model(folder: Path, network: Path, shape: tuple[int, int, int]) -> Non
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    images = TensorSpec(np.dtype(np.uint8), (-1, shape[0], shape[2]), "images")
-    answers = TensorSpec(np.dtype(np.int64), (-1,), "class")
+    images = TensorSpec(np.dtype(np.uint8), (-1, shape[0], shape[2]))
+    answers = TensorSpec(np.dtype(np.int64), (-1,))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
         mlflow.pyfunc.save_model(
