@@ -115,6 +115,8 @@ def test_right_words_get_none(arguments: list[str]) -> None:
         (["confusion_every=-1"], "confusion_every=-1: choose a whole number from 0 up"),
         (["lr=0.0"], "lr=0.0: choose a number above 0"),
         (["lr=-0.1"], "lr=-0.1: choose a number above 0"),
+        (["lr=nan"], "lr=nan: choose a number above 0"),
+        (["lr=inf"], "lr=inf: choose a number"),
     ],
 )
 def test_values_that_cannot_be_make_no_plan(words: list[str], said: str) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def _low_numbers(config: Mapping[str, Any]) -> Iterator[str]:
     for name, least in LOWEST.items():
         if config[name] < least:
             yield f"{name}={config[name]}: choose a whole number from {least} up"
-    if config["lr"] is not None and not config["lr"] > 0:
+    if config["lr"] is not None and not 0 < config["lr"] < math.inf:
         yield f"lr={config['lr']}: choose a number above 0, or null for the rate in rates.yaml"
 
 
