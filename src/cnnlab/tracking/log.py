@@ -4,12 +4,15 @@ import json
 import math
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +26,29 @@ if TYPE_CHECKING:
 DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block: a write cut in the middle would leave the store locked."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is ever interrupted
+        return
+    waiting: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
+
+
 class RunLog:
     """A RUNNING record in a study; ``close`` says how it ended.
 
     Files are collected in a folder of their own and uploaded together by ``upload``.
     """
 
+    @uninterrupted()
     def __init__(self, study: Study, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         from mlflow.entities import Param
 
@@ -40,6 +60,7 @@ class RunLog:
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
         self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
 
+    @uninterrupted()
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Numbers at a step (epoch), in one write; what is not finite cannot be drawn and is left out."""
         from mlflow.entities import Metric
@@ -57,10 +78,12 @@ class RunLog:
         """One epoch's record."""
         self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
 
+    @uninterrupted()
     def tag(self, name: str, value: str) -> None:
         """A word that describes the run."""
         self._client.set_tag(self.run_id, name, value)
 
+    @uninterrupted()
     def dataset(self, name: str, digest: str, context: str) -> None:
         """Which data went in, as the run's page shows it."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -87,10 +110,12 @@ class RunLog:
         """A picture."""
         figure.savefig(self.path(name), dpi=110)
 
+    @uninterrupted()
     def upload(self) -> None:
         """Send the files collected so far."""
         self._client.log_artifacts(self.run_id, self._folder.name)
 
+    @uninterrupted()
     def close(self, status: str) -> None:
         """The end: FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
