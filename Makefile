@@ -52,7 +52,7 @@ parity: $(TORCH) ## install PyTorch, compare values and gradients with it
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 
-bench: ## install PyTorch, compare the speed with it
+bench: ## the speed compared with PyTorch's (not in this version yet)
 	@test -f experiments/bench.py || { echo "make: the benchmark is not in this version yet" >&2; exit 1; }
 	@$(MAKE) -s $(TORCH)
 	@$(BIN)/python experiments/bench.py $(ARGS)

@@ -1,4 +1,4 @@
-"""One run, or with sweep=NAME a sweep of them: the entry point, and with the sweeper all that knows Hydra.
+"""One run, or with sweep=NAME a sweep of them: the entry point.
 
 python experiments/train.py activation=relu loss=cross_entropy pooling=max padding=same seed=3
 python experiments/train.py sweep=activation seed=0,1,2

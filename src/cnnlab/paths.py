@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
+CHECKOUT = Path(__file__).resolve().parents[2]  # where this file is in a clone; elsewhere it means nothing
+
 
 def root() -> Path:
     """The project root: `CNNLAB_HOME` if set, else the checkout this file is in, else the current folder.
@@ -11,10 +13,9 @@ def root() -> Path:
     A checkout is recognised by its `conf/` and `pyproject.toml`; an installed wheel has neither.
     """
     if home := os.environ.get("CNNLAB_HOME"):
-        return Path(home).expanduser()
-    checkout = Path(__file__).resolve().parents[2]
-    is_checkout = (checkout / "conf").is_dir() and (checkout / "pyproject.toml").is_file()
-    return checkout if is_checkout else Path.cwd()
+        return Path(home).expanduser().resolve()
+    is_checkout = (CHECKOUT / "conf").is_dir() and (CHECKOUT / "pyproject.toml").is_file()
+    return CHECKOUT if is_checkout else Path.cwd()
 
 
 def data_folder(folder: str | Path | None = None) -> Path:
@@ -35,6 +36,6 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def conf_folder() -> Path:
-    """The folder of configs: the checkout's `conf/`, else the copy that an installed wheel carries."""
-    checkout = root() / "conf"
-    return checkout if (checkout / "train.yaml").is_file() else Path(__file__).resolve().parent / "conf"
+    """The folder of configs: the project root's `conf/`, else the checkout's, else an installed wheel's copy."""
+    places = [root() / "conf", CHECKOUT / "conf", Path(__file__).resolve().parent / "conf"]
+    return next((place for place in places if (place / "train.yaml").is_file()), places[-1])

@@ -17,7 +17,7 @@ from .config import Plan
 from .data import Dataset, Images
 from .metrics import accuracy, confusion_matrix
 from .models import describe
-from .tracking.log import DIVERGED, REASON, RunLog, git, packages
+from .tracking.log import DIVERGED, REASON, RunLog, changes, packages
 from .tracking.model import write_model
 from .tracking.store import FINGERPRINT, KIND, SWEEP, Study, one_line, state_folder, store_errors
 from .training import Diverged, Recipe, Record, State, Tick, predict, silent, start, train
@@ -124,7 +124,7 @@ def _keep_circumstances(plan: Plan, parts: Parts, log: RunLog) -> None:
     log.text("config/config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
     log.text("config/overrides.txt", "".join(f"{override}\n" for override in plan.overrides))
     log.text("config/packages.txt", packages())
-    log.text("config/git.diff", git("diff", "HEAD"))
+    log.text("config/git.diff", changes())
     log.text("config/network.txt", describe(parts.recipe.network, parts.data.shape) + "\n")
 
 

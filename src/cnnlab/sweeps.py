@@ -12,8 +12,8 @@ from .console import ARMS
 from .paths import conf_folder, root
 from .report import arms, swept, terminal_table, write_report
 from .runs import Outcome
-from .tracking.records import environment, latest_runs, log_summary, newest_summary, record, summarised, summary_of
-from .tracking.store import Study, link
+from .tracking.records import environment, latest_runs, log_summary, newest_summary, record, summarised
+from .tracking.store import FINGERPRINT, Study, link, store_errors
 
 LAUNCHES = 3  # a launcher that dies (a worker killed by the system, say) is started again for what is left
 Launch = Callable[[Sequence[int]], list[Outcome]]
@@ -43,6 +43,7 @@ class Sweep:
         return hashlib.sha256(" ".join(sorted(self.fingerprints)).encode()).hexdigest()[:16]
 
 
+@store_errors()
 def run_sweep(sweep: Sweep, launch: Launch) -> int:
     """Make the arms that are missing (``launch`` makes some, by number) and sum up; how many failed."""
     study = Study.open(sweep.name)
@@ -53,7 +54,7 @@ def run_sweep(sweep: Sweep, launch: Launch) -> int:
     else:
         print(f"{sweep.name}: {len(missing)} arms to do, {done} finished, {sweep.workers} workers", flush=True)
     failed = _launched(sweep, study, missing, launch)
-    _sum_up(sweep, study)
+    _sum_up(sweep, study, news=bool(missing))
     for plan, reason in failed.items():
         print(f"FAILED {sweep.plans[plan].label}: {reason}")
     return len(failed)
@@ -86,28 +87,33 @@ def _launched(sweep: Sweep, study: Study, missing: list[int], launch: Launch) ->
     return failed | unmade
 
 
-def _sum_up(sweep: Sweep, study: Study) -> None:
-    """Print the table of all arms; write and keep the report unless these arms have one."""
+def _sum_up(sweep: Sweep, study: Study, news: bool) -> None:
+    """Print the table of all arms; write and keep their report, unless the newest one is of these very arms."""
     runs = latest_runs(study)
     found = [runs[fingerprint] for fingerprint in sweep.fingerprints if fingerprint in runs]
+    if not found:
+        return
     brief = [record(study, run, details=False) for run in found]
     print(terminal_table(arms(brief, swept(brief))))
-    whole = all(run.info.status == "FINISHED" for run in found)
-    if not whole or not summary_of(study, sweep.identity):
-        folder = report(study, found, sweep.command)
+    page = root() / "reports" / study.name / "index.html"
+    whole = len(found) == len(sweep.plans) and all(run.info.status == "FINISHED" for run in found)
+    newest = newest_summary(study)
+    known = newest is not None and newest.data.tags[FINGERPRINT] == sweep.identity
+    if news or not whole or not known or not page.exists():
+        report(study, found, sweep.command)
         if whole:
-            log_summary(study, sweep.identity, folder, sweep.fingerprints, sweep.command)
-    folder = root() / "reports" / study.name
-    print("report:", folder / "index.html")
-    print("figures:", *(path.relative_to(folder) for path in sorted(folder.glob("*.png"))))
+            log_summary(study, sweep.identity, page.parent, sweep.fingerprints, sweep.command)
+    print("report:", page)
+    print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
     print("MLflow, after `make ui`:", link(study))
 
 
+@store_errors()
 def report_again(study: Study) -> Path:
     """The report of a study's newest summary, or of all its runs where it has none, written anew."""
     runs, summary = latest_runs(study), newest_summary(study)
     wanted, command = summarised(study, summary) if summary else (list(reversed(runs)), f"every run of {study.name}")
-    return report(study, [runs[fingerprint] for fingerprint in wanted], command)
+    return report(study, [runs[fingerprint] for fingerprint in wanted if fingerprint in runs], command)
 
 
 def report(study: Study, runs: Sequence[Any], command: str) -> Path:

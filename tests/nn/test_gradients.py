@@ -132,3 +132,12 @@ def test_the_mutants_are_sound_before_they_are_harmed():
         assert gradcheck(mutant, shape) < TOLERANCE
     assert gradcheck(ForgetsStride(3, (3, 2)), OBLONG) < TOLERANCE
     assert gradcheck(ForgetsCrop(3, (3, 2)), OBLONG) < TOLERANCE
+
+
+def test_a_gradient_that_is_not_a_number_is_not_passed():
+    class Lost(Dense):
+        def forward(self, params, x, rng=None):
+            y, backward = super().forward(params, x, rng)
+            return y, lambda dy: (backward(dy)[0], {name: g * np.nan for name, g in backward(dy)[1].items()})
+
+    assert not gradcheck(Lost(4), (5,)) < 1e-2

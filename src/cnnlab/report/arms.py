@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnlab.config import GROUPS, NUMBERS
 from cnnlab.metrics import Interval, binomial_interval, mean_interval, paired_difference
 
-WORDS = (
-    *("activation", "loss", "pooling", "padding", "model", "init", "optimizer", "data"),
-    *("seed", "epochs", "batch_size", "lr"),
-)
+WORDS = (*GROUPS, *NUMBERS)
 FOLLOWERS = (
     "init",
     "lr",

@@ -40,7 +40,7 @@ def terminal_table(arms: Iterable[Arm]) -> str:
 
 def legend(arms: Iterable[Arm]) -> str:
     """What the intervals in the table are; empty when it has none."""
-    counts = {len(arm.errors) for arm in arms}
+    counts = {len(arm.errors) for arm in arms if math.isfinite(arm.error.low)}
     several = "±: 95% Student's t interval of the mean over seeds"
     single = "[ ]: 95% binomial (Wilson) interval of one seed's test set, blind to other seeds"
     return "; ".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts))

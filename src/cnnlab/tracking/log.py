@@ -69,11 +69,6 @@ class RunLog:
         finite = {key: value for key, value in values.items() if math.isfinite(value)}
         self._client.log_batch(self.run_id, [Metric(key, value, now, step) for key, value in finite.items()])
 
-    def history(self, records: list[dict[str, float]]) -> None:
-        """All epochs of a training that went on from a checkpoint."""
-        for record in records:
-            self.epoch(record)
-
     def epoch(self, record: Mapping[str, float]) -> None:
         """One epoch's record."""
         self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
@@ -144,6 +139,14 @@ def packages() -> str:
     """Every installed package and its version, a line each."""
     lines = {f"{dist.metadata['Name']}=={dist.version}" for dist in distributions()}
     return "\n".join([f"python=={sys.version.split()[0]}", *sorted(lines, key=str.lower)]) + "\n"
+
+
+def changes() -> str:
+    """How the code differs from its commit: git's diff, and the text of files that git does not know."""
+    unknown = git("ls-files", "--others", "--exclude-standard", "--", "src", "conf", "experiments").splitlines()
+    files = [name for name in unknown if (root() / name).is_file()]
+    texts = [f"\n+++ not in git: {name}\n{(root() / name).read_text(errors='replace')}" for name in files]
+    return git("diff", "HEAD") + "".join(texts)
 
 
 def git(*arguments: str) -> str:

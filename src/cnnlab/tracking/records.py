@@ -60,11 +60,6 @@ def _details(study: Study, run: "Run") -> tuple[list[dict[str, float]], np.ndarr
         return history, np.array(json.loads(Path(matrix).read_text())["rows are truth"])
 
 
-def summary_of(study: Study, identity: str) -> "Run | None":
-    """The finished summary of these very arms, if there is one."""
-    return next(study.runs(f"{_SUMMARIES} and tags.`{FINGERPRINT}` = '{identity}'"), None)
-
-
 def newest_summary(study: Study) -> "Run | None":
     """The study's last summary."""
     return next(study.runs(_SUMMARIES), None)
@@ -80,6 +75,7 @@ def summarised(study: Study, summary: "Run") -> tuple[list[str], str]:
 
 def log_summary(study: Study, identity: str, folder: Path, arms: list[str], command: str) -> str:
     """A run without metrics that keeps a sweep's report, the list of arms behind it, and their command."""
+    study.close_stale(identity)
     text = [line for line in (folder / "report.md").read_text().splitlines() if not line.startswith("![")]
     tags = {KIND: SUMMARY, FINGERPRINT: identity, "mlflow.note.content": "\n".join(text)[:5000]}
     run = study.client.create_run(study.experiment_id, tags=tags, run_name=f"summary of {study.name}")

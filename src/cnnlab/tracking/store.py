@@ -67,13 +67,16 @@ class Study:
         with FileLock(state_folder() / "store.lock"), store_errors():
             client = MlflowClient(uri)
             known = client.get_experiment_by_name(name)
+            if known and known.lifecycle_stage == "deleted":
+                client.restore_experiment(known.experiment_id)
             place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
             identity = known.experiment_id if known else client.create_experiment(name, place)
         return cls(client, identity, name)
 
     def finished(self) -> "dict[str, Run]":
-        """Finished runs by fingerprint."""
-        return {run.data.tags.get(FINGERPRINT, ""): run for run in self.runs("attributes.status = 'FINISHED'")}
+        """The newest finished run of each fingerprint."""
+        newest_last = reversed(list(self.runs("attributes.status = 'FINISHED'")))
+        return {run.data.tags.get(FINGERPRINT, ""): run for run in newest_last}
 
     def runs(self, query: str) -> "Iterator[Run]":
         """All runs that MLflow's filter finds, newest first."""
@@ -92,6 +95,7 @@ class Study:
             self.client.set_terminated(run.info.run_id, "KILLED")
 
 
+@store_errors()
 def studies() -> list[Study]:
     """Every study that has runs, by name; no store is created."""
     from mlflow import MlflowClient
