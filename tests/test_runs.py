@@ -85,8 +85,11 @@ def test_the_command_says_what_it_did_and_no_more(finished: Finished) -> None:
     said = finished.first
     assert (said.code, said.err) == (0, "")
     lines = said.out.splitlines()
-    label = "tanh cross_entropy subsample same lenet5 glorot momentum mnist5k seed=0"
-    assert lines[0] == f"{label}  lr=0.01 (given)"
+    label = (
+        "tanh cross_entropy subsample same lenet5 glorot momentum mnist5k "
+        "confusion_every=2 data.train=300 data.validation=100 lr=0.01 seed=0"
+    )
+    assert lines[0] == f"{label}  learning rate 0.01 (given)"
     error = 100 * finished.run.data.metrics["test/error"]
     assert lines[1].startswith(f"finished {label}") and f"test error {error:.2f}%" in lines[1]
     assert finished.run.info.run_id in lines[2] and len(lines) == 3
@@ -105,8 +108,9 @@ def test_status_and_words(finished: Finished) -> None:
     expected = {"activation": "tanh", "loss": "cross_entropy", "pooling": "subsample", "padding": "same"}
     expected |= {"model": "lenet5", "init": "glorot", "optimizer": "momentum", "data": "mnist5k"}
     expected |= {"seed": "0", "epochs": "3", "batch_size": "32", "lr": "0.01"}
-    assert finished.run.data.params == expected
     assert set(expected) == {*GROUPS, *NUMBERS}
+    details = {"confusion_every": "2", "data.train": "300", "data.validation": "100"}
+    assert finished.run.data.params == expected | details
 
 
 def test_every_metric_at_every_epoch(finished: Finished) -> None:

@@ -64,8 +64,7 @@ class Plan:
     def label(self) -> str:
         """Its words in short: what a list of runs calls it."""
         said = [self.words[word] for word in GROUPS if self.words[word] != "none"]
-        asked = [override.partition("=")[0] for override in self.overrides]
-        more = [name for name in self.words if name not in (*GROUPS, *NUMBERS) and name in asked]
+        more = [name for name in self.words if name not in (*GROUPS, *NUMBERS)]
         more += ["lr"] if self.lr_source == "given" else []
         return " ".join([*said, *(f"{name}={self.words[name]}" for name in (*more, "seed"))])
 
@@ -87,7 +86,7 @@ def plan(
     lr, source = _learning_rate(config["lr"], used, rates)
     config = config | {"lr": lr}
     words = used | {number: str(config[number]) for number in NUMBERS}
-    words |= {"schedule": choices["schedule"]} | _details(overrides, words)
+    words |= _details(overrides, words)
     return Plan(config, words, fingerprint(identity | {"lr": lr}), source, tuple(overrides))
 
 

@@ -23,7 +23,7 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
         parts = build(plan)
     except (ValueError, OSError, ImportError) as error:
         sys.exit(str(error))
-    print(f"{plan.label}  lr={plan.config['lr']:g} ({plan.lr_source})", flush=True)
+    print(f"{plan.label}  learning rate {plan.config['lr']:g} ({plan.lr_source})", flush=True)
     if sys.stdout.isatty():
         print(describe(parts.recipe.network, parts.data.shape), flush=True)
     bar = Bar(parts.recipe.epochs * len(parts.data.train))
