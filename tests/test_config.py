@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests.conftest import CONF, HEAVY, ROOT, Home, Said, arms_of, end, is_one_line, plan_of
 
-from cnnlab.config import GROUPS, Plan, _located, fingerprint, plan, rate_key
+from cnnlab.config import GROUPS, NUMBERS, Plan, _located, fingerprint, plan, rate_key
 from cnnlab.spelling import explain, groups
 
 RATES = {"default": {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adam": 0.001}, "chosen": {}}
