@@ -13,7 +13,19 @@ import numpy as np
 
 from .data import Dataset, Images
 from .metrics import accuracy
-from .nn import Activation, Loss, Optimizer, Params, Schedule, Sequential, pack, segments, unpack
+from .nn import (
+    PIECE,
+    Activation,
+    Loss,
+    Optimizer,
+    Params,
+    Schedule,
+    Sequential,
+    loss_gradient,
+    pack,
+    segments,
+    unpack,
+)
 
 Record = dict[str, float]
 Tick = Callable[[int, int, float, float], None]  # images so far, images of this batch, loss, accuracy
@@ -89,7 +101,7 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
         yield state.history[-1]
 
 
-def predict(network: Sequential, params: Params, data: Dataset, images: Images, batch: int = 250) -> np.ndarray:
+def predict(network: Sequential, params: Params, data: Dataset, images: Images, batch: int = PIECE) -> np.ndarray:
     """The network's outputs for images, ``[classes, N]``."""
     parts = [
         network.forward(params, data.batch(images, slice(first, first + batch)))[0]
@@ -114,11 +126,10 @@ def _epoch(recipe: Recipe, state: State, data: Dataset, tick: Tick) -> Record:
     for step in range(steps):
         index = order[step * size : (step + 1) * size]
         labels = images.labels[index]
-        outputs, backward = recipe.network.forward(state.params, data.batch(images, index), state.noise)
-        value, d_outputs = recipe.loss(outputs, labels)
+        x = data.batch(images, index)
+        value, outputs = loss_gradient(recipe.network, recipe.loss, state.params, x, labels, state.noise, gradient)
         if not np.isfinite(value):
             raise Diverged(done + step + 1)
-        pack(backward(d_outputs)[1], state.params, out=gradient)
         rate = recipe.rate * recipe.schedule((done + step) / total)
         update = _measured_update if step % max(1, steps // MEASUREMENTS) == 0 else _update
         measured.append(update(recipe, state, gradient, rate))

@@ -5,7 +5,17 @@ import pytest
 from nn.loops import TABLE_1, normal, run
 from numpy.testing import assert_allclose
 
-from cnnlab.nn import Conv2D, MaximumAPosteriori, MaximumLikelihood, Sigmoid, StochasticPool, Subsample, Tanh
+from cnnlab.nn import (
+    AvgPool,
+    Conv2D,
+    MaximumAPosteriori,
+    MaximumLikelihood,
+    MaxPool,
+    Sigmoid,
+    StochasticPool,
+    Subsample,
+    Tanh,
+)
 
 TABLE = [[0, 2], [1], [0, 1, 2]]
 MISSING = [(0, 1), (1, 0), (1, 2)]
@@ -143,3 +153,13 @@ def test_saturation_is_the_share_of_flat_outputs():
     y = np.array([0.5, 0.9, 0.99, 0.001])  # slopes 0.25, 0.09, 0.0099, 0.001 against 0.025
     assert Sigmoid().saturation(y) == 0.5
     assert Tanh(1.7159, 2 / 3).saturation(np.array([0.0, 1.6, -1.64, 1.71])) == 0.5  # from 1.628 on
+
+
+@pytest.mark.parametrize("rule", [MaxPool, AvgPool, Subsample])
+def test_pixels_between_windows_get_no_gradient(rule):
+    """Nor do those that the windows leave over, whatever was in memory before."""
+    layer = rule(1, 2)
+    params, _ = layer.init((4, 1, 5), np.random.default_rng(0))
+    np.full((4, 1, 5, 2), np.nan)  # freed at once: what an empty array would be given
+    dx, _ = layer.forward(params, np.ones((4, 1, 5, 2)))[1](np.ones((2, 1, 3, 2)))
+    assert (dx[::2, :, ::2] != 0).all() and not dx[1::2].any() and not dx[:, :, 1::2].any()

@@ -1,11 +1,25 @@
 """Sequential: names, paired starts, no work on the image's gradient, errors that name the layer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from nn.loops import normal, run
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cnnlab.nn import Conv2D, Cost, Dense, Dropout, MaxPool, ReLU, Sequential, StochasticPool, Tanh
+from cnnlab.nn import (
+    Conv2D,
+    Cost,
+    Dense,
+    Dropout,
+    LeakyReLU,
+    MaxPool,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    StochasticPool,
+    Tanh,
+)
 
 SHAPE = 7, 2, 6
 
@@ -24,6 +38,28 @@ def test_parameters_and_gradients_come_under_the_layers_names():
     _, _, _, grads = run(network(), params, normal(*SHAPE, 2))
     assert list(params) == list(grads) == ["C1", "A1", "S2", "F3"]
     assert params["A1"] == grads["A1"] == {} and set(params["C1"]) == set(grads["C1"]) == {"W", "b"}
+
+
+@pytest.mark.parametrize("squash", [ReLU(), LeakyReLU(0.1), Sigmoid(), Tanh(1.7159, 2 / 3)])
+def test_squashing_after_the_maximum_is_as_good_as_before(squash):
+    """The network may trade their places; layer by layer nothing does."""
+    net, x = network(A1=squash), normal(*SHAPE, 2)
+    params = start(net)
+    y, backward = net.forward(params, x)
+    dx, grads = replace(net, input_gradient=True).forward(params, x)[1](y)
+    by_layer, backwards = x, []
+    for name, layer in net.layers.items():
+        by_layer, back = layer.forward(params[name], by_layer)
+        backwards.append((name, back))
+    assert_allclose(y, by_layer, rtol=1e-12)
+    assert_array_equal(net.outputs(params, x)["F3"], by_layer)
+    dy = y
+    for name, back in reversed(backwards):
+        dy, expected = back(dy)
+        for key, value in expected.items():
+            assert_allclose(grads[name][key], value, rtol=1e-9, atol=1e-12)
+    assert_allclose(dx, dy, rtol=1e-9, atol=1e-12)
+    assert backward(y)[0] is None
 
 
 @pytest.mark.parametrize(

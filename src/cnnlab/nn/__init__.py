@@ -20,10 +20,12 @@ from .losses import (
 )
 from .optimizers import SGD, Adam, Optimizer
 from .parameters import pack, segments, unpack
+from .pieces import PIECE, loss_gradient
 from .pool import AvgPool, GlobalAvgPool, MaxPool, MixedPool, Pool, StochasticPool, Subsample
 from .schedules import Constant, Cosine, OneCycle, Schedule, Steps
 
 __all__ = [
+    "PIECE",
     "RBF",
     "SGD",
     "Activation",
@@ -69,6 +71,7 @@ __all__ = [
     "Tanh",
     "gradcheck",
     "gradcheck_loss",
+    "loss_gradient",
     "pack",
     "segments",
     "unpack",

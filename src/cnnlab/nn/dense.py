@@ -47,7 +47,8 @@ class Dense(Layer):
             y += params["b"].astype(x.dtype, copy=False)[:, None]
 
         def backward(dy: Array) -> tuple[Array | None, Params]:
-            grads = {"W": dy @ flat.T}
+            # BLAS is slow at outer products, which is what one image gives
+            grads = {"W": dy * flat.T if dy.shape[1] == 1 else dy @ flat.T}
             if self.bias:
                 grads["b"] = dy.sum(1)
             return (W.T @ dy).reshape(x.shape) if self.input_gradient else None, grads

@@ -108,14 +108,14 @@ class MaximumAPosteriori(Loss):
 
 def _negative_log_likelihood(scores: Array, labels: Array) -> tuple[float, Array]:
     """``mean(log sum exp(s) - s_label)``, shifted by the largest score so that nothing overflows."""
-    shifted = scores - scores.max(0)
-    exponentials = np.exp(shifted)
-    total = exponentials.sum(0)
-    columns = np.arange(len(labels))
-    value = float((np.log(total) - shifted[labels, columns]).sum() / len(labels))
-    gradient = exponentials / total
-    gradient[labels, columns] -= 1
-    return value, gradient / len(labels)
+    p, count = scores - scores.max(0), len(labels)
+    right = labels, np.arange(count)
+    likely = p[right].sum()
+    np.exp(p, out=p)
+    total = p.sum(0)
+    p /= total * count
+    p[right] -= 1 / count
+    return float(np.log(total).sum() - likely) / count, p
 
 
 def _inside(p: Array) -> Array:

@@ -6,6 +6,8 @@ import numpy as np
 
 from .layer import Array, Params
 
+_NOTHING = np.zeros(0, np.float32)  # what networks without parameters pack
+
 
 def leaves(tree: Params, like: Params | None = None) -> Iterator[Array]:
     """The arrays of a nested dict, in the order of its keys or of another dict's with the same keys."""
@@ -15,7 +17,7 @@ def leaves(tree: Params, like: Params | None = None) -> Iterator[Array]:
 
 def pack(tree: Params, like: Params | None = None, out: Array | None = None) -> Array:
     """All arrays end to end in one vector (``out``, where given), in the order of ``leaves``."""
-    return np.concatenate([np.zeros(0, np.float32), *(leaf.ravel() for leaf in leaves(tree, like))], out=out)
+    return np.concatenate([_NOTHING, *(leaf.ravel() for leaf in leaves(tree, like))], out=out)
 
 
 def unpack(vector: Array, like: Params) -> Params:

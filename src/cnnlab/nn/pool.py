@@ -7,6 +7,8 @@ gradient over the tiles again. A new kind of pooling is a new rule; see the READ
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate, pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape
 from .windows import Pair, pair, window_grid
 
+Cell = tuple[slice, slice, slice]
 Spread = Callable[[Array], Iterable[Array]]
 
 
@@ -32,7 +35,7 @@ class Pool(Layer):
         """Pooled maps, and ``spread(dy)``: the gradient of each tile in turn."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def _step(self) -> tuple[int, int]:
         return pair(self.size if self.stride is None else self.stride)
 
@@ -43,42 +46,53 @@ class Pool(Layer):
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         """``[H_out, C, W_out, N]``."""
-        rows, _, columns = self.out_shape(x.shape[:3])
-        (down, across), (size_rows, size_columns) = self._step, pair(self.size)
-        cells = [
-            np.s_[i : i + down * (rows - 1) + 1 : down, :, j : j + across * (columns - 1) + 1 : across]
-            for i in range(size_rows)
-            for j in range(size_columns)
-        ]
+        cells, apart, filled = _cells(x.shape[:3], pair(self.size), self._step)
         y, spread = self.rule([x[cell] for cell in cells], rng)
 
         def backward(dy: Array) -> tuple[Array, Params]:
-            dx = np.zeros_like(x)
+            dx = np.empty_like(x) if filled else np.zeros_like(x)
             for cell, part in zip(cells, spread(dy), strict=True):
-                dx[cell] += part
+                if apart:
+                    dx[cell] = part
+                else:
+                    dx[cell] += part
             return dx, {}
 
         return y, backward
+
+
+@lru_cache
+def _cells(shape: Shape, size: tuple[int, int], step: tuple[int, int]) -> tuple[list[Cell], bool, bool]:
+    """Where each cell of the windows lies; whether no two windows overlap; and whether together they fill the maps."""
+    (rows, columns), (down, across) = window_grid(shape, size, step), step
+    cells = [
+        np.s_[i : i + down * (rows - 1) + 1 : down, :, j : j + across * (columns - 1) + 1 : across]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    filled = size == step and (down * rows, across * columns) == (shape[0], shape[2])
+    return cells, down >= size[0] and across >= size[1], filled
 
 
 @dataclass(frozen=True)
 class MaxPool(Pool):
     """Largest value of each window; its gradient goes to the position that won, the first one in a tie."""
 
+    takes_largest: ClassVar[bool] = True
+
     def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
         """Maximum over the tiles."""
-        y = tiles[0].copy()
-        for tile in tiles[1:]:
-            np.maximum(y, tile, out=y)
+        largest = list(accumulate([tiles[0].copy(), *tiles[1:]], np.maximum))  # of one tile, of two, ...
 
         def spread(dy: Array) -> Iterable[Array]:
-            unclaimed = dy.copy()
-            for tile in tiles:
-                part = np.where(tile == y, unclaimed, 0)
-                unclaimed -= part
-                yield part
+            parts = []
+            for after, before in pairwise(reversed(largest)):
+                earlier = dy * (before == after)
+                parts.append(dy - earlier)
+                dy = earlier
+            return reversed([*parts, dy])
 
-        return y, spread
+        return largest[-1], spread
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Sliding windows over maps: margins, padding, and the views that convolution and pooling read."""
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from .layer import Array, Shape
 
@@ -76,11 +76,10 @@ def unroll_columns(x: Array, kernel: int, stride: int, columns: int) -> Array:
 
     The width alone is unrolled; ``overlapping_rows`` finds the height's windows without a copy.
     """
-    rows, channels, _, batch = x.shape
-    unrolled = np.empty((rows, channels, kernel, columns, batch), x.dtype)
-    for j in range(kernel):
-        unrolled[:, :, j] = x[:, :, j : j + stride * (columns - 1) + 1 : stride]
-    return unrolled
+    x = np.ascontiguousarray(x)
+    *outer, column, image = x.strides
+    shape = (*x.shape[:2], kernel, columns, x.shape[3])
+    return _view(x, shape, (*outer, column, stride * column, image)).copy()
 
 
 def overlapping_rows(unrolled: Array, kernel: int, stride: int, rows: int) -> Array:
@@ -90,6 +89,31 @@ def overlapping_rows(unrolled: Array, kernel: int, stride: int, rows: int) -> Ar
     needs lie one after another, so the next output row's matrix starts only ``stride`` rows further on.
     """
     _, *inner, columns, batch = unrolled.shape
-    depth, width, item = int(np.prod(inner)), columns * batch, unrolled.itemsize
+    depth, width, item = prod(inner), columns * batch, unrolled.itemsize
     steps = (stride * depth * width * item, width * item, item)
-    return as_strided(unrolled, (rows, kernel * depth, width), steps, writeable=False)
+    return _view(unrolled, (rows, kernel * depth, width), steps)
+
+
+def diagonals(x: Array) -> Array:
+    """Each map with its row t moved t columns to the right: element (t, q) of the view is x's (t, q - t).
+
+    ``x`` is ``[R, C, T, L, N]``, contiguous, its last T - 1 columns zero: where q < t, the view shows the end
+    of the row before.
+    """
+    *outer, row, column, image = x.strides
+    return _view(x, x.shape, (*outer, row - column, column, image))
+
+
+def dilate(x: Array, step: tuple[int, int]) -> Array:
+    """The maps with ``step - 1`` rows and columns of zeros between their own; the same array for step 1."""
+    if step == (1, 1):
+        return x
+    (down, across), (rows, channels, columns, batch) = step, x.shape
+    spread = np.zeros(((rows - 1) * down + 1, channels, (columns - 1) * across + 1, batch), x.dtype)
+    spread[::down, :, ::across] = x
+    return spread
+
+
+def _view(x: Array, shape: Shape, strides: Shape) -> Array:
+    """The memory of a contiguous array seen in other steps; a tenth of the time that ``as_strided`` takes."""
+    return np.ndarray(shape, x.dtype, x, strides=strides)
