@@ -52,9 +52,7 @@ parity: $(TORCH) ## install PyTorch, compare values and gradients with it
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 
-bench: ## the speed compared with PyTorch's (not in this version yet)
-	@test -f experiments/bench.py || { echo "make: the benchmark is not in this version yet" >&2; exit 1; }
-	@$(MAKE) -s $(TORCH)
+bench: $(if $(findstring --profile,$(ARGS)),$(READY),$(TORCH)) ## the speed beside PyTorch's (10 minutes); ARGS="--only step/*/32" or "--profile"
 	@$(BIN)/python experiments/bench.py $(ARGS)
 
 clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/

@@ -30,7 +30,7 @@ def correlate(x: Array, K: Array, step: tuple[int, int]) -> tuple[Array, Gradien
     def kernel_gradient(dy: Array) -> Array:
         """``dK[f, i, c, j] = sum_hwn dy[h, f, w] x[h s + i, c, w s + j]``."""
         errors = dy.reshape(len(patches), together * filters, -1)
-        dband = np.matmul(patches, errors.transpose(0, 2, 1)).sum(0).T
+        dband = np.add.reduce(np.matmul(patches, errors.transpose(0, 2, 1))).T
         return _unband(dband, K, together, step[0])
 
     def input_gradient(dy: Array) -> Array:
@@ -46,7 +46,7 @@ def correlate(x: Array, K: Array, step: tuple[int, int]) -> tuple[Array, Gradien
         parts[:, :, :, columns:] = 0
         flat = parts.reshape(reach, channels * kernel_columns, -1)[:, :, : columns * batch]
         _products_with_rows(K[:, ::-1].transpose(2, 3, 1, 0), dy, out=flat)
-        dx = np.zeros_like(x)
+        dx = np.zeros(x.shape, x.dtype)
         np.einsum("rcjqn->rcqn", diagonals(parts), out=dx[:reach, :, :across])
         return dx
 
@@ -79,18 +79,21 @@ def _unband(dband: Array, K: Array, times: int, step: int) -> Array:
     """The kernels' gradient from that of their band: the sum of what was put there."""
     filters, rows, *rest = K.shape
     copies = dband.reshape(times, filters, -1, *rest)
-    return np.add.reduce([copies[n, :, n * step : n * step + rows] for n in range(times)])
+    dK = copies[0, :, :rows]
+    for n in range(1, times):
+        dK = dK + copies[n, :, n * step : n * step + rows]
+    return dK
 
 
 def _products_with_rows(weights: Array, dy: Array, out: Array) -> None:
-    """Products of ``[C, K_w, K_h, F]`` with every K_h rows of dy in sequence, and with those cut off at the edges."""
+    """Products of ``[C, K_w, K_h, F]`` with every K_h rows of dy in sequence, and with the fewer at either edge."""
     rows, filters = dy.shape[:2]
     taps, flat = weights.shape[2], dy.reshape(rows * filters, -1)
     weights = weights.reshape(-1, taps * filters)
-    whole = range(taps - 1, rows)
-    if whole:
-        np.matmul(weights, overlapping_rows(dy, taps, 1, len(whole)), out=out[taps - 1 : rows])
-    for row in set(range(len(out))).difference(whole):
-        first, last, skipped = max(0, row - taps + 1), min(rows, row + 1), max(0, taps - 1 - row)
-        some = weights[:, skipped * filters : (skipped + last - first) * filters]
-        np.matmul(some, flat[first * filters : last * filters], out=out[row])
+    if rows >= taps:
+        np.matmul(weights, overlapping_rows(dy, taps, 1, rows - taps + 1), out=out[taps - 1 : rows])
+    for n in range(1, taps):
+        seen, last = min(n, rows) * filters, n * filters
+        first = taps * filters - last
+        np.matmul(weights[:, first : first + seen], flat[:seen], out=out[n - 1])
+        np.matmul(weights[:, last - seen : last], flat[-seen:], out=out[-n])

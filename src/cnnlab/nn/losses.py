@@ -108,11 +108,11 @@ class MaximumAPosteriori(Loss):
 
 def _negative_log_likelihood(scores: Array, labels: Array) -> tuple[float, Array]:
     """``mean(log sum exp(s) - s_label)``, shifted by the largest score so that nothing overflows."""
-    p, count = scores - scores.max(0), len(labels)
+    p, count = scores - np.maximum.reduce(scores), len(labels)
     right = labels, np.arange(count)
     likely = p[right].sum()
     np.exp(p, out=p)
-    total = p.sum(0)
+    total = np.add.reduce(p)
     p /= total * count
     p[right] -= 1 / count
     return float(np.log(total).sum() - likely) / count, p

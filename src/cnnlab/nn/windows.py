@@ -50,7 +50,8 @@ def pad(x: Array, around: Margins, value: float = 0.0) -> Array:
     if not (top or bottom or left or right):
         return x
     rows, channels, columns, batch = x.shape
-    padded = np.full((top + rows + bottom, channels, left + columns + right, batch), value, x.dtype)
+    padded = np.empty((top + rows + bottom, channels, left + columns + right, batch), x.dtype)
+    padded.fill(value)
     padded[top : top + rows, :, left : left + columns] = x
     return padded
 

@@ -1,0 +1,1 @@
+"""The speed of the engine compared with PyTorch's: the same work, done in turns by processes of their own."""

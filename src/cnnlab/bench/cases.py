@@ -1,0 +1,100 @@
+"""What the benchmark measures, and the targets that it is held against. Importing this needs no NumPy."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+LENETS = ("lenet5_tanh", "lenet5_relu")
+BATCHES = (1, 8, 32, 64, 256)
+PUBLISHED_BATCHES = {"zhou": 10, "nielsen_mlp": 10, "keras_convnet": 128}  # beside those
+NETWORKS = (*LENETS, *PUBLISHED_BATCHES)
+
+PREDICTED = 10_000  # images of one prediction
+PREDICT_BATCH = 256  # of predictions, and of PyTorch's evaluation in an epoch: cnnlab's train() has a size of its own
+PEAK_SIZE = 1024  # rows of the square matrices whose product is the machine's peak
+# A step is repeated thousands of times on one batch: at this rate the weights stay ordinary numbers, where
+# a batch learned by heart would leave gradients too small to be computed with at full speed.
+STEP_RATE = 1e-4
+EPOCH_RATE = 0.01
+MOMENTUM = 0.9
+ROUNDS = {"step": 15, "predict": 7, "epoch": 3}
+KINDS = {
+    "step": "forward, softmax cross-entropy (Nielsen's too), backward and SGD with momentum; one batch in memory",
+    "predict": f"the outputs of {PREDICTED:,} images",
+    "epoch": "60,000 images of MNIST trained on in a new order, then loss and accuracy of the 10,000 test images",
+}
+
+
+class Case(NamedTuple):
+    """A unit of work that is done by cnnlab and by PyTorch, in float32."""
+
+    kind: str
+    network: str
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """Kind, network and batch, as ``--only`` knows the case."""
+        return "/".join(map(str, self))
+
+
+CASES = (
+    *(
+        Case("step", network, batch)
+        for network in NETWORKS
+        for batch in sorted({*BATCHES, PUBLISHED_BATCHES.get(network, 1)})
+    ),
+    *(Case("predict", network, PREDICT_BATCH) for network in LENETS),
+    *(Case("epoch", network, 64) for network in LENETS),
+)
+
+# By case, the first row that matches and has the quantity. At one thread: PyTorch's time over ours, eager and
+# compiled, and our share of the machine's peak, all of them at least; and our peak memory in MB, at most.
+TARGETS: tuple[tuple[str, dict[str, float]], ...] = (
+    ("step/lenet5_*/32", {"share": 0.30}),
+    ("step/lenet5_*/256", {"eager": 2.5, "compile": 1.5}),
+    ("step/lenet5_*/*", {"eager": 3.0, "compile": 1.8}),
+    ("step/zhou/10", {"eager": 3.0, "compile": 2.0}),
+    ("step/zhou/32", {"eager": 3.0, "compile": 2.0}),
+    ("step/nielsen_mlp/10", {"eager": 3.0, "compile": 2.0}),
+    ("step/nielsen_mlp/32", {"eager": 3.0, "compile": 2.0}),
+    ("step/keras_convnet/128", {"eager": 1.0, "compile": 0.8}),
+    ("predict/lenet5_*/*", {"eager": 2.0, "compile": 1.3}),
+    ("epoch/lenet5_*/64", {"eager": 2.5, "compile": 1.5, "memory": 500}),
+)
+
+
+def target(case: Case, quantity: str) -> float | None:
+    """The target of a case's quantity, where it has one."""
+    rows = (row for pattern, row in TARGETS if quantity in row and fnmatchcase(case.name, pattern))
+    return next(rows, {}).get(quantity)
+
+
+def chosen(pattern: str) -> list[Case]:
+    """The cases whose name matches; ValueError where none does."""
+    found = [case for case in CASES if fnmatchcase(case.name, pattern)]
+    if not found:
+        sizes = ", ".join(str(size) for size in sorted({case.batch for case in CASES}))
+        kinds, networks = ", ".join(KINDS), ", ".join(NETWORKS)
+        raise ValueError(f"no case is called {pattern}: names are kind/network/batch of {kinds}; {networks}; {sizes}")
+    return found
+
+
+@dataclass(frozen=True)
+class Work:
+    """One unit of a case made ready: ``run`` does it, as often as it is called.
+
+    ``flops`` are its floating-point operations, where they are known. ``rehearse`` is something short that
+    touches all that ``run`` does, for units too long to be tried.
+    """
+
+    run: Callable[[], float | None]
+    parameters: int = 0
+    flops: int = 0
+    rehearse: Callable[[], object] | None = None
+
+
+def rehearsed(images: int, batch: int) -> int:
+    """How many images make two whole batches, and the one of another size that an epoch ends with."""
+    return 2 * batch + images % batch
