@@ -205,7 +205,7 @@ def test_measurements_are_what_they_say(
     assert record["saturation/A1"] == pytest.approx(flat, abs=1e-4)
     value, right = evaluate(chosen, state, digits, digits.val)
     assert (record["val/loss"], record["val/accuracy"]) == (value, right)
-    answers = predict(network, state.params, digits, digits.val, batch=7).argmax(0)
+    answers = predict(network, state.params, digits, digits.val).argmax(0)
     assert right == pytest.approx(np.mean(answers == digits.val.labels))
 
 

@@ -101,13 +101,10 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
         yield state.history[-1]
 
 
-def predict(network: Sequential, params: Params, data: Dataset, images: Images, batch: int = PIECE) -> np.ndarray:
+def predict(network: Sequential, params: Params, data: Dataset, images: Images) -> np.ndarray:
     """The network's outputs for images, ``[classes, N]``."""
-    parts = [
-        network.forward(params, data.batch(images, slice(first, first + batch)))[0]
-        for first in range(0, len(images), batch)
-    ]
-    return np.concatenate(parts, axis=1)
+    pieces = (slice(first, first + PIECE) for first in range(0, len(images), PIECE))
+    return np.concatenate([network.forward(params, data.batch(images, piece))[0] for piece in pieces], axis=1)
 
 
 def evaluate(recipe: Recipe, state: State, data: Dataset, images: Images) -> tuple[float, float]:

@@ -95,7 +95,7 @@ def _predict(case: Case) -> Work:
     params, _ = network.init(SHAPE, rng)
 
     def run() -> None:
-        predicted(network, params, data, images, case.batch)
+        predicted(network, params, data, images)
 
     return Work(run, network.cost(SHAPE).parameters)
 

@@ -61,12 +61,13 @@ class SGD(Optimizer):
 
     def update(self, theta: Array, gradient: Array, state: State, rate: float) -> None:
         """See the class."""
+        direction = gradient
         if self.momentum:
             velocity = state["velocity"]
             velocity *= self.momentum
             velocity += gradient
-            gradient = gradient + self.momentum * velocity if self.nesterov else velocity
-        theta -= rate * gradient
+            direction = gradient + self.momentum * velocity if self.nesterov else velocity
+        theta -= np.multiply(rate, direction, out=gradient)
 
 
 @dataclass(frozen=True)
