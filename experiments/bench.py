@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Never
 
-from cnnlab.bench.cases import CASES, KINDS, NETWORKS, ROUNDS, chosen
+from cnnlab.bench.cases import CASES, KINDS, LONG, NETWORKS, ROUNDS, chosen
 from cnnlab.paths import root, write_atomically
 
 # Read by a BLAS when it is loaded: nothing above may import NumPy, and the workers inherit them.
@@ -50,7 +50,12 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     rounds = ", ".join(f"{count} of {kind}" for kind, count in ROUNDS.items())
     parser = Parser("bench", description=__doc__.partition("\n")[0], epilog=f"Cases are {kinds}.", allow_abbrev=False)
     add = parser.add_argument
-    add("--only", nargs="+", metavar="CASE", help="cases as kind/network/batch, where * is anything: 'step/*/32'")
+    add(
+        "--only",
+        nargs="+",
+        metavar="CASE",
+        help=f"cases as kind/network/batch, where * is anything: 'step/*/32' (default all but {LONG}/*)",
+    )
     add("--rounds", type=positive, help=f"rounds of each case (default {rounds})")
     add("--threads", type=positive, default=1, help="threads of each library (default %(default)s, as the targets)")
     add("--out", type=writable, help="JSON of all rounds (default bench.json)")
@@ -63,7 +68,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         if getattr(options, name) is not None:
             parser.error(f"argument --{name}: does not go {'with' if options.profile else 'without'} --profile")
     try:
-        names = {case for pattern in options.only or ["*"] for case in chosen(pattern)}
+        short = [f"{kind}/*" for kind in KINDS if kind != LONG]
+        names = {case for pattern in options.only or short for case in chosen(pattern)}
     except ValueError as error:
         parser.error(f"argument --only: {error}")
     options.cases = [case for case in CASES if case in names]

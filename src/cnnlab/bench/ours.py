@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 
@@ -13,16 +14,31 @@ from ..nn import (
     AvgPool,
     Constant,
     FanInUniform,
+    Glorot,
     MaxPool,
+    OneCycle,
     ReLU,
     Sequential,
     SoftmaxCrossEntropy,
     Tanh,
     loss_gradient,
 )
-from ..training import Recipe, start, train
+from ..training import Recipe, evaluate, start, train
 from ..training import predict as predicted
-from .cases import EPOCH_RATE, MOMENTUM, PEAK_SIZE, PREDICTED, STEP_RATE, Case, Work, rehearsed
+from .cases import (
+    EPOCH_RATE,
+    MOMENTUM,
+    PEAK_SIZE,
+    PREDICTED,
+    RACE_DECAY,
+    RACE_EPOCHS,
+    RACE_RATE,
+    RACE_WARMUP,
+    STEP_RATE,
+    Case,
+    Work,
+    rehearsed,
+)
 
 SHAPE = (28, 1, 28)
 LENET5 = partial(lenet5, init=FanInUniform(), output=DenseOutput(), connections="full")  # PyTorch starts so too
@@ -37,7 +53,7 @@ NETWORKS: dict[str, Callable[..., Sequential]] = {
 
 def work(case: Case) -> Work:
     """The case's work, ready to be repeated."""
-    return {"step": _step, "predict": _predict, "epoch": _epoch}[case.kind](case)
+    return {"step": _step, "predict": _predict, "epoch": _epoch, "race": _race}[case.kind](case)
 
 
 def peak(case: Case) -> Work:
@@ -111,3 +127,22 @@ def _epoch(case: Case) -> Work:
         next(train(how, start(how, SHAPE, seed=0), few))
 
     return Work(lambda: next(epochs)["val/accuracy"], how.network.cost(SHAPE).parameters, rehearse=rehearse)
+
+
+def _race(case: Case) -> Work:
+    data = mnist(validation=0)
+    network = NETWORKS[case.network](background=data.normalizer.background, init=Glorot())
+    optimizer, schedule = SGD(weight_decay=RACE_DECAY, momentum=MOMENTUM), OneCycle(RACE_WARMUP)
+    how = Recipe(network, SoftmaxCrossEntropy(), optimizer, schedule, RACE_RATE, RACE_EPOCHS, case.batch)
+    few, seeds = replace(data, train=data.train[: rehearsed(len(data.train), case.batch)]), count()
+
+    def run() -> float:
+        state = start(how, SHAPE, next(seeds))
+        for _ in train(how, state, data):
+            pass
+        return evaluate(how, state, data, data.test)[1]
+
+    def rehearse() -> None:
+        list(train(how, start(how, SHAPE, 0), few))
+
+    return Work(run, network.cost(SHAPE).parameters, rehearse=rehearse)

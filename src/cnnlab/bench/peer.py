@@ -3,12 +3,26 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 
 import torch
 from torch import nn
 
 from ..data import Dataset, Images, mnist
-from .cases import EPOCH_RATE, MOMENTUM, PREDICT_BATCH, PREDICTED, STEP_RATE, Case, Work, rehearsed
+from .cases import (
+    EPOCH_RATE,
+    MOMENTUM,
+    PREDICT_BATCH,
+    PREDICTED,
+    RACE_DECAY,
+    RACE_EPOCHS,
+    RACE_RATE,
+    RACE_WARMUP,
+    STEP_RATE,
+    Case,
+    Work,
+    rehearsed,
+)
 
 Wrap = Callable[[nn.Module], nn.Module]
 Labelled = tuple[torch.Tensor, torch.Tensor]
@@ -65,7 +79,8 @@ def _work(case: Case, wrap: Wrap) -> Work:
     torch.manual_seed(0)
     model = TWINS[case.network]()
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    run, rehearse = {"step": _step, "predict": _predict, "epoch": _epoch}[case.kind](case, model, wrap(model))
+    made = {"step": _step, "predict": _predict, "epoch": _epoch, "race": _race}[case.kind]
+    run, rehearse = made(case, model, wrap(model))
     return Work(run, parameters, rehearse=rehearse)
 
 
@@ -98,20 +113,57 @@ def _epoch(case: Case, model: nn.Module, fast: nn.Module) -> Runs:
     few, optimizer = rehearsed(len(data.train), case.batch), _optimizer(model, EPOCH_RATE)
 
     def epoch(images: int | None = None) -> float:
-        chosen = train[0][:images], train[1][:images]
-        return _pass(fast, optimizer, chosen, test, case.batch)
+        _pass(fast, optimizer, (train[0][:images], train[1][:images]), case.batch)
+        return _accuracy(fast, test)
 
     return epoch, partial(epoch, few)
 
 
-def _pass(model: nn.Module, optimizer: torch.optim.Optimizer, train: Labelled, test: Labelled, batch: int) -> float:
-    """One epoch with the figures that ours keeps too; the accuracy on the test images."""
+def _race(case: Case, model: nn.Module, fast: nn.Module) -> Runs:
+    data = mnist(validation=0)
+    train, test = (_tensors(data, images) for images in (data.train, data.test))
+    few, seeds = rehearsed(len(data.train), case.batch), count()
+
+    def run(images: int | None = None) -> float:
+        torch.manual_seed(next(seeds))
+        model.apply(_glorot)
+        optimizer, chosen = _optimizer(model, RACE_RATE, RACE_DECAY), (train[0][:images], train[1][:images])
+        steps = RACE_EPOCHS * -(-len(chosen[0]) // case.batch)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, RACE_RATE, steps, pct_start=RACE_WARMUP, cycle_momentum=False
+        )
+        for _ in range(RACE_EPOCHS):
+            _pass(fast, optimizer, chosen, case.batch, schedule.step)
+        return _accuracy(fast, test)
+
+    return run, partial(run, few)
+
+
+def _glorot(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+
+
+def _pass(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    train: Labelled,
+    batch: int,
+    stepped: Callable[[], object] = lambda: None,
+) -> None:
+    """One epoch with the figures that ours keeps too."""
     (images, labels), loss, right = train, 0.0, 0
     model.train()
     for index in torch.randperm(len(images)).split(batch):
         value, outputs = _train_on(model, optimizer, images[index], labels[index])
         loss += value.item() * len(index)
         right += int((outputs.argmax(1) == labels[index]).sum())
+        stepped()
+
+
+def _accuracy(model: nn.Module, test: Labelled) -> float:
+    """The accuracy on the test images; their loss is computed too."""
     outputs = _outputs(model, test[0], PREDICT_BATCH)
     nn.functional.cross_entropy(outputs, test[1]).item()
     return (outputs.argmax(1) == test[1]).float().mean().item()
@@ -135,8 +187,8 @@ def _outputs(model: nn.Module, images: torch.Tensor, batch: int) -> torch.Tensor
         return torch.cat([model(part) for part in images.split(batch)])
 
 
-def _optimizer(model: nn.Module, rate: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), rate, momentum=MOMENTUM)
+def _optimizer(model: nn.Module, rate: float, decay: float = 0.0) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), rate, MOMENTUM, weight_decay=decay)
 
 
 def _tensors(data: Dataset, images: Images) -> Labelled:

@@ -1,12 +1,13 @@
 """What was measured, and what follows from it: medians, ratios, shares of the peak, targets met and missed."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..plots.speed import Pace
-from .cases import PEAK_SIZE, Case, target
+from .cases import AT_MOST, GOAL, LONG, PEAK_SIZE, QUANTITIES, Case, target
 
 OURS, PEAK = "ours", "peak"
 PEERS = {"eager": "PyTorch", "compile": "torch.compile"}  # sides of the same work, and what they are
@@ -25,8 +26,8 @@ class Spread(NamedTuple):
 class Result:
     """The rounds of one case: by side the seconds of a unit, round by round; a side that failed has none.
 
-    ``parameters`` and ``flops`` (of a unit, 0 where they are not counted) are ours. Of epochs: the ``memory``
-    that each side took at most, in bytes, and its ``accuracy`` on the test images in the end.
+    ``parameters`` and ``flops`` (of a unit, 0 where they are not counted) are ours. Of epochs and races: the
+    ``memory`` that each side took at most, in bytes, and its ``accuracy`` on the test images after each round.
     """
 
     case: Case
@@ -35,7 +36,7 @@ class Result:
     flops: int = 0
     seconds: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
-    accuracy: dict[str, float] = field(default_factory=dict)
+    accuracy: dict[str, list[float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def median(self, side: str) -> float | None:
@@ -55,15 +56,24 @@ class Result:
         """What a target of this name is compared with."""
         if name == "memory":
             return self.memory[OURS] / MB if OURS in self.memory else None
+        if name == "seconds":
+            return self.to_goal(OURS)
         spread = self.share() if name == "share" else self.ratio(name)
         return spread.median if spread else None
+
+    def to_goal(self, side: str) -> float | None:
+        """The median seconds of a side's races; one that ends below the goal takes for ever."""
+        if side not in self.seconds or self.case.kind != LONG:
+            return None
+        runs = zip(self.seconds[side], self.accuracy[side], strict=True)
+        return statistics.median(seconds if accuracy >= GOAL else math.inf for seconds, accuracy in runs)
 
     def met(self, name: str) -> bool | None:
         """Whether the target of this name is; None where there is none, or nothing to compare with it."""
         wanted, found = self.wanted(name), self.quantity(name)
         if wanted is None or found is None:
             return None
-        return found <= wanted if name == "memory" else found >= wanted
+        return found <= wanted if name in AT_MOST else found >= wanted
 
     def wanted(self, name: str) -> float | None:
         """The target of this name: targets are for one thread."""
@@ -125,7 +135,7 @@ def missed(results: Sequence[Result]) -> list[str]:
     return [
         f"{result.case.name}: {name} {result.quantity(name):.3g}, target {result.wanted(name):g}"
         for result in results
-        for name in (*PEERS, "share", "memory")
+        for name in QUANTITIES
         if result.met(name) is False
     ]
 
@@ -138,7 +148,7 @@ def summary(results: Sequence[Result]) -> str:
             f"matrix product {PEAK_SIZE}x{PEAK_SIZE} in float32: {rate / 1e9:.1f} GFLOP/s, the peak of the shares"
         )
     lines += [_epoch_line(result) for result in results if result.memory]
-    verdicts = [result.met(name) for result in results for name in (*PEERS, "share", "memory")]
+    verdicts = [result.met(name) for result in results for name in QUANTITIES]
     if met := verdicts.count(True) + verdicts.count(False):
         lines.append(f"targets met: {verdicts.count(True)} of {met}" + ", missed:" * (False in verdicts))
     return "\n".join([*lines, *(f"  {line}" for line in missed(results))])
@@ -147,9 +157,18 @@ def summary(results: Sequence[Result]) -> str:
 def _epoch_line(result: Result) -> str:
     """Memory and accuracy of an epoch's sides."""
     memory = ", ".join(f"{side} {size / MB:.0f}" for side, size in result.memory.items())
-    accuracy = ", ".join(f"{side} {value:.2%}" for side, value in result.accuracy.items())
+    accuracy = ", ".join(f"{side} {_accuracies(values)}" for side, values in result.accuracy.items())
     target = verdict(result, "memory")
-    return f"{result.case.name}: peak MB {memory}{target and f' (target of ours: {target})'}; test accuracy {accuracy}"
+    line = f"{result.case.name}: peak MB {memory}{target and f' (target of ours: {target})'}; test accuracy {accuracy}"
+    if result.case.kind != LONG:
+        return line
+    seconds = ", ".join(f"{side} {result.to_goal(side):.1f}" for side in result.seconds)
+    return f"{line}; median seconds to {GOAL:.0%}: {seconds} ({verdict(result, 'seconds')})"
+
+
+def _accuracies(values: Sequence[float]) -> str:
+    """The mean of all rounds, and how far they are apart."""
+    return f"{statistics.mean(values):.2%} ({min(values):.2%} to {max(values):.2%})"
 
 
 def progress(result: Result) -> str:
@@ -178,13 +197,13 @@ def panels(results: Sequence[Result]) -> dict[str, list[Pace]]:
 
 def as_dict(result: Result) -> dict[str, Any]:
     """A result for JSON: all that was measured, and what follows from it."""
-    case, names = result.case, (*PEERS, "share", "memory")
+    case, judged = result.case, [name for name in QUANTITIES if result.met(name) is not None]
     derived = {
         "name": case.name,
         "median_seconds": {side: result.median(side) for side in result.seconds},
         "ratios": {side: ratio._asdict() for side in PEERS if (ratio := result.ratio(side))},
         "share_of_peak": share._asdict() if (share := result.share()) else None,
-        "targets": {n: {"wanted": result.wanted(n), "met": result.met(n)} for n in names if result.met(n) is not None},
+        "targets": {name: {"wanted": result.wanted(name), "met": result.met(name)} for name in judged},
     }
     measured = {name: value for name, value in vars(result).items() if name != "case"}
     return case._asdict() | derived | measured

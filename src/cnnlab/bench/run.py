@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .cases import ROUNDS, Case
+from .cases import LONG, ROUNDS, Case
 from .results import OURS, PEAK, PEERS, Result
 from .workers import Crew, Failed, Turn
 
@@ -13,6 +13,8 @@ FACTORIES = {
     "compile": "cnnlab.bench.peer:compiled",
     PEAK: "cnnlab.bench.ours:peak",
 }
+OWN = {"epoch", LONG}
+LEFT_OUT: dict[str, set[str]] = {"step": set(), LONG: {PEAK, "compile"}}  # by kind of work; by default, the peak
 Say = Callable[[str], None]
 
 
@@ -37,14 +39,14 @@ def compare(
 
 
 def _shifts(cases: Sequence[Case]) -> list[list[Case]]:
-    """Cases that share their workers: an epoch has its own, so that the memory that they take is its own."""
-    together = [case for case in cases if case.kind != "epoch"]
-    return [shift for shift in (together, *([case] for case in cases if case.kind == "epoch")) if shift]
+    """Cases that share their workers, and those that have their own, so that the memory that they take is their own."""
+    together = [case for case in cases if case.kind not in OWN]
+    return [shift for shift in (together, *([case] for case in cases if case.kind in OWN)) if shift]
 
 
 def _measure(result: Result, crew: Crew, rounds: int) -> None:
     """Fill in a result: every side makes the case ready, then each round has a turn of each."""
-    sides = [side for side in crew.sides if side != PEAK or result.case.kind == "step"]
+    sides = [side for side in crew.sides if side not in LEFT_OUT.get(result.case.kind, {PEAK})]
     ready = _ask(result, crew, sides, "prepare", result.case)
     if OURS not in ready:
         return  # nothing to compare with
@@ -58,8 +60,8 @@ def _measure(result: Result, crew: Crew, rounds: int) -> None:
             turns[side].append(turn)
     whole = [side for side in sides if side not in result.failed]
     result.seconds = {side: [turn.seconds for turn in turns[side]] for side in whole}
-    if result.case.kind == "epoch":
-        result.accuracy = {side: turns[side][-1].result or 0.0 for side in whole}
+    result.accuracy = {side: [turn.result for turn in turns[side] if turn.result is not None] for side in whole}
+    if result.case.kind in OWN:
         result.memory = _ask(result, crew, whole, "peak_memory")
 
 
