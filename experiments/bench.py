@@ -1,4 +1,4 @@
-"""The engine's speed compared with PyTorch's, in turns; with --profile, where the time of our training step goes.
+"""The engine's speed compared with PyTorch's, in turns; with --profile or --growth, where our own time goes.
 
 python experiments/bench.py --only 'step/lenet5_*/32' 'epoch/*' --figure speed.png
 python experiments/bench.py --profile --network zhou --batch 8
@@ -60,13 +60,17 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     add("--threads", type=positive, default=1, help="threads of each library (default %(default)s, as the targets)")
     add("--out", type=writable, help="JSON of all rounds (default bench.json)")
     add("--figure", type=writable, help="PNG of the ratios")
+    add("--growth", action="store_true", help="our seconds by training images and epochs instead")
     add("--profile", action="store_true", help="milliseconds per layer of our training step instead")
     add("--network", choices=NETWORKS, help="of --profile (default lenet5_relu)")
     add("--batch", type=positive, help="of --profile (default 32)")
     options = parser.parse_args(arguments)
-    for name in COMPARISON if options.profile else PROFILE:
+    alone = "--profile" if options.profile else "--growth" if options.growth else ""
+    if options.profile and options.growth:
+        parser.error("argument --growth: does not go with --profile")
+    for name in (*(COMPARISON if alone else ()), *(() if options.profile else PROFILE)):
         if getattr(options, name) is not None:
-            parser.error(f"argument --{name}: does not go {'with' if options.profile else 'without'} --profile")
+            parser.error(f"argument --{name}: does not go {f'with {alone}' if alone else 'without --profile'}")
     try:
         short = [f"{kind}/*" for kind in KINDS if kind != LONG]
         names = {case for pattern in options.only or short for case in chosen(pattern)}
@@ -83,6 +87,11 @@ def main(options: argparse.Namespace) -> int:
         from cnnlab.bench.profiling import profile
 
         print(profile(options.network or "lenet5_relu", options.batch or 32))
+        return 0
+    if options.growth:
+        from cnnlab.bench.growth import growth, table
+
+        print(table(growth()))
         return 0
     from cnnlab.bench.machine import described, machine
 
@@ -123,5 +132,7 @@ def compared(options: argparse.Namespace, facts: dict[str, Any]) -> list[dict[st
 if __name__ == "__main__":
     try:
         sys.exit(main(parsed(sys.argv[1:])))
+    except OSError as error:  # MNIST is not there, say
+        sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: nothing was written")

@@ -17,6 +17,8 @@ from tests.test_floors import MODULES, tops
 
 from cnnlab.bench import ours
 from cnnlab.bench.cases import CASES, NETWORKS, PEAK_SIZE, QUANTITIES, Case, chosen, rehearsed, target
+from cnnlab.bench.growth import exponent
+from cnnlab.bench.growth import table as growth_table
 from cnnlab.bench.machine import described, machine
 from cnnlab.bench.profiling import instrumented, profile
 from cnnlab.bench.results import PEERS, Result, as_dict, missed, panels, peak_rate, progress, spread, summary, table
@@ -134,6 +136,17 @@ def test_a_race_counts_when_it_reaches_its_goal():
     assert result(ours=[1.0]).to_goal("ours") is None
 
 
+def test_growth_is_an_exponent():
+    """Twice the time for twice the images, whatever a first image costs; and four times for the square."""
+    sizes = (5_000, 1), (15_000, 1), (5_000, 4)
+    line = {size: [3e-5 * math.prod(size), 1.0, 0.0] for size in sizes}
+    assert exponent(line) == pytest.approx(1)
+    assert exponent({size: [math.prod(size) ** 2] for size in sizes}) == pytest.approx(2)
+    rows = growth_table(line).splitlines()
+    assert rows[3].split() == ["15,000", "1", "0.45", "30.0"]
+    assert rows[-1] == "seconds grow as (images x epochs)^1.000"
+
+
 def test_json_holds_every_round():
     found = json.loads(json.dumps(as_dict(result(ours=[1.0, 2.0], eager=[4.0, 8.0], peak=[1.0, 1.0]))))
     assert found["seconds"] == {"ours": [1, 2], "eager": [4, 8], "peak": [1, 1]}
@@ -202,6 +215,9 @@ def test_clocks_change_no_number():
         ("--profile --batch 1.5", "--batch: '1.5' is not"),
         ("--profile --rounds 3", "--rounds: does not go with --profile"),
         ("--batch 8", "--batch: does not go without --profile"),
+        ("--growth --out x.json", "--out: does not go with --growth"),
+        ("--growth --network zhou", "--network: does not go with --growth"),
+        ("--growth --profile", "--growth: does not go with --profile"),
         ("--quick", "--quick"),
     ],
 )
