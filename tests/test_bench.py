@@ -83,7 +83,7 @@ def test_operations_of_a_step():
         ("step/nielsen_mlp/32", {"eager": 3.0, "compile": 2.0}),
         ("step/keras_convnet/128", {"eager": 1.0, "compile": 0.8}),
         ("step/zhou/64", {}),
-        ("race/lenet5_relu/64", {"eager": 2.5, "seconds": 30}),
+        ("race/lenet5_relu/32", {"eager": 2.5, "seconds": 30}),
     ],
 )
 def test_targets(name, wanted):
@@ -132,7 +132,7 @@ def test_a_race_counts_when_it_reaches_its_goal():
     assert race.met("seconds") and race.met("eager")
     assert "median seconds to 99%: ours 22.0, eager inf (30 met)" in summary([race])
     race.accuracy["ours"] = [0.989] * 3
-    assert race.met("seconds") is False and "race/lenet5_relu/64: seconds inf, target 30" in missed([race])
+    assert race.met("seconds") is False and "race/lenet5_relu/32: seconds inf, target 30" in missed([race])
     assert result(ours=[1.0]).to_goal("ours") is None
 
 

@@ -18,7 +18,7 @@ PEAK_SIZE = 1024  # rows of the square matrices whose product is the machine's p
 STEP_RATE = 1e-4
 EPOCH_RATE = 0.01
 MOMENTUM = 0.9
-ROUNDS = {"step": 15, "predict": 7, "epoch": 3, "race": 10}
+ROUNDS = {"step": 9, "predict": 5, "epoch": 3, "race": 10}
 KINDS = {
     "step": "forward, softmax cross-entropy (Nielsen's too), backward and SGD with momentum; one batch in memory",
     "predict": f"the outputs of {PREDICTED:,} images",
@@ -27,7 +27,7 @@ KINDS = {
 }
 LONG = "race"  # takes a quarter of an hour: measured when asked for, and without torch.compile
 # The race's recipe was chosen on 5,000 validation images: see experiments/speed. The rate is the schedule's peak.
-RACE_EPOCHS, RACE_RATE, RACE_DECAY, RACE_WARMUP = 5, 0.04, 5e-4, 0.3
+RACE_EPOCHS, RACE_RATE, RACE_DECAY, RACE_WARMUP = 4, 0.03, 5e-4, 0.3
 GOAL = 0.99  # test accuracy that a race is run for
 
 
@@ -52,7 +52,7 @@ CASES = (
     ),
     *(Case("predict", network, PREDICT_BATCH) for network in LENETS),
     *(Case("epoch", network, 64) for network in LENETS),
-    Case(LONG, "lenet5_relu", 64),
+    Case(LONG, "lenet5_relu", 32),
 )
 
 # By case, the first row that matches and has the quantity. At one thread: PyTorch's time over ours, eager and

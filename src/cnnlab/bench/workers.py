@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 from .cases import Case, Work
 
 SETTLE = 0.4  # seconds of work before the first turn: caches, allocators and clocks settle
-TURN = 0.07  # seconds that a turn lasts, if a unit is not longer
+TURN = 0.5  # seconds that a turn lasts, if a unit is not longer: what waking up costs must not count
 PATIENCE = 5  # seconds for a worker to end by itself
 Make = Callable[[Case], Work]
 
