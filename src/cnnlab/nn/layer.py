@@ -102,10 +102,10 @@ class Sequential(Layer):
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         """Output of the last layer, and the chain rule from there back to the first."""
-        key = None if rng is None else _key(rng)
+        key = _key(rng) if rng is not None and self._draws else 0
         backwards = []
         for name, layer in self._steps:
-            noise = _child(key, name) if key is not None and layer.stochastic else rng
+            noise = _child(key, name) if rng is not None and layer.stochastic else rng
             x, back = layer.forward(params[name], x, noise)
             backwards.append((name, back))
 
@@ -128,6 +128,11 @@ class Sequential(Layer):
         """Sum over the layers."""
         costs = [layer.cost(s) for layer, s in zip(self.layers.values(), self.shapes(shape), strict=False)]
         return Cost(*map(sum, zip(*costs, strict=True)))
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether a layer draws random numbers while training: a key for them costs time."""
+        return any(layer.stochastic for layer in self.layers.values())
 
     @cached_property
     def _steps(self) -> list[tuple[str, Layer]]:

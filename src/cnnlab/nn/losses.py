@@ -108,13 +108,13 @@ class MaximumAPosteriori(Loss):
 
 def _negative_log_likelihood(scores: Array, labels: Array) -> tuple[float, Array]:
     """``mean(log sum exp(s) - s_label)``, shifted by the largest score so that nothing overflows."""
-    p, count = scores - np.maximum.reduce(scores), len(labels)
-    right = labels, np.arange(count)
-    likely = p[right].sum()
+    p, count = np.subtract(scores, np.maximum.reduce(scores), order="C"), len(labels)
+    flat, right = p.reshape(-1), labels * count + np.arange(count)  # one index is quicker than two
+    likely = flat[right].sum()
     np.exp(p, out=p)
     total = np.add.reduce(p)
     p /= total * count
-    p[right] -= 1 / count
+    flat[right] -= 1 / count
     return float(np.log(total).sum() - likely) / count, p
 
 

@@ -35,4 +35,4 @@ def loss_gradient(
             out += pack(grads, params)
         total += share * value
         outputs.append(y)
-    return total, np.concatenate(outputs, axis=1)
+    return total, outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)

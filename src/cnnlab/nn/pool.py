@@ -101,8 +101,9 @@ class AvgPool(Pool):
 
     def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
         """Mean over the tiles."""
-        share = 1 / len(tiles)
-        return _total(tiles) * share, lambda dy: len(tiles) * [dy * share]
+        share, mean = 1 / len(tiles), _total(tiles)
+        mean *= share
+        return mean, lambda dy: len(tiles) * [dy * share]
 
 
 @dataclass(frozen=True)
