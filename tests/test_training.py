@@ -17,6 +17,7 @@ from cnnlab.nn import (
     Conv2D,
     Cosine,
     Dense,
+    DiagonalLM,
     Dropout,
     LeakyReLU,
     MaxPool,
@@ -29,6 +30,7 @@ from cnnlab.nn import (
     StochasticPool,
     Subsample,
     Tanh,
+    mean_curvature,
     pack,
 )
 from cnnlab.training import PROBE, Diverged, Recipe, State, evaluate, predict, start, train
@@ -118,6 +120,34 @@ def test_every_image_once_an_epoch_in_a_new_order(watched: Callable[[], Watched]
     first, second = np.concatenate(data.asked[:7]), np.concatenate(data.asked[7:])
     assert sorted(first) == sorted(second) == list(range(200))
     assert (first != second).any()
+
+
+def test_the_order_of_1998_is_the_same_in_all_epochs(watched: Callable[[], Watched]) -> None:
+    data = watched()
+    trained(recipe(batch_size=100, epochs=3, reshuffle=False), data)
+    first, *others = [np.concatenate(data.asked[i : i + 2]) for i in (0, 2, 4)]
+    assert sorted(first) == list(range(200)) and (first != np.arange(200)).any()
+    assert all((first == other).all() for other in others)
+
+
+def test_the_optimizer_sees_the_curvature_as_often_as_it_asks(watched: Callable[[], Watched]) -> None:
+    data, seen = watched(), []
+
+    class Curious(DiagonalLM):
+        def look(self, curvature: np.ndarray, state: dict[str, np.ndarray]) -> None:
+            seen.append(curvature)
+            super().look(curvature, state)
+
+    chosen = recipe(batch_size=10, epochs=1, optimizer=Curious(samples=30, every=80), rate=1e-3)
+    state = start(chosen, data.shape, 0)
+    (record,) = train(chosen, state, data)
+    looks = [step for step, index in enumerate(data.asked) if len(index) == 30]
+    assert looks == [0, 9, 18]  # before the steps that begin with images 0, 80 and 160
+    x, labels = Dataset.batch(data, data.train, data.asked[0]), data.train.labels[data.asked[0]]
+    begun = start(chosen, data.shape, 0).params
+    np.testing.assert_array_equal(seen[0], mean_curvature(MLP, chosen.loss, begun, x, labels))
+    np.testing.assert_allclose(state.optimizer["gain"], 1 / (0.02 + seen[2]), rtol=1e-6)
+    assert record["val/accuracy"] > 0.3
 
 
 def test_the_last_smaller_batch_counts_by_its_size(digits: Dataset) -> None:

@@ -31,6 +31,7 @@ class TrainConfig:
     seed: int
     epochs: int
     batch_size: int
+    reshuffle: bool
     lr: float | None
     threads: int
     confusion_every: int

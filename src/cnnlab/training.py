@@ -6,6 +6,7 @@ many random numbers their layers draw.
 """
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -14,7 +15,6 @@ import numpy as np
 from .data import Dataset, Images
 from .metrics import accuracy
 from .nn import (
-    PIECE,
     Activation,
     Loss,
     Optimizer,
@@ -22,8 +22,10 @@ from .nn import (
     Schedule,
     Sequential,
     loss_gradient,
+    mean_curvature,
     pack,
     segments,
+    split,
     unpack,
 )
 
@@ -53,6 +55,7 @@ class Recipe:
     rate: float
     epochs: int
     batch_size: int
+    reshuffle: bool = True  # a new order in each epoch; else the same one in all, as in 1998
 
 
 @dataclass
@@ -103,8 +106,8 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
 
 def predict(network: Sequential, params: Params, data: Dataset, images: Images) -> np.ndarray:
     """The network's outputs for images, ``[classes, N]``."""
-    pieces = (slice(first, first + PIECE) for first in range(0, len(images), PIECE))
-    return np.concatenate([network.forward(params, data.batch(images, piece))[0] for piece in pieces], axis=1)
+    parts = (slice(*part) for part in split(network, data.shape, len(images)))
+    return np.concatenate([network.forward(params, data.batch(images, part))[0] for part in parts], axis=1)
 
 
 def evaluate(recipe: Recipe, state: State, data: Dataset, images: Images) -> tuple[float, float]:
@@ -118,11 +121,12 @@ def _epoch(recipe: Recipe, state: State, data: Dataset, tick: Tick) -> Record:
     images, size = data.train, recipe.batch_size
     steps = -(-len(images) // size)
     done, total = steps * len(state.history), steps * recipe.epochs
-    order, gradient = state.order.permutation(len(images)), np.empty_like(state.theta)
+    order, gradient = _order(recipe, state, len(images)), np.empty_like(state.theta)
     loss, right, measured = 0.0, 0, []
     for step in range(steps):
         index = order[step * size : (step + 1) * size]
         labels = images.labels[index]
+        _look(recipe, state, data, step * size)
         x = data.batch(images, index)
         value, outputs = loss_gradient(recipe.network, recipe.loss, state.params, x, labels, state.noise, gradient)
         if not np.isfinite(value):
@@ -138,6 +142,19 @@ def _epoch(recipe: Recipe, state: State, data: Dataset, tick: Tick) -> Record:
         raise Diverged(done + steps)
     record = {"train/loss": loss / len(images), "train/accuracy": right / len(images), "lr": rate}
     return record | _means([found for found in measured if found])
+
+
+def _order(recipe: Recipe, state: State, count: int) -> np.ndarray:
+    return (state.order if recipe.reshuffle else deepcopy(state.order)).permutation(count)
+
+
+def _look(recipe: Recipe, state: State, data: Dataset, seen: int) -> None:
+    """Show the optimiser the curvature on images at random, if it wants to see it now."""
+    samples, every = recipe.optimizer.looks
+    if every and seen % every < recipe.batch_size:
+        chosen = state.noise.integers(len(data.train), size=samples)
+        x, labels = data.batch(data.train, chosen), data.train.labels[chosen]
+        recipe.optimizer.look(mean_curvature(recipe.network, recipe.loss, state.params, x, labels), state.optimizer)
 
 
 def _update(recipe: Recipe, state: State, gradient: np.ndarray, rate: float) -> Record:

@@ -96,7 +96,7 @@ def build(plan: "Plan") -> "Parts":
         words = ("model", "activation", "loss", "pooling", "padding", "data")
         together = " ".join(f"{word}={plan.words[word]}" for word in words)
         raise ValueError(f"{together} do not go together: {error}") from None
-    numbers = (config["lr"], config["epochs"], config["batch_size"])
+    numbers = (config["lr"], config["epochs"], config["batch_size"], config["reshuffle"])
     recipe = Recipe(network, parts["loss"]["criterion"], parts["optimizer"], parts["schedule"], *numbers)
     return Parts(data, recipe)
 

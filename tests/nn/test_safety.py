@@ -25,6 +25,7 @@ from cnnlab.nn import (
     Sigmoid,
     Softmax,
     SoftmaxCrossEntropy,
+    Stages,
     StochasticPool,
     Tanh,
 )
@@ -130,6 +131,7 @@ BAD = {
     "one margin": (lambda: forward(Conv2D(2, 3, padding=(1, 2)), MAPS), "choose valid, same, full"),
     "softmax of maps": (lambda: Softmax().out_shape((6, 2, 5)), "softmax is over vectors"),
     "a label too far": (lambda: MeanSquaredError()(VECTOR, np.array([0, 1, 4])), "labels 0 to 4 for classes 0 to 3"),
+    "stages": (lambda: Stages((0.1, 0.5), (1.0, 0.5)), "starts=(0.1, 0.5): give increasing fractions"),
     "warmup": (lambda: OneCycle(warmup=1.0), "warmup=1.0: choose a fraction"),
     "momentum": (lambda: SGD(momentum=-1.0), "momentum=-1.0: choose a number from 0"),
     "nesterov": (lambda: SGD(nesterov=True), "choose a momentum above 0"),

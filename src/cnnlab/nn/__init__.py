@@ -18,14 +18,13 @@ from .losses import (
     MeanSquaredError,
     SoftmaxCrossEntropy,
 )
-from .optimizers import SGD, Adam, Optimizer
+from .optimizers import SGD, Adam, DiagonalLM, Optimizer
 from .parameters import pack, segments, unpack
-from .pieces import PIECE, loss_gradient
+from .pieces import loss_gradient, mean_curvature, split
 from .pool import AvgPool, GlobalAvgPool, MaxPool, MixedPool, Pool, StochasticPool, Subsample
-from .schedules import Constant, Cosine, OneCycle, Schedule, Steps
+from .schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
 
 __all__ = [
-    "PIECE",
     "RBF",
     "SGD",
     "Activation",
@@ -38,6 +37,7 @@ __all__ = [
     "Cost",
     "CrossEntropy",
     "Dense",
+    "DiagonalLM",
     "Dropout",
     "FanInUniform",
     "Gaussian",
@@ -65,6 +65,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "Stages",
     "Steps",
     "StochasticPool",
     "Subsample",
@@ -72,7 +73,9 @@ __all__ = [
     "gradcheck",
     "gradcheck_loss",
     "loss_gradient",
+    "mean_curvature",
     "pack",
     "segments",
+    "split",
     "unpack",
 ]

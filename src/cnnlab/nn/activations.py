@@ -38,6 +38,11 @@ class Activation(Layer):
 
         return y, backward
 
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """``f'(x)^2 h``; the term with f'' is dropped."""
+        backward = self.forward(params, x)[1]
+        return lambda h: backward(backward(h)[0])
+
     def saturation(self, y: Array) -> float:
         """Fraction of outputs where the slope is under a tenth of the steepest: little passes back."""
         return float(np.mean(self.derivative(y) < 0.1 * self.steepest))
@@ -170,3 +175,8 @@ class Softmax(Layer):
         y = np.exp(x - x.max(0))
         y /= y.sum(0)
         return y, lambda dy: (y * (dy - (dy * y).sum(0)), {})
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """``y_j^2 ((1 - 2 y_j) h_j + sum_i y_i^2 h_i)``."""
+        y, _ = self.forward(params, x)
+        return lambda h: (np.square(y) * ((1 - 2 * y) * h + (np.square(y) * h).sum(0)), {})

@@ -1,14 +1,14 @@
 """Convolutional layers: shared weights, biases, padding, and which maps a filter sees."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from .correlate import correlate
 from .initializers import FanInUniform, Initializer
-from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape
+from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape, squared
 from .windows import Margins, Padding, Pair, crop, margins, pad, pair, window_grid
 
 
@@ -111,6 +111,10 @@ class Conv2D(Layer):
             return crop(input_gradient(dy), self._around) if self.input_gradient else None, grads
 
         return y, backward
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """Backward of the squared weights over the squared maps."""
+        return replace(self, pad_value=self.pad_value**2).forward(squared(params), np.square(x))[1]
 
     def _weight_gradient(self, dK: Array) -> Array:
         """The gradient of the weights from that of the kernels: turned and cut like them."""

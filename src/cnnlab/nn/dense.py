@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from .initializers import FanInUniform, Initializer
-from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape, size
+from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape, size, squared
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Dense(Layer):
 
         return y, backward
 
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """Backward of the squared weights over the squared input."""
+        return self.forward(squared(params), np.square(x))[1]
+
     def cost(self, shape: Shape) -> Cost:
         """Each unit is connected to every input value and to its bias."""
         weights, biases = self.units * size(shape), self.units if self.bias else 0
@@ -87,6 +91,13 @@ class RBF(Layer):
             return 2 * (codes.T @ dy - x * dy.sum(0)), {}
 
         return y, backward
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """2 from the squared distance of each unit, as much as the unit counts: ``h_x = 2 sum_i h_i``.
+
+        ``h_i`` is the loss's derivative by the distance, not a second one: see the losses of LeNet-5.
+        """
+        return lambda h: (np.broadcast_to(2 * h.sum(0), x.shape).copy(), {})
 
     def cost(self, shape: Shape) -> Cost:
         """Fixed connections, none of them a parameter."""

@@ -5,7 +5,7 @@ dict, and ``forward`` hands back the output together with the function that carr
 through that very call. Maps are ``[H, C, W, N]`` (rows, channels, columns, batch), vectors ``[D, N]``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -56,9 +56,26 @@ class Layer:
         """
         raise NotImplementedError
 
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """A backward for second derivatives: from the outputs' to the input's and the parameters'.
+
+        They are the diagonal of the Gauss-Newton matrix, ``h_x = sum (dy/dx)^2 h_y`` (LeCun et al. 1998, App. C).
+        What only copies, picks or drops values has derivatives 0 and 1, whose squares are the same.
+        """
+        return self.forward(params, x)[1]
+
     def cost(self, shape: Shape) -> Cost:
         """Parameters, connections and multiply-accumulates for an input of this shape."""
         return Cost()
+
+    def widest(self, shape: Shape) -> int:
+        """Values in the largest array that one sample becomes on its way."""
+        return max(size(shape), size(self.out_shape(shape)))
+
+
+def squared(params: Params) -> Params:
+    """The parameters of a layer, squared: a layer that is linear in them carries curvature back as it does errors."""
+    return {name: np.square(value) for name, value in params.items()}
 
 
 def size(shape: Shape) -> int:
@@ -108,6 +125,29 @@ class Sequential(Layer):
             noise = _child(key, name) if rng is not None and layer.stochastic else rng
             x, back = layer.forward(params[name], x, noise)
             backwards.append((name, back))
+        return x, self._chain(backwards)
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """The layers' own, one after the other."""
+        backwards = []
+        for name, layer in self._steps:
+            backwards.append((name, layer.curvature(params[name], x)))
+            x, _ = layer.forward(params[name], x)
+        return self._chain(backwards)
+
+    def widest(self, shape: Shape) -> int:
+        """Of the input and of the layers' outputs."""
+        if shape not in self._widest:
+            self._widest[shape] = max(map(size, self.shapes(shape)))
+        return self._widest[shape]
+
+    @cached_property
+    def _widest(self) -> dict[Shape, int]:
+        """What was found, by shape: it is asked for at each step."""
+        return {}
+
+    def _chain(self, backwards: Sequence[tuple[str, Backward]]) -> Backward:
+        """From the last layer back to the first."""
 
         def backward(dy: Array) -> tuple[Array | None, Params]:
             grads: Params = {}
@@ -115,7 +155,7 @@ class Sequential(Layer):
                 dy, grads[name] = back(dy)
             return dy if self.input_gradient else None, {name: grads[name] for name in self.layers}
 
-        return x, backward
+        return backward
 
     def outputs(self, params: Params, x: Array) -> dict[str, Array]:
         """Every layer's output when predicting, by name."""

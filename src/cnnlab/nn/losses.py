@@ -15,6 +15,10 @@ class Loss:
         """(value, d_output), the gradient in the outputs' shape and dtype."""
         raise NotImplementedError
 
+    def curvature(self, output: Array, labels: Array) -> Array:
+        """The second derivative by each output, never negative: what ``Layer.curvature`` carries back."""
+        raise NotImplementedError
+
 
 def one_hot(labels: Array, classes: int, dtype: np.typing.DTypeLike = np.float32) -> Array:
     """Target vectors ``[classes, N]``: 1 at the label, 0 elsewhere; ValueError for a label that is no class."""
@@ -36,6 +40,10 @@ class MeanSquaredError(Loss):
         error = output - (self.low + (self.high - self.low) * hot).astype(output.dtype, copy=False)
         return float(np.square(error).sum() / (2 * len(labels))), error / len(labels)
 
+    def curvature(self, output: Array, labels: Array) -> Array:
+        """1."""
+        return np.full_like(output, 1 / len(labels))
+
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
@@ -56,6 +64,14 @@ class BinaryCrossEntropy(Loss):
         value = -(t * np.log(p) + (1 - t) * np.log1p(-p)).sum()
         return float(value / len(labels)), (p - t) / (p * (1 - p)) / len(labels)
 
+    def curvature(self, output: Array, labels: Array) -> Array:
+        """``p (1 - p)`` by logits, ``t / p^2 + (1 - t) / (1 - p)^2`` by probabilities."""
+        if self.logits:
+            p = 0.5 * np.tanh(0.5 * output) + 0.5
+            return p * (1 - p) / len(labels)
+        t, p = one_hot(labels, len(output), output.dtype), _inside(output)
+        return np.square((p - t) / (p * (1 - p))) / len(labels)
+
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
@@ -66,6 +82,10 @@ class CrossEntropy(Loss):
         t, p = one_hot(labels, len(output), output.dtype), _inside(output)
         return float(-(t * np.log(p)).sum() / len(labels)), -t / p / len(labels)
 
+    def curvature(self, output: Array, labels: Array) -> Array:
+        """``t / p^2``."""
+        return one_hot(labels, len(output), output.dtype) / np.square(_inside(output)) / len(labels)
+
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
@@ -74,6 +94,12 @@ class SoftmaxCrossEntropy(Loss):
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
         """Gradient ``softmax(y) - t``."""
         return _negative_log_likelihood(output, labels)
+
+    def curvature(self, output: Array, labels: Array) -> Array:
+        """``p (1 - p)`` with p = softmax(y)."""
+        count, gradient = len(labels), _negative_log_likelihood(output, labels)[1]
+        p = count * gradient + one_hot(labels, len(output), output.dtype)
+        return p * (1 - p) / count
 
 
 @dataclass(frozen=True)
@@ -87,6 +113,10 @@ class MaximumLikelihood(Loss):
         """Gradient -1 at the label, 0 elsewhere."""
         t = one_hot(labels, len(output), output.dtype)
         return float(-(t * output).sum() / len(labels)), -t / len(labels)
+
+    def curvature(self, output: Array, labels: Array) -> Array:
+        """1 at the label: how much each penalty counts, which is itself curved (see RBF)."""
+        return one_hot(labels, len(output), output.dtype) / len(labels)
 
 
 @dataclass(frozen=True)
@@ -104,6 +134,13 @@ class MaximumAPosteriori(Loss):
         rubbish = np.full((1, output.shape[1]), -self.j, output.dtype)
         value, gradient = _negative_log_likelihood(np.concatenate([output, rubbish]), labels)
         return value, gradient[:-1]
+
+    def curvature(self, output: Array, labels: Array) -> Array:
+        """As of the first criterion, which is not less.
+
+        The exact one falls to 0 for patterns already learnt, where rates would jump to their cap.
+        """
+        return MaximumLikelihood().curvature(output, labels)
 
 
 def _negative_log_likelihood(scores: Array, labels: Array) -> tuple[float, Array]:

@@ -20,6 +20,14 @@ class Optimizer:
     weight_decay: float = 0.0
     clip_norm: float | None = None
 
+    @property
+    def looks(self) -> tuple[int, int]:
+        """How many patterns it wants to see the curvature on, and after how many patterns again: (0, 0) for never."""
+        return 0, 0
+
+    def look(self, curvature: Array, state: State) -> None:
+        """Take in the mean diagonal of the Gauss-Newton matrix."""
+
     def init(self, theta: Array) -> State:
         """The optimiser's own vectors before the first step, by name."""
         return {}
@@ -91,3 +99,42 @@ class Adam(Optimizer):
         square += (1 - self.beta2) * (gradient * gradient - square)
         root = np.sqrt(square / (1 - self.beta2**steps)) + self.epsilon
         theta -= rate / (1 - self.beta1**steps) * mean / root
+
+
+@dataclass(frozen=True)
+class DiagonalLM(Optimizer):
+    """Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, App. C): ``theta -= rate g / (mu + h)``.
+
+    h is the diagonal of the Gauss-Newton matrix, a mean over ``samples`` patterns, seen again after every
+    ``every`` patterns. The paper looks once a pass; in between, h may grow a hundredfold.
+    """
+
+    mu: float = 0.02
+    samples: int = 500
+    every: int = 5000
+
+    def __post_init__(self) -> None:
+        """Refuse what would divide by zero or never look."""
+        if self.mu <= 0:
+            raise ValueError(f"mu={self.mu}: choose a number above 0")
+        if min(self.samples, self.every) < 1:
+            raise ValueError(f"samples={self.samples} every={self.every}: choose 1 or more")
+
+    @property
+    def looks(self) -> tuple[int, int]:
+        """As chosen."""
+        return self.samples, self.every
+
+    def init(self, theta: Array) -> State:
+        """``1 / (mu + h)``, at its cap until the first look."""
+        return {"gain": np.full_like(theta, 1 / self.mu)}
+
+    def look(self, curvature: Array, state: State) -> None:
+        """See the class."""
+        np.divide(1, curvature + self.mu, out=state["gain"])
+
+    def update(self, theta: Array, gradient: Array, state: State, rate: float) -> None:
+        """See the class."""
+        gradient *= state["gain"]
+        gradient *= rate
+        theta -= gradient

@@ -5,10 +5,10 @@ row), all of them views of the input. It returns the pooled maps and a function 
 gradient over the tiles again. A new kind of pooling is a new rule; see the README.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -46,19 +46,35 @@ class Pool(Layer):
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         """``[H_out, C, W_out, N]``."""
-        cells, apart, filled = _cells(x.shape[:3], pair(self.size), self._step)
-        y, spread = self.rule([x[cell] for cell in cells], rng)
+        tiles, collect = self._tiles(x)
+        y, spread = self.rule(tiles, rng)
+        return y, lambda dy: (collect(spread(dy)), {})
 
-        def backward(dy: Array) -> tuple[Array, Params]:
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """Each tile's derivative applied twice."""
+        tiles, collect = self._tiles(x)
+        _, spread = self.rule(tiles, None)
+
+        def twice(h: Array) -> Iterator[Array]:
+            for number, once in enumerate(spread(h)):
+                yield next(islice(spread(once), number, None))
+
+        return lambda h: (collect(twice(h)), {})
+
+    def _tiles(self, x: Array) -> tuple[list[Array], Callable[[Iterable[Array]], Array]]:
+        """The maps' tiles, and the function that puts gradients of tiles together again."""
+        cells, apart, filled = _cells(x.shape[:3], pair(self.size), self._step)
+
+        def collect(parts: Iterable[Array]) -> Array:
             dx = np.empty_like(x) if filled else np.zeros_like(x)
-            for cell, part in zip(cells, spread(dy), strict=True):
+            for cell, part in zip(cells, parts, strict=True):
                 if apart:
                     dx[cell] = part
                 else:
                     dx[cell] += part
-            return dx, {}
+            return dx
 
-        return y, backward
+        return [x[cell] for cell in cells], collect
 
 
 @lru_cache
@@ -197,6 +213,16 @@ class Subsample(Pool):
 
         return W * s + b, backward
 
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """``W^2`` times the rule's own to the window, ``sum h s^2`` to W and ``sum h`` to b."""
+        s, _ = super().forward({}, x)
+        back, W = super().curvature({}, x), params["W"].astype(x.dtype, copy=False)[:, None, None]
+
+        def backward(h: Array) -> tuple[Array, Params]:
+            return back(h * W * W)[0], {"W": (h * s * s).sum((0, 2, 3)), "b": h.sum((0, 2, 3))}
+
+        return backward
+
     def cost(self, shape: Shape) -> Cost:
         """Each output is connected to its window and its bias; one multiplication to an output."""
         rows, channels, columns = self.out_shape(shape)
@@ -221,6 +247,11 @@ class GlobalAvgPool(Layer):
             return np.broadcast_to((dy * share)[None, :, None], x.shape).copy(), {}
 
         return x.sum((0, 2)) * share, backward
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """``share^2 h``."""
+        backward, share = self.forward(params, x)[1], x.dtype.type(1 / (x.shape[0] * x.shape[2]))
+        return lambda h: backward(h * share)
 
 
 def _total(tiles: list[Array]) -> Array:

@@ -1,5 +1,6 @@
 """Schedules: the factor on the learning rate as training goes on."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from math import cos, pi
 
@@ -28,6 +29,24 @@ class Steps(Schedule):
     def __call__(self, progress: float) -> float:
         """``factor ** (points passed)``."""
         return self.factor ** sum(progress >= point for point in self.at)
+
+
+@dataclass(frozen=True)
+class Stages(Schedule):
+    """One factor after the other: ``factors[n]`` from the fraction ``starts[n]`` of the run on."""
+
+    starts: tuple[float, ...] = (0.0, 0.1, 0.25, 0.4, 0.6)
+    factors: tuple[float, ...] = (1.0, 0.4, 0.2, 0.1, 0.02)
+
+    def __post_init__(self) -> None:
+        """A factor for each stage, the first stage at the start, the rest in order."""
+        starts = tuple(self.starts)
+        if len(starts) != len(self.factors) or starts[:1] != (0,) or list(starts) != sorted(set(starts)):
+            raise ValueError(f"starts={starts}: give increasing fractions from 0 on, as many as factors")
+
+    def __call__(self, progress: float) -> float:
+        """The factor of the stage that this point lies in."""
+        return self.factors[bisect_right(self.starts, progress) - 1]
 
 
 @dataclass(frozen=True)
