@@ -20,6 +20,7 @@ from .cases import Case, Work
 SETTLE = 0.4  # seconds of work before the first turn: caches, allocators and clocks settle
 TURN = 0.5  # seconds that a turn lasts, if a unit is not longer: what waking up costs must not count
 PATIENCE = 5  # seconds for a worker to end by itself
+CTRL_C = {signal.SIGINT}
 Make = Callable[[Case], Work]
 
 
@@ -92,7 +93,7 @@ def serve(connection: Connection, factory: str) -> None:
     os.setsid()  # Ctrl-C is for the parent, which ends this process and all that this one starts
     bench = Bench(factory)
     with suppress(EOFError, OSError, KeyboardInterrupt):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)
         while True:
             name, *arguments = connection.recv()
             try:
@@ -115,12 +116,12 @@ class Worker:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, factory))
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited until the worker has its own session
+        signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)  # inherited; what comes meanwhile is not lost
         try:
             self._process.start()
+            theirs.close()
         finally:
-            signal.signal(signal.SIGINT, before)
-        theirs.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """The answer of ``Bench``'s method of this name; raises Failed."""
