@@ -160,6 +160,7 @@ OPTIMIZERS = {
     "sgd-clip-momentum-decay": optimizer(
         nn.SGD(0.1, 1.0, momentum=0.9), "SGD", 1.0, momentum=0.9, weight_decay=0.1
     ),
+    "diagonal-lm": optimizer(nn.DiagonalLM(mu=1.0), "SGD"),  # before its first look at the curvature: see nn
     "adam": optimizer(nn.Adam(), "Adam"),
     "adam-decay": optimizer(
         nn.Adam(0.1, beta1=0.8, beta2=0.99, epsilon=1e-3),
