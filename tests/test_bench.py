@@ -269,6 +269,15 @@ def test_missing_images_are_one_line(tmp_path, monkeypatch):
     assert len(said) == 1 and said[0].endswith("run `make data`")
 
 
+@pytest.fixture
+def listening():
+    """Commands started in the background of a shell inherit that it ignores Ctrl-C: not here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_ends_all_processes(tmp_path):
     command = [sys.executable, str(ROOT / "experiments/bench.py"), "--only", "step/keras_convnet/256"]
     process = subprocess.Popen(
