@@ -52,7 +52,7 @@ parity: $(TORCH) ## install PyTorch, compare values and gradients with it
 lint: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 
-bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(TORCH)) ## the speed beside PyTorch's (10 minutes); ARGS="--only step/*/32", "--profile", "--growth"
+bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(TORCH)) ## the speed beside PyTorch's (15 minutes); ARGS="--only step/*/32", "--profile", "--growth"
 	@$(BIN)/python experiments/bench.py $(ARGS)
 
 clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/

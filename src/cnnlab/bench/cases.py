@@ -5,6 +5,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+
+class Race(NamedTuple):
+    """How both sides train in a race: one cycle of the rate, which rises for ``warmup`` of the run."""
+
+    epochs: int
+    rate: float
+    decay: float
+    warmup: float
+
+
 LENETS = ("lenet5_tanh", "lenet5_relu")
 BATCHES = (1, 8, 32, 64, 256)
 PUBLISHED_BATCHES = {"zhou": 10, "nielsen_mlp": 10, "keras_convnet": 128}  # beside those
@@ -27,7 +37,7 @@ KINDS = {
 }
 LONG = "race"  # takes a quarter of an hour: measured when asked for, and without torch.compile
 # The race's recipe was chosen on 5,000 validation images: see experiments/speed. The rate is the schedule's peak.
-RACE_EPOCHS, RACE_RATE, RACE_DECAY, RACE_WARMUP = 4, 0.03, 5e-4, 0.3
+RACE = Race(epochs=4, rate=0.03, decay=5e-4, warmup=0.3)
 GOAL = 0.99  # test accuracy that a race is run for
 
 

@@ -25,20 +25,7 @@ from ..nn import (
 )
 from ..training import Recipe, evaluate, start, train
 from ..training import predict as predicted
-from .cases import (
-    EPOCH_RATE,
-    MOMENTUM,
-    PEAK_SIZE,
-    PREDICTED,
-    RACE_DECAY,
-    RACE_EPOCHS,
-    RACE_RATE,
-    RACE_WARMUP,
-    STEP_RATE,
-    Case,
-    Work,
-    rehearsed,
-)
+from .cases import EPOCH_RATE, MOMENTUM, PEAK_SIZE, PREDICTED, RACE, STEP_RATE, Case, Work, rehearsed
 
 SHAPE = (28, 1, 28)
 LENET5 = partial(lenet5, init=FanInUniform(), output=DenseOutput(), connections="full")  # PyTorch starts so too
@@ -132,8 +119,8 @@ def _epoch(case: Case) -> Work:
 def _race(case: Case) -> Work:
     data = mnist(validation=0)
     network = NETWORKS[case.network](background=data.normalizer.background, init=Glorot())
-    optimizer, schedule = SGD(weight_decay=RACE_DECAY, momentum=MOMENTUM), OneCycle(RACE_WARMUP)
-    how = Recipe(network, SoftmaxCrossEntropy(), optimizer, schedule, RACE_RATE, RACE_EPOCHS, case.batch)
+    optimizer, schedule = SGD(weight_decay=RACE.decay, momentum=MOMENTUM), OneCycle(RACE.warmup)
+    how = Recipe(network, SoftmaxCrossEntropy(), optimizer, schedule, RACE.rate, RACE.epochs, case.batch)
     few, seeds = replace(data, train=data.train[: rehearsed(len(data.train), case.batch)]), count()
 
     def run() -> float:

@@ -9,20 +9,7 @@ import torch
 from torch import nn
 
 from ..data import Dataset, Images, mnist
-from .cases import (
-    EPOCH_RATE,
-    MOMENTUM,
-    PREDICT_BATCH,
-    PREDICTED,
-    RACE_DECAY,
-    RACE_EPOCHS,
-    RACE_RATE,
-    RACE_WARMUP,
-    STEP_RATE,
-    Case,
-    Work,
-    rehearsed,
-)
+from .cases import EPOCH_RATE, MOMENTUM, PREDICT_BATCH, PREDICTED, RACE, STEP_RATE, Case, Work, rehearsed
 
 Wrap = Callable[[nn.Module], nn.Module]
 Labelled = tuple[torch.Tensor, torch.Tensor]
@@ -127,12 +114,12 @@ def _race(case: Case, model: nn.Module, fast: nn.Module) -> Runs:
     def run(images: int | None = None) -> float:
         torch.manual_seed(next(seeds))
         model.apply(_glorot)
-        optimizer, chosen = _optimizer(model, RACE_RATE, RACE_DECAY), (train[0][:images], train[1][:images])
-        steps = RACE_EPOCHS * -(-len(chosen[0]) // case.batch)
+        optimizer, chosen = _optimizer(model, RACE.rate, RACE.decay), (train[0][:images], train[1][:images])
+        steps = RACE.epochs * -(-len(chosen[0]) // case.batch)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, RACE_RATE, steps, pct_start=RACE_WARMUP, cycle_momentum=False
+            optimizer, RACE.rate, steps, pct_start=RACE.warmup, cycle_momentum=False
         )
-        for _ in range(RACE_EPOCHS):
+        for _ in range(RACE.epochs):
             _pass(fast, optimizer, chosen, case.batch, schedule.step)
         return _accuracy(fast, test)
 

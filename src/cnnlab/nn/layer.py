@@ -8,7 +8,6 @@ through that very call. Maps are ``[H, C, W, N]`` (rows, channels, columns, batc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 from zlib import crc32
@@ -187,8 +186,8 @@ class Sequential(Layer):
             else (name, layer)
             for i, (name, layer) in enumerate(self.layers.items())
         ]
-        for i, ((_, layer), (_, behind)) in enumerate(pairwise(steps)):
-            if layer.increasing and behind.takes_largest:
+        for i in range(len(steps) - 1):
+            if steps[i][1].increasing and steps[i + 1][1].takes_largest:
                 steps[i], steps[i + 1] = steps[i + 1], steps[i]
         return steps
 

@@ -41,14 +41,13 @@ def loss_gradient(
 
 def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels: Array) -> Array:
     """The diagonal of the mean loss's Gauss-Newton matrix, a vector in the order of ``pack``."""
-    total = np.zeros(0)
+    found = []
     for first, stop in split(network, x.shape[:-1], len(labels)):
         part, truth = x[..., first:stop], labels[first:stop]
         h = loss.curvature(network.forward(params, part)[0], truth)
         share = len(truth) / len(labels)
-        found = pack(network.curvature(params, part)(h * share)[1], params)
-        total = total + found if len(total) else found
-    return total
+        found.append(pack(network.curvature(params, part)(h * share)[1], params))
+    return np.add.reduce(found)
 
 
 def split(network: Layer, shape: Shape, count: int) -> Iterator[tuple[int, int]]:
