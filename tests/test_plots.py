@@ -192,6 +192,24 @@ def test_no_mistakes_say_so():
     assert texts(axes) == ["No mistakes among 2 images."]
 
 
+def test_distortions_are_beside_their_originals():
+    pixels = np.arange(8 * 4 * 3, dtype=np.uint8).reshape(8, 4, 3)
+    seen = []
+
+    def distort(images, rng):
+        seen.append(rng.random())
+        return images + np.arange(len(images), dtype=np.uint8)[:, None, None]
+
+    figures = [plots.distortions(pixels, distort, "$", images=2, draws=5) for _ in range(2)]
+    (axes,) = figures[0].axes
+    grid = np.ma.getdata(axes.images[0].get_array())
+    np.testing.assert_array_equal(grid[1:5, 1:4], pixels[0])
+    np.testing.assert_array_equal(grid[6:10, 1:4], pixels[1])
+    np.testing.assert_array_equal(grid[6:10, 5:8], pixels[1] + 5)
+    assert grid.shape == (11, 25) and seen[0] == seen[1]
+    assert drawn(figures[0]) == drawn(figures[1])
+
+
 def test_error_bars_show_means_intervals_and_seeds(arms):
     figure = plots.error_bars(arms)
     (axes,) = figure.axes

@@ -24,6 +24,7 @@ def save_state(path: Path, state: State) -> None:
         "confusions": state.confusions,
         "order": state.order.bit_generator.state,
         "noise": state.noise.bit_generator.state,
+        "distortion": state.distortion.bit_generator.state,
     }
     arrays = {f"optimizer.{name}": array for name, array in state.optimizer.items()}
     _write(path, header, theta=state.theta, **arrays)
@@ -34,13 +35,13 @@ def restore_state(path: Path, state: State) -> bool:
     try:
         header, arrays = _read(path)
         optimizer = {name: arrays[f"optimizer.{name}"] for name in state.optimizer}
-        order, noise = (_generator(header[name]) for name in ("order", "noise"))
+        generators = [_generator(header[name]) for name in ("order", "noise", "distortion")]
         history, confusions = header["history"], header["confusions"]
         theta = arrays["theta"].reshape(state.theta.shape)
     except Exception:  # a damaged file can fail in any way, and then the training starts afresh
         return False
     state.theta[:] = theta
-    state.optimizer, state.order, state.noise = optimizer, order, noise
+    state.optimizer, (state.order, state.noise, state.distortion) = optimizer, generators
     state.history, state.confusions = history, confusions
     return True
 

@@ -1,8 +1,8 @@
 """Training: the loop from images to trained parameters, one record of measurements per epoch.
 
-Three generators grow from a run's seed, one each for the initial weights, the order of the images and
-the noise of stochastic layers; so two arms of an ablation see the same images in the same order, however
-many random numbers their layers draw.
+Four generators grow from a run's seed, one each for the initial weights, the order of the images, the
+noise of stochastic layers and the distortion of images; so two arms of an ablation see the same images in
+the same order, however many random numbers their layers draw.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
-from .data import Dataset, Images
+from .data import Dataset, Distortion, Images
 from .metrics import accuracy
 from .nn import (
     Activation,
@@ -34,6 +34,7 @@ Tick = Callable[[int, int, float, float], None]  # images so far, images of this
 
 MEASUREMENTS = 20  # steps in an epoch at which gradients and updates are measured
 PROBE = 256  # training images on which saturation is measured
+DISTORTED = 1000  # images that are distorted together: batches of one each would take ten times as long
 
 
 class Diverged(ArithmeticError):
@@ -56,6 +57,7 @@ class Recipe:
     epochs: int
     batch_size: int
     reshuffle: bool = True  # a new order in each epoch; else the same one in all, as in 1998
+    distortion: Distortion = field(default_factory=Distortion)  # of training images only, anew in each epoch
 
 
 @dataclass
@@ -67,16 +69,17 @@ class State:
     optimizer: dict[str, np.ndarray]
     order: np.random.Generator
     noise: np.random.Generator
+    distortion: np.random.Generator
     history: list[Record]
     confusions: dict[str, list[list[int]]] = field(default_factory=dict)  # validation's, by epoch
 
 
 def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> State:
     """The state before the first epoch, for images of this shape."""
-    init, order, noise = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    init, order, noise, distortion = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     params, _ = recipe.network.init(shape, init)
     theta = pack(params)
-    return State(theta, unpack(theta, params), recipe.optimizer.init(theta), order, noise, [])
+    return State(theta, unpack(theta, params), recipe.optimizer.init(theta), order, noise, distortion, [])
 
 
 def silent(*_: float) -> None:
@@ -123,11 +126,10 @@ def _epoch(recipe: Recipe, state: State, data: Dataset, tick: Tick) -> Record:
     done, total = steps * len(state.history), steps * recipe.epochs
     order, gradient = _order(recipe, state, len(images)), np.empty_like(state.theta)
     loss, right, measured = 0.0, 0, []
-    for step in range(steps):
-        index = order[step * size : (step + 1) * size]
-        labels = images.labels[index]
+    for step, (shown, index) in enumerate(_batches(recipe, state, images, order)):
+        labels = shown.labels[index]
         _look(recipe, state, data, step * size)
-        x = data.batch(images, index)
+        x = data.batch(shown, index)
         value, outputs = loss_gradient(recipe.network, recipe.loss, state.params, x, labels, state.noise, gradient)
         if not np.isfinite(value):
             raise Diverged(done + step + 1)
@@ -142,6 +144,18 @@ def _epoch(recipe: Recipe, state: State, data: Dataset, tick: Tick) -> Record:
         raise Diverged(done + steps)
     record = {"train/loss": loss / len(images), "train/accuracy": right / len(images), "lr": rate}
     return record | _means([found for found in measured if found])
+
+
+def _batches(recipe: Recipe, state: State, images: Images, order: np.ndarray) -> Iterator[tuple[Images, np.ndarray]]:
+    """Each batch in this order, as (images, index): of the images, or of copies distorted for a while ahead."""
+    size = recipe.batch_size
+    chunk = size * max(1, DISTORTED // size)
+    for index in np.split(order, range(chunk, len(order), chunk)):
+        shown = images
+        if not recipe.distortion.idle:
+            shown = Images(recipe.distortion(images.pixels[index], state.distortion), images.labels[index])
+            index = np.arange(len(index))
+        yield from ((shown, index[first : first + size]) for first in range(0, len(index), size))
 
 
 def _order(recipe: Recipe, state: State, count: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Figures of one run (`run`) and of a sweep (`sweep`, `panels`): pure functions from arrays to a matplotlib Figure."""
 
+from cnnlab.plots.distortions import distortions
 from cnnlab.plots.panels import confusion_grid, gradient_norms_side_by_side, learning_curves_side_by_side
 from cnnlab.plots.run import confusion, gradient_norms, kernels, learning_curves, mistakes
 from cnnlab.plots.style import png
@@ -8,6 +9,7 @@ from cnnlab.plots.sweep import error_bars, heat_map, interval_kind
 __all__ = [
     "confusion",
     "confusion_grid",
+    "distortions",
     "error_bars",
     "gradient_norms",
     "gradient_norms_side_by_side",
