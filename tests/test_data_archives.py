@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab.data import Images, archives, fashion_mnist, mnist
+from cnnlab.data import Images, archives, fashion_mnist, mnist, mnist_deslanted
 from cnnlab.data.archives import FASHION_MNIST, MNIST, SHAPES, locate
+from cnnlab.data.deslant import deslanted
 from cnnlab.data.idx import pack_idx
 from cnnlab.paths import data_folder, root
 
@@ -48,6 +49,16 @@ def test_both_archives_are_read_split_and_normalised(folder: Path, load: type[mn
     assert data.name == load.__name__
     assert data.batch(data.train, slice(None)).std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
     assert load(validation=10, folder=folder).digest == data.digest
+
+
+def test_deslanted_digits_are_mnists_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "deslanted", lambda images: deslanted(images, side=4))
+    data, plain = mnist_deslanted("unit", validation=10), mnist(validation=10)
+    assert (data.name, data.shape, data.classes) == ("mnist_deslanted", (4, 1, 4), plain.classes)
+    assert data.normalizer.table[255] == 1
+    for split in ("train", "val", "test"):
+        assert getattr(data, split).digest == deslanted(getattr(plain, split), side=4).digest
+    assert len(mnist_deslanted(validation=0).val) == 0
 
 
 def test_train_takes_the_first_in_file_order(folder: Path) -> None:

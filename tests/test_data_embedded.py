@@ -70,7 +70,7 @@ def test_a_size_that_does_not_fit_is_one_line(folder: Path, words: dict[str, int
 
 def test_the_normalization_is_a_word(folder: Path) -> None:
     assert mnist5k("lecun", folder=folder).normalizer.background == -0.1
-    with pytest.raises(ValueError, match=r"^normalization=foo: choose one of lecun, standardised, unit, centred$"):
+    with pytest.raises(ValueError, match=r"^normalization=foo: choose one of lecun, .*, centred, signed$"):
         mnist5k("foo", folder=folder)
     data = mnist5k(folder=folder)
     assert data.batch(data.train, slice(None)).std(dtype=np.float64) == pytest.approx(1, abs=1e-5)

@@ -7,7 +7,22 @@ import pytest
 
 from cnnlab import models
 from cnnlab.codes import digit_codes
-from cnnlab.models import LENET_TANH, TABLE_1, DenseOutput, RBFOutput, costs, describe, lenet1, lenet5
+from cnnlab.models import (
+    LECUN1989_TABLE,
+    LENET4_C3,
+    LENET4_C5,
+    LENET_TANH,
+    TABLE_1,
+    DenseOutput,
+    RBFOutput,
+    costs,
+    describe,
+    lecun1989,
+    lenet1,
+    lenet4,
+    lenet5,
+    nielsen_cnn,
+)
 from cnnlab.nn import (
     Conv2D,
     GlobalAvgPool,
@@ -21,7 +36,7 @@ from cnnlab.nn import (
     gradcheck,
 )
 
-IMAGE = (28, 1, 28)
+IMAGE, SMALL = (28, 1, 28), (16, 1, 16)
 MODERN = lenet5(ReLU(), MaxPool(2), output=DenseOutput(), connections="full")
 
 # LeCun et al. 1998, II-B: layer, output, parameters, connections.
@@ -42,6 +57,22 @@ LENET1 = [
     ("H4", "12@4x4", 24, 960),
     ("OUT", "10", 1_930, 1_930),
 ]
+# LeCun et al. 1989.
+LECUN1989 = [
+    ("H1", "12@8x8", 1_068, 19_968),
+    ("H2", "12@4x4", 2_592, 38_592),
+    ("H3", "30", 5_790, 5_790),
+    ("OUT", "10", 310, 310),
+]
+# The maps and the units are LeNet-4's (LeCun et al. 1998, III-C), the connections of C3 and C5 are not known.
+LENET4 = [
+    ("C1", "4@28x28", 104, 81_536),
+    ("S2", "8@14x14", 16, 7_840),
+    ("C3", "16@10x10", 1_516, 151_600),
+    ("S4", "16@5x5", 32, 2_000),
+    ("C5", "120@1x1", 14_120, 14_120),
+    ("OUT", "10", 1_210, 1_210),
+]
 # Table 1 as it is printed, a row for each map of S2: the maps of C3 that see it.
 PRINTED = [
     {0, 4, 5, 6, 9, 10, 11, 12, 14, 15},
@@ -53,9 +84,18 @@ PRINTED = [
 ]
 
 
-@pytest.mark.parametrize(("network", "table"), [(lenet5(), LENET5), (lenet1(), LENET1)], ids=["5", "1"])
+def image(network: Sequential) -> tuple[int, ...]:
+    """The shape of the images that a network was made for."""
+    return SMALL if network == lecun1989() else IMAGE
+
+
+@pytest.mark.parametrize(
+    ("network", "table"),
+    [(lenet5(), LENET5), (lenet1(), LENET1), (lecun1989(), LECUN1989), (lenet4(), LENET4)],
+    ids=["5", "1", "1989", "4"],
+)
 def test_the_table_is_the_papers(network: Sequential, table: list[tuple[object, ...]]) -> None:
-    rows = [(name, out, *cost[:2]) for name, _, out, cost in costs(network, IMAGE) if cost.connections]
+    rows = [(name, out, *cost[:2]) for name, _, out, cost in costs(network, image(network)) if cost.connections]
     assert rows == table
 
 
@@ -64,20 +104,26 @@ def test_the_table_is_the_papers(network: Sequential, table: list[tuple[object, 
     [
         (lenet5(), 60_000, 340_908),
         (lenet1(), 2_578, 98_442),
+        (lecun1989(), 9_760, 64_660),
+        (lenet4(), 16_998, 258_306),
         (models.zhou(), 13_602, None),
         (models.keras_convnet(), 34_826, None),
         (models.nielsen_mlp(), 23_860, None),
         (models.nielsen_mlp((100,)), 79_510, None),
         (models.mlp((300, 100)), 266_610, None),
+        (nielsen_cnn(()), 79_510, None),
+        (nielsen_cnn((20,)), 289_630, None),
+        (nielsen_cnn(), 85_670, None),
+        (nielsen_cnn(hidden=(1000, 1000), dropout=0.5), 1_672_570, None),
         (MODERN, 61_706, None),
     ],
 )
 def test_totals(network: Sequential, parameters: int, connections: int | None) -> None:
-    cost = network.cost(IMAGE)
+    cost = network.cost(image(network))
     assert cost.parameters == parameters
     assert connections in (None, cost.connections)
     assert cost.macs <= cost.connections
-    params, out = network.init(IMAGE, np.random.default_rng(0))
+    params, out = network.init(image(network), np.random.default_rng(0))
     arrays = [array for layer in params.values() for array in layer.values()]
     unconnected = sum((array == 0).sum() for array in (layer["W"] for layer in params.values() if "W" in layer))
     assert sum(array.size for array in arrays) - unconnected == parameters
@@ -98,6 +144,43 @@ def test_table_1() -> None:
     W = lenet5().init(IMAGE, np.random.default_rng(0))[0]["C3"]["W"]
     wired = [tuple(np.flatnonzero(kernel.any((0, 2)))) for kernel in W]
     assert wired == list(TABLE_1)
+
+
+def test_the_units_and_multiplications_of_1989() -> None:
+    network = lecun1989()
+    shapes = dict(zip(["image", *network.layers], network.shapes(SMALL), strict=True))
+    assert sum(np.prod(shapes[name]) for name in ("image", "H1", "H2", "H3", "OUT")) == 1_256
+    assert network.cost(SMALL).macs == 63_660
+
+
+def test_the_scheme_of_1989_is_even() -> None:
+    assert all(len(row) == len(set(row)) == 8 for row in LECUN1989_TABLE)
+    assert (np.bincount(np.ravel(LECUN1989_TABLE)) == 8).all()
+    params, _ = lecun1989().init(SMALL, np.random.default_rng(0))
+    assert [params[name]["b"].shape for name in ("H1", "H2")] == [(8, 12, 8), (4, 12, 4)]
+
+
+def test_lenet4_has_the_printed_totals_to_the_digits_that_are_printed() -> None:
+    cost = lenet4().cost(IMAGE)
+    assert (round(cost.parameters, -3), round(cost.connections, -4)) == (17_000, 260_000)
+    assert len(set(map(frozenset, LENET4_C3))) == len(LENET4_C3) == 16
+    assert len(LENET4_C5) == 120 and sum(map(len, LENET4_C3)) == 60
+    assert {len(set(row)) for row in LENET4_C5} == {4, 5}
+    assert np.ptp(np.bincount(np.concatenate(LENET4_C5))) <= 4
+
+
+def test_lenet4s_subsampling_maps_stand_in_pairs_behind_those_of_c1() -> None:
+    network, x = lenet4(), np.random.default_rng(1).normal(size=(*IMAGE, 2)).astype(np.float32)
+    params, _ = network.init(IMAGE, np.random.default_rng(0))
+    maps = network.outputs(params, x)
+    assert (maps["R1"] == maps["A1"][:, [0, 0, 1, 1, 2, 2, 3, 3]]).all()
+    assert params["S2"]["W"].shape == (8,)
+
+
+def test_nielsens_dropout_stands_before_each_fully_connected_layer() -> None:
+    names = list(nielsen_cnn(hidden=(1000, 1000), dropout=0.5).layers)
+    assert names == ["C1", "A1", "S1", "C2", "A2", "S2", "D3", "F3", "A3", "D4", "F4", "A4", "D5", "OUT"]
+    assert list(nielsen_cnn(()).layers) == ["F1", "A1", "OUT"]
 
 
 def test_the_codes_are_fig_3() -> None:
@@ -130,11 +213,22 @@ def test_the_field_around_the_image_is_background() -> None:
     assert (y[2:, :, 2:] == np.float32(1.175)).all()
 
 
-@pytest.mark.parametrize("model", [lenet5, lenet1, models.zhou, models.keras_convnet])
+@pytest.mark.parametrize("model", [lenet5, lenet1, lenet4, models.zhou, models.keras_convnet, nielsen_cnn])
 def test_the_first_convolution_knows_the_background(model: object) -> None:
     network = model(background=-0.42)
     convolutions = [layer for layer in network.layers.values() if isinstance(layer, Conv2D)]
     assert [layer.pad_value for layer in convolutions] == [-0.42] + [0.0] * (len(convolutions) - 1)
+
+
+def test_both_planes_of_1989_lie_in_background() -> None:
+    network = lecun1989()
+    params, _ = network.init(SMALL, np.random.default_rng(0))
+    for name, shape in (("H1", SMALL), ("H2", (8, 12, 8))):
+        W = np.zeros_like(params[name]["W"])
+        W[:, 0, 0, 0] = 1  # the pixel two rows above and two columns before each unit's own
+        y, _ = network.layers[name].forward({"W": W, "b": np.zeros_like(params[name]["b"])}, np.ones((*shape, 1)))
+        y = y[:, [0, 1, 2, 3, 8, 9, 10, 11]]  # those that see the first map
+        assert (y[0] == -1).all() and (y[:, :, 0] == -1).all() and (y[1:, :, 1:] == 1).all()
 
 
 @pytest.mark.parametrize(
@@ -144,6 +238,10 @@ def test_the_first_convolution_knows_the_background(model: object) -> None:
         (lambda: lenet1(LeakyReLU(), StochasticPool(2)), "choose activation=relu or activation=sigmoid"),
         (lambda: models.zhou(Identity(), StochasticPool(2)), "which Identity"),
         (lambda: lenet1(output=RBFOutput()).out_shape(IMAGE), "OUT: the codes have 84 components"),
+        (lambda: lenet4(Tanh(), StochasticPool(2)), "pooling: StochasticPool .* or another pooling"),
+        (lambda: lenet4(pooling=GlobalAvgPool()).out_shape(IMAGE), "C5: needs maps"),
+        (lambda: nielsen_cnn(dropout=1.0), "rate=1.0: choose a number from 0"),
+        (lambda: lecun1989().out_shape((28,)), "H1: needs maps"),
         (lambda: lenet5(classes=26), "there are codes for 10 digits, but the data has 26 classes"),
         (lambda: lenet5(connections="table2"), "connections=table2: choose table1 or full"),
         (lambda: lenet5().out_shape((8, 1, 8)), "C3: a 5x5 window does not fit a 4x4 map"),
@@ -161,6 +259,10 @@ def test_global_averaging_comes_last_only() -> None:
     assert [type(layers[name]).__name__ for name in ("S2", "S4")] == ["AvgPool", "GlobalAvgPool"]
 
 
-@pytest.mark.parametrize("network", [lenet5(), lenet1(), models.keras_convnet()], ids=["5", "1", "keras"])
+@pytest.mark.parametrize(
+    "network",
+    [lenet5(), lenet1(), lenet4(), lecun1989(), models.keras_convnet(), nielsen_cnn((3, 4), (9, 8), dropout=0.5)],
+    ids=["5", "1", "4", "1989", "keras", "nielsen"],
+)
 def test_gradients_of_whole_networks(network: Sequential) -> None:
-    assert gradcheck(replace(network, input_gradient=True), IMAGE, batch=2) < 1e-6
+    assert gradcheck(replace(network, input_gradient=True), image(network), batch=2) < 1e-6

@@ -4,8 +4,8 @@ Called without arguments each is the network as it was published; the keywords a
 ablation varies. ``background`` is the value of an empty pixel: what padding puts around an image.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from .codes import digit_codes
 from .nn import (
@@ -27,6 +27,7 @@ from .nn import (
     MaxPool,
     Pool,
     ReLU,
+    Repeat,
     Sequential,
     Sigmoid,
     Subsample,
@@ -43,7 +44,19 @@ TABLE_1 = (
 )
 # LeCun et al. 1990: for each map of LeNet-1's H3, the maps of H2 that it sees.
 LENET1_TABLE = ((0,), (0, 1), (0, 1), (1,), (0, 1), (0, 1), (2,), (2, 3), (2, 3), (3,), (2, 3), (2, 3))
+# Karpathy 2022, for LeCun et al. 1989: each third of H2's maps leaves out another third of H1's.
+LECUN1989_TABLE = tuple(tuple(seen for seen in range(12) if seen // 4 != (2 + h2 // 4) % 3) for h2 in range(12))
 CONNECTIONS = {"table1": TABLE_1, "full": None}
+
+
+def _around(starts: Iterable[int], steps: Sequence[int], maps: int) -> tuple[tuple[int, ...], ...]:
+    """For each start, the maps these steps further on, the first following the last."""
+    return tuple(tuple((start + step) % maps for step in steps) for start in starts)
+
+
+# Ours, to LeNet-4's printed totals: 60 kernels, as in Table 1; then four or five of the 16 maps for each unit.
+LENET4_C3 = _around(range(8), range(4), 8) + _around(range(4), (0, 1, 4, 5), 8) + _around(range(4), (0, 3, 6), 8)
+LENET4_C5 = _around(range(80), range(5), 16) + _around(range(80, 120), range(4), 16)
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,58 @@ def lenet1(
     )
 
 
+def lenet4(
+    activation: Activation = LENET_TANH,
+    pooling: Layer = Subsample(2),
+    padding: str | int | Sequence[Sequence[int]] = "same",
+    init: Initializer = LeCun1998(),
+    output: Output = DenseOutput(LENET_TANH),
+    background: float = -0.1,
+    classes: int = 10,
+) -> Sequential:
+    """A network like LeNet-4 (LeCun et al. 1998, III-C): 16,998 parameters, 258,306 connections.
+
+    It cannot be LeNet-4 itself, for the text contradicts itself: 4 maps, 8 subsampling maps in pairs behind them,
+    16 and 16 maps, "a fully connected layer with 120 units" and 10 outputs have "260,000 connections" and "17,000
+    free parameters", but 120 units that see all of 16@5x5 have 48,120 parameters alone. Kept are the maps, the 120
+    units and, to the digits that are printed, both totals; for these C3 has 60 kernels, and each unit of C5 sees
+    four or five maps. Which ones, and that the outputs are squashed units as in LeNet-1, is our choice.
+    """
+    first, last = _stages(pooling, activation)
+    hidden = _suited(init, activation)
+    after = activation if isinstance(pooling, Subsample) else None
+    c1 = Conv2D(4, 5, padding=padding, pad_value=background, initializer=hidden)
+    return Sequential(
+        _named(C1=c1, A1=activation, R1=Repeat(2), S2=first, A2=after)
+        | _named(C3=Conv2D(16, 5, connections=LENET4_C3, initializer=hidden), A3=activation)
+        | _named(S4=last, A4=after)
+        | _named(C5=Conv2D(120, 5, connections=LENET4_C5, initializer=hidden), A5=activation)
+        | output.layers(classes, init)
+    )
+
+
+def lecun1989(
+    activation: Activation = LENET_TANH,
+    init: Initializer = LeCun1998(),
+    output: Output = DenseOutput(LENET_TANH),
+    background: float = -1.0,
+    classes: int = 10,
+) -> Sequential:
+    """The zip-code network (LeCun et al. 1989) for 16x16 images: 9,760 parameters, 64,660 connections, 1,256 units.
+
+    Strides of 2 do the subsampling, each unit has a bias of its own, and around both planes lies background. Each
+    map of H2 sees eight of H1's twelve, "according to a scheme that will not be described here"; taken is the one
+    of Karpathy's reproduction (2022), where each map of H1 is seen eight times too.
+    """
+    hidden = _suited(init, activation)
+    plane = Conv2D(12, 5, 2, padding=2, pad_value=background, bias="position", initializer=hidden)
+    return Sequential(
+        _named(H1=plane, A1=activation, H2=replace(plane, connections=LECUN1989_TABLE), A2=activation)
+        | _named(H3=Dense(30, initializer=hidden), A3=activation)
+        | output.layers(classes, init)
+    )
+
+
 def zhou(
     activation: Activation = Identity(),
     pooling: Layer = MaxPool(2),
@@ -190,6 +255,35 @@ def nielsen_mlp(
     return mlp(hidden, activation, init, output, background, classes)
 
 
+def nielsen_cnn(
+    filters: Sequence[int] = (20, 40),
+    hidden: Sequence[int] = (100,),
+    activation: Activation = Sigmoid(),
+    pooling: Layer = MaxPool(2),
+    init: Initializer = Gaussian(power=0.5, bias_std=1),
+    output: Output = DenseOutput(),
+    dropout: float = 0.0,
+    background: float = 0.0,
+    classes: int = 10,
+) -> Sequential:
+    """Nielsen's networks of chapter 6: 5x5 convolutions, each with its pooling, then fully connected layers.
+
+    With both kinds of layers as in the text 85,670 parameters. ``dropout`` stands before each fully connected layer,
+    the output included, as in his program.
+    """
+    first, last = _stages(pooling, activation)
+    suited, layers = _suited(init, activation), dict[str, Layer]()
+    for number, maps in enumerate(filters, 1):
+        convolution = Conv2D(maps, 5, pad_value=background if number == 1 else 0.0, initializer=suited)
+        pool = last if number == len(filters) else first
+        layers |= {f"C{number}": convolution, f"A{number}": activation, f"S{number}": pool}
+    for number, units in enumerate(hidden, len(filters) + 1):
+        layers |= _dropped(number, dropout)
+        layers |= {f"F{number}": Dense(units, initializer=suited), f"A{number}": activation}
+    layers |= _dropped(len(filters) + len(hidden) + 1, dropout)
+    return Sequential(_named(**layers) | output.layers(classes, init))
+
+
 def costs(network: Sequential, shape: tuple[int, ...]) -> list[tuple[str, str, str, Cost]]:
     """The paper's table of a network: (name, kind, output, cost) for each layer, for images of a shape."""
     shapes = network.shapes(shape)
@@ -222,6 +316,11 @@ def _printed(shape: tuple[int, ...]) -> str:
 def _named(**layers: Layer | None) -> dict[str, Layer]:
     """The layers that there are; names end up as in the papers."""
     return {name: layer for name, layer in layers.items() if layer is not None and layer != Identity()}
+
+
+def _dropped(number: int, rate: float) -> dict[str, Layer]:
+    """Dropout in front of a layer, where there is any."""
+    return {f"D{number}": Dropout(rate)} if rate else {}
 
 
 def _stages(pooling: Layer, activation: Activation) -> tuple[Layer, Layer]:

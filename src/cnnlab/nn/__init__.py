@@ -22,6 +22,7 @@ from .optimizers import SGD, Adam, DiagonalLM, Optimizer
 from .parameters import pack, segments, unpack
 from .pieces import loss_gradient, mean_curvature, split
 from .pool import AvgPool, GlobalAvgPool, MaxPool, MixedPool, Pool, StochasticPool, Subsample
+from .repeat import Repeat
 from .schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Params",
     "Pool",
     "ReLU",
+    "Repeat",
     "Schedule",
     "Sequential",
     "Sigmoid",

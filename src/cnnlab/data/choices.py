@@ -1,0 +1,27 @@
+"""What a run chooses from a set of images: how many, how large, and as which numbers."""
+
+from dataclasses import dataclass
+
+from cnnlab.data.dataset import Dataset, Images, normalizer
+from cnnlab.data.scaling import scaled
+from cnnlab.data.splits import first, hold_out
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The first `train` and `test` images (None: all), their size and margin (see `scaled`), their normalisation."""
+
+    normalization: str
+    validation: int
+    train: int | None = None
+    test: int | None = None
+    size: int | None = None
+    margin: int = 0
+
+    def dataset(
+        self, name: str, training: Images, test: Images, classes: tuple[str, ...], levels: int = 255
+    ) -> Dataset:
+        """The dataset that is left. Raises ValueError, in one line, where a choice does not fit."""
+        splits = (*hold_out(training, self.validation, self.train), first(test, "test", self.test))
+        train, val, test = (scaled(images, self.size, self.margin) for images in splits)
+        return Dataset(name, train, val, test, classes, normalizer(self.normalization, train.pixels, levels))
