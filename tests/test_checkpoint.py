@@ -13,7 +13,7 @@ from tests.conftest import untimed
 
 from cnnlab import checkpoint, models
 from cnnlab.checkpoint import load_network, restore_state, save_network, save_state
-from cnnlab.data import Dataset
+from cnnlab.data import Dataset, Distortion
 from cnnlab.nn import (
     SGD,
     Adam,
@@ -54,6 +54,7 @@ RECIPES = {
     "adam one_cycle": ADAM,
     "momentum steps": recipe(SGD(0.01, momentum=0.9), Steps()),
     "nesterov cosine": recipe(SGD(clip_norm=1, momentum=0.9, nesterov=True), Cosine()),
+    "distorted": replace(ADAM, distortion=Distortion(translation=2, alpha=20)),
     "sgd without noise": recipe(SGD(), Cosine(), replace(NOISY, layers=NOISY.layers | {"S2": MaxPool(2)})),
 }
 
@@ -75,7 +76,7 @@ def begun(recipe: Recipe, data: Dataset, epochs: int) -> State:
 
 def content(state: State) -> dict[str, Any]:
     """All that a state is, for comparison."""
-    generators = (state.order.bit_generator.state, state.noise.bit_generator.state)
+    generators = [getattr(state, name).bit_generator.state for name in ("order", "noise", "distortion")]
     arrays = {name: array.tobytes() for name, array in {**state.optimizer, "theta": state.theta}.items()}
     history = [untimed(record) for record in state.history]
     return arrays | {"generators": generators, "history": history, "confusions": state.confusions}
@@ -125,7 +126,8 @@ def test_a_file_with_a_flipped_byte_is_refused_or_the_same(saved: tuple[Path, St
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         other = start(ADAM, digits.shape, 0)
         before = content(other)
-        assert content(other) == (content(state) if restore_state(path, other) else before), place
+        restored = restore_state(path, other)
+        assert content(other) == (content(state) if restored else before), place
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\0" * 999, b"PK\x03\x04 or so", b'{"theta": 1}'])
@@ -185,6 +187,9 @@ NETWORKS: dict[str, Callable[..., Sequential]] = {
     "lenet5 modern": lambda: models.lenet5(ReLU(), MaxPool(2), output=models.DenseOutput(), connections="full"),
     "lenet5 stochastic": lambda: models.lenet5(ReLU(), StochasticPool(2), ((1, 2), (0, 3))),
     "lenet1": models.lenet1,
+    "lenet4": models.lenet4,
+    "lecun1989": models.lecun1989,
+    "nielsen_cnn": lambda: models.nielsen_cnn((3, 4), (9, 8), dropout=0.5),
     "zhou": models.zhou,
     "keras_convnet": models.keras_convnet,
     "mlp": lambda: models.mlp((20, 15)),

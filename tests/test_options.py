@@ -19,7 +19,7 @@ OFFLINE = [
     f"{group}={choice}"
     for group, choices in CHOICES.items()
     for choice in choices
-    if choice not in ("mnist", "fashion_mnist")
+    if choice not in ("mnist", "mnist_deslanted", "fashion_mnist")
 ]
 SHAPES = {
     "train-images-idx3-ubyte": (90, 28, 28),
@@ -31,10 +31,22 @@ SHAPES = {
 PARAMETERS = {
     "lenet5_1998": 60_000,
     "lenet5_modern": 61_706,
+    "mlp_1998": 238_510,
     "keras_convnet": 34_826,
+    "lecun1989": 9_760,
+    "lenet1": 2_578,
+    "lenet4_like": 16_998,
+    "nielsen_conv": 289_630,
+    "nielsen_conv2": 85_670,
+    "nielsen_dropout": 1_672_570,
     "nielsen_mlp": 23_860,
+    "nielsen_relu": 85_670,
+    "nielsen_shift": 85_670,
+    "nielsen_softmax": 79_510,
     "zhou": 13_602,
+    "zhou_first1000": 13_602,
 }
+TINY = ("data=mnist5k", "data.train=150", "data.validation=50", "data.test=20")
 
 pytestmark = pytest.mark.usefixtures("inside")
 
@@ -87,7 +99,15 @@ def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> Non
         (("padding.mode=some",), ("padding=some", "same")),
         (("data.normalization=none",), ("normalization=none", "lecun")),
         (("data.train=9999",), ("train=9999", "4000")),
+        (("data.test=9999",), ("test=9999", "1000")),
+        (("data.size=0",), ("size=0", "1 to 99")),
+        (("data.size=big",), ("data.size=big", "a whole number or null")),
+        (("data.margin=-1",), ("margin=-1", "0 to 99")),
+        (("model=lenet4", "data.size=16"), ("model=lenet4", "C5", "5x5")),
+        (("model=nielsen_cnn", "model.filters=[20,40,60]"), ("C3", "5x5", "4x4")),
         (("data.validation=300",), ("validation=300", "299")),
+        (("augment=affine", "augment.scale=3"), ("scale=3", "0 to 1")),
+        (("augment.shift=0.5",), ("augment.shift=0.5", "a whole number")),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(words: tuple[str, ...], reasons: tuple[str, ...]) -> None:
@@ -102,10 +122,25 @@ def refused(words: tuple[str, ...], *reasons: str) -> None:
 
 
 @pytest.mark.parametrize("experiment", groups(CONF)["experiment"])
-def test_every_experiment_builds_its_network(experiment: str) -> None:
-    made = built(f"experiment={experiment}", "data=mnist5k", "data.validation=100")
+def test_every_experiment_builds_its_network_and_trains_a_step(experiment: str) -> None:
+    made = built(f"experiment={experiment}", *TINY)
     assert made.recipe.network.cost(made.data.shape).parameters == PARAMETERS[experiment]
-    assert len(made.data.val) == 100
+    assert [len(split) for split in (made.data.train, made.data.val, made.data.test)] == [100, 50, 20]
+    assert np.isfinite(list(step(f"experiment={experiment}", *TINY).values())).all()
+
+
+@pytest.mark.parametrize(("experiment", "side", "background"), [("lecun1989", 16, -1), ("lenet1", 28, -0.1)])
+def test_the_first_lenets_see_digits_of_16_pixels(experiment: str, side: int, background: float) -> None:
+    data = built(f"experiment={experiment}", *TINY).data
+    assert data.shape == (side, 1, side)
+    assert data.normalizer.background == background
+    drawn = data.train.pixels.any(0)
+    assert drawn.any(0).sum() == drawn.any(1).sum() == 16
+
+
+def test_what_is_chosen_of_the_data_is_part_of_a_runs_identity() -> None:
+    words = (), ("data.size=16",), ("data.margin=2",), ("data.train=1000",), ("data.test=999",)
+    assert len({plan_of(*word).fingerprint for word in words}) == len(words)
 
 
 def test_what_the_config_says_reaches_the_optimizer_and_the_recipe() -> None:
@@ -137,6 +172,14 @@ def test_fashion_mnist_trains_a_step(idx: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(archives, "FASHION_MNIST", replace(archives.FASHION_MNIST, shapes=SHAPES))
     assert step("data=fashion_mnist", "data.validation=20")["val/loss"] > 0
     assert len(built("data=fashion_mnist", "data.validation=0", "data.train=50").data.train) == 50
+
+
+def test_deslanted_digits_train_a_step(idx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MNIST", replace(archives.MNIST, shapes=SHAPES, sha256={}))
+    words = ("experiment=mlp_1998", "data=mnist_deslanted", "data.validation=20", "optimizer=sgd", "lr=0.01")
+    assert step(*words)["val/loss"] > 0
+    made = built(*words)
+    assert made.recipe.network.cost(made.data.shape).parameters == 123_310  # 400-300-10
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])

@@ -217,6 +217,14 @@ def test_a_rerun_is_a_second_record_with_the_same_numbers(finished: Finished, in
         assert untimed(inside.curves(run)) == untimed(finished.home.curves(finished.run))
 
 
+def test_a_run_that_distorts_keeps_a_sheet_of_what_it_was_trained_on(inside: Home) -> None:
+    for words in (("augment=affine_elastic",), ()):
+        made("model=mlp", "epochs=1", *words, *SMALL)
+    sheets = [inside.artifacts(run).get("plots/distortions.png") for run in inside.runs()]
+    assert sheets[0] is not None and sheets[1] is None
+    assert [run.data.params.get("augment") for run in inside.runs()] == ["affine_elastic", None]
+
+
 def test_another_store_wins(
     inside: Home, new_home: Callable[..., Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ class TrainConfig:
     init: Any
     optimizer: Any
     schedule: Any
+    augment: Any
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,20 @@ def plan(
 
     ValueError, in one line, for a value of the wrong type or a name that its option does not have.
     """
-    for problem in (*_problems(config), *_low_numbers(config)):
-        raise ValueError(problem)
+    check(config)
     used = {group: choices[group] if _uses(config, group) else "none" for group in GROUPS}
     identity = {name: node for name, node in config.items() if name not in GROUPS or _uses(config, name)}
     lr, source = _learning_rate(config["lr"], used, rates)
     config = config | {"lr": lr}
     words = used | {number: str(config[number]) for number in NUMBERS}
-    words |= _details(overrides, words)
+    words |= details(overrides, words)
     return Plan(config, words, fingerprint(identity | {"lr": lr}), source, tuple(overrides))
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """ValueError, in one line, for a value of the wrong type or a name that its option does not have."""
+    for problem in (*_problems(config), *_low_numbers(config)):
+        raise ValueError(problem)
 
 
 def rate_key(words: Mapping[str, str]) -> str:
@@ -108,7 +114,7 @@ def _without(value: Any, names: Sequence[str]) -> Any:
     return value
 
 
-def _details(overrides: Sequence[str], words: Mapping[str, str]) -> dict[str, str]:
+def details(overrides: Sequence[str], words: Mapping[str, str]) -> dict[str, str]:
     """What a command line changed beyond the words, as in optimizer.momentum=0.5: it tells arms apart too."""
     pairs = [override.partition("=")[::2] for override in overrides if not override.startswith("hydra")]
     return {name: value for name, value in pairs if name not in words and name not in UNSAID}
@@ -130,9 +136,9 @@ def _learning_rate(given: float | None, words: Mapping[str, str], rates: Mapping
 def _low_numbers(config: Mapping[str, Any]) -> Iterator[str]:
     """Numbers below what could train anything."""
     for name, least in LOWEST.items():
-        if config[name] < least:
+        if config.get(name, least) < least:
             yield f"{name}={config[name]}: choose a whole number from {least} up"
-    if config["lr"] is not None and not 0 < config["lr"] < math.inf:
+    if config.get("lr") is not None and not 0 < config["lr"] < math.inf:
         yield f"lr={config['lr']}: choose a number above 0, or null for the rate in rates.yaml"
 
 

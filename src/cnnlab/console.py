@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from .classics.run import Parts as Classic
     from .config import Plan
     from .runs import Outcome, Parts
 
@@ -34,6 +35,23 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
         sys.exit(str(error))
     finally:
         bar.close()
+    return _ended(plan, outcome)
+
+
+def classic(plan: "Plan", parts: "Classic") -> "Outcome":
+    """Make one run of a classifier that is no network; exit with 1 if it fails."""
+    from .classics.classifiers import load
+    from .classics.run import execute
+
+    print(plan.label, flush=True)
+    load()
+    with _threads(plan):
+        outcome = execute(plan, parts)
+    return _ended(plan, outcome)
+
+
+def _ended(plan: "Plan", outcome: "Outcome") -> "Outcome":
+    """Say how a single run ended."""
     print(line(outcome), f"run {outcome.run_id} of study {plan.study}; `make ui` shows it", sep="\n")
     if outcome.status == "failed":
         sys.exit(1)

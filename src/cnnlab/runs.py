@@ -3,7 +3,7 @@
 import csv
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +42,17 @@ class Parts:
     recipe: Recipe
 
 
+Make = Callable[[RunLog, Path], Record]  # what makes a run, given its record and a place for its checkpoint
+
+
 def execute(plan: Plan, build: Callable[[], Parts], sweep: bool = False, tick: Tick = silent) -> Outcome:
-    """Make the run of a plan, unless it is finished; ``tick`` sees each batch.
+    """Train the network of a plan, unless that is done; ``tick`` sees each batch."""
+    tags = {"cnnlab.lr_source": plan.lr_source} | ({SWEEP: plan.study} if sweep else {})
+    return recorded(plan, tags, lambda log, checkpoint: _made(plan, build(), log, checkpoint, tick))
+
+
+def recorded(plan: Plan, tags: Mapping[str, str], make: Make) -> Outcome:
+    """Make the run of a plan, unless it is finished.
 
     A lock that the system takes away from a dead process keeps two processes off the same run. Whatever
     goes wrong inside becomes a FAILED record with its traceback, and the reason of the outcome.
@@ -58,15 +67,14 @@ def execute(plan: Plan, build: Callable[[], Parts], sweep: bool = False, tick: T
         done = study.finished().get(plan.fingerprint)
         if done and not plan.config["rerun"]:
             return Outcome("skipped", done.info.run_id, plan.label, done.data.metrics)
-        tags = {FINGERPRINT: plan.fingerprint, KIND: "run", "cnnlab.lr_source": plan.lr_source}
-        log = RunLog(study, plan.label, plan.words, tags | ({SWEEP: study.name} if sweep else {}))
-        return _recorded(plan, build, log, place / f"{plan.fingerprint}.npz", tick)
+        log = RunLog(study, plan.label, plan.words, {FINGERPRINT: plan.fingerprint, KIND: "run", **tags})
+        return _closed(plan, make, log, place / f"{plan.fingerprint}.npz")
 
 
-def _recorded(plan: Plan, build: Callable[[], Parts], log: RunLog, checkpoint: Path, tick: Tick) -> Outcome:
+def _closed(plan: Plan, make: Make, log: RunLog, checkpoint: Path) -> Outcome:
     """The run inside its record: whatever happens, the record says how it ended."""
     try:
-        metrics = _made(plan, build(), log, checkpoint, tick)
+        metrics = make(log, checkpoint)
         log.upload()
         log.close("FINISHED")
     except Exception as error:
@@ -96,7 +104,8 @@ def _made(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -
     state = start(recipe, data.shape, plan.config["seed"])
     if restore_state(checkpoint, state):
         log.tag("cnnlab.resumed_after_epoch", str(len(state.history)))
-    _keep_circumstances(plan, parts, log)
+    keep_circumstances(plan, data, log)
+    log.text("config/network.txt", describe(recipe.network, data.shape) + "\n")
     for record in state.history:
         log.epoch(record)
     for record in train(recipe, state, data, tick):
@@ -117,32 +126,35 @@ def _confusion(recipe: Recipe, state: State, data: Dataset, images: Images) -> n
     return confusion_matrix(images.labels, answers, len(data.classes))
 
 
-def _keep_circumstances(plan: Plan, parts: Parts, log: RunLog) -> None:
+def keep_circumstances(plan: Plan, data: Dataset, log: RunLog) -> None:
     """What was asked for, by which code and packages, on which data: enough to make the run again."""
-    log.dataset(parts.data.name, parts.data.digest, "training")
-    log.tag("data.digest", parts.data.digest)
+    log.dataset(data.name, data.digest, "training")
+    log.tag("data.digest", data.digest)
     log.text("config/config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
     log.text("config/overrides.txt", "".join(f"{override}\n" for override in plan.overrides))
     log.text("config/packages.txt", packages())
     log.text("config/git.diff", changes())
-    log.text("config/network.txt", describe(parts.recipe.network, parts.data.shape) + "\n")
 
 
 def _test(recipe: Recipe, state: State, data: Dataset, log: RunLog) -> Record:
-    """The one look at the test images, with its confusion matrix and its worst mistakes.
+    """The one look at the test images."""
+    outputs = predict(recipe.network, state.params, data, data.test)
+    loss, _ = recipe.loss(outputs, data.test.labels)
+    return {"test/loss": loss} | keep_test(outputs, data, log)
+
+
+def keep_test(outputs: np.ndarray, data: Dataset, log: RunLog) -> Record:
+    """What outputs [classes, N] for the test images are worth, with their confusion matrix and worst mistakes.
 
     The worst are those whose answer outscores the truth by the largest margin.
     """
-    images = data.test
-    outputs = predict(recipe.network, state.params, data, images)
-    answers = outputs.argmax(0)
+    images, answers = data.test, outputs.argmax(0)
     right = accuracy(images.labels, answers)
     margin = outputs.max(0) - outputs[images.labels, np.arange(len(images))]
     _keep_confusion(log, "test", confusion_matrix(images.labels, answers, len(data.classes)), data.classes)
     figure = plots.mistakes(images.pixels, images.labels, answers, margin, data.classes, measure="margin")
     log.figure("plots/mistakes.png", figure)
-    loss, _ = recipe.loss(outputs, images.labels)
-    return {"test/loss": loss, "test/accuracy": right, "test/error": 1 - right}
+    return {"test/accuracy": right, "test/error": 1 - right}
 
 
 def _keep_confusion(log: RunLog, name: str, matrix: np.ndarray, classes: Sequence[str]) -> None:
@@ -158,6 +170,9 @@ def _keep_results(recipe: Recipe, state: State, data: Dataset, log: RunLog) -> N
     log.figure("plots/gradient_norms.png", plots.gradient_norms(state.history, "gradient norms"))
     first = next(params["W"] for params in state.params.values() if "W" in params)
     log.figure("plots/kernels.png", plots.kernels(first, "first-layer kernels", data.shape))
+    if not recipe.distortion.idle:
+        sheet = plots.distortions(data.train.pixels, recipe.distortion, "training images and distorted copies")
+        log.figure("plots/distortions.png", sheet)
     with log.path("history.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(state.history[0]))
         table.writeheader()

@@ -1,7 +1,7 @@
 """What is wrong with the words of a command line, in one line and with a guess at what was meant."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,19 +15,40 @@ QUOTING = "(){}[]'\"*"  # a value that is more than words and numbers is left to
 SWITCHES = ("-m", "--multirun", "-h", "--help", "--hydra-help", "--resolve", "-r", "--run", "--version")
 
 
-def explain(arguments: list[str], conf: Path) -> str | None:
+@dataclass(frozen=True)
+class Grammar:
+    """What a command line may say: the ``main`` config of a folder, and the types of its values."""
+
+    conf: Path
+    main: str
+    schema: type
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """The groups of the main config, and the choice of each where nobody chooses."""
+        main = yaml.safe_load((self.conf / f"{self.main}.yaml").read_text(encoding="utf-8"))
+        return dict(pair for entry in main["defaults"] if isinstance(entry, dict) for pair in entry.items())
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The choices of each group: its folder's files."""
+        folders = [path for group in self.defaults if (path := self.conf / group).is_dir()]
+        return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in folders}
+
+
+def explain(arguments: list[str], conf: Path, main: str = "train", schema: type = TrainConfig) -> str | None:
     """The first thing wrong with the overrides of a command line; None where all is well.
 
-    ``conf`` is the folder of configs: its folders are the groups, their files the choices.
+    ``conf`` is the folder of configs, ``main`` the one that is meant, and ``schema`` has the types of its values.
     """
     if {"-sc", "--shell-completion"} & set(arguments):
         return None
-    return next(_problems(list(_overrides(arguments)), _is_sweep(arguments), conf), None)
+    return next(_problems(list(_overrides(arguments)), _is_sweep(arguments), Grammar(conf, main, schema)), None)
 
 
 def groups(conf: Path) -> dict[str, list[str]]:
-    """The choices of every config group."""
-    return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in conf.iterdir() if path.is_dir()}
+    """The choices of every config group of a training run."""
+    return Grammar(conf, "train", TrainConfig).groups
 
 
 def _overrides(arguments: list[str]) -> Iterator[str]:
@@ -44,59 +65,57 @@ def _is_sweep(arguments: list[str]) -> bool:
     return any(word in ("-m", "--multirun") or word.startswith(("sweep=", "hydra.mode=")) for word in arguments)
 
 
-def _problems(overrides: list[str], sweep: bool, conf: Path) -> Iterator[str]:
-    chosen = _chosen(overrides, conf)
+def _problems(overrides: list[str], sweep: bool, grammar: Grammar) -> Iterator[str]:
+    chosen = _chosen(overrides, grammar)
     for preset in PRESETS:
         if sum(override.startswith(f"{preset}=") for override in overrides) > 1 or "," in chosen.get(preset, ""):
             yield f"{preset}={chosen[preset]}: one at a time, please"
     for override in overrides:
         name, equals, value = override.partition("=")
-        yield from _unknown_name(name, chosen, conf)
+        yield from _unknown_name(name, chosen, grammar)
         if not equals:
             yield f"{name}: write {name}=..."
         elif not any(mark in value for mark in QUOTING):
-            yield from _unknown_choice(name, value, conf)
-            yield from _wrong_type(name, value)
+            yield from _unknown_choice(name, value, grammar)
+            yield from _wrong_type(name, value, grammar)
             if "," in value and not sweep:
                 yield f"{override}: several values make a sweep; put -m before them"
 
 
-def _chosen(overrides: list[str], conf: Path) -> dict[str, str]:
+def _chosen(overrides: list[str], grammar: Grammar) -> dict[str, str]:
     """The choice of each group, as far as it is plain to see: presets may choose others."""
     said = dict(override.split("=", 1) for override in overrides if "=" in override)
     if any(preset in said for preset in PRESETS):
         return said
-    main = yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8"))
-    pairs = [pair for entry in main["defaults"] if isinstance(entry, dict) for pair in entry.items()]
-    return {group: choice for group, choice in pairs if choice} | said
+    return {group: choice for group, choice in grammar.defaults.items() if choice} | said
 
 
-def _unknown_name(name: str, chosen: dict[str, str], conf: Path) -> Iterator[str]:
+def _unknown_name(name: str, chosen: dict[str, str], grammar: Grammar) -> Iterator[str]:
     if name.startswith("+"):
         yield f"{name}: every option is there already; write {name.lstrip('+')}=..."
         return
-    known = {field.name for field in fields(TrainConfig)} | set(groups(conf))
+    known = {field.name for field in fields(grammar.schema)} | set(grammar.groups)
     group, dot, option = name.partition(".")
     if group not in known:
         yield f"there is no option {group}{_guess(group, known)}: choose from {', '.join(sorted(known))}"
     elif dot:
-        inside = _options_inside(conf / group, chosen.get(group))
+        inside = _options_inside(grammar.conf / group, chosen.get(group))
         if option.split(".")[0] not in inside:
             said = f"{group}={chosen[group]}" if group in chosen else group
             yield f"{said} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
 
 
-def _unknown_choice(name: str, value: str, conf: Path) -> Iterator[str]:
-    choices = groups(conf).get(name)
+def _unknown_choice(name: str, value: str, grammar: Grammar) -> Iterator[str]:
+    choices = grammar.groups.get(name)
     for choice in value.split(",") if choices else ():
         if choices and choice not in choices:
             known = ", ".join(choices)
             yield f"{name}={choice}: there is no such choice{_guess(choice, choices)}: choose from {known}"
 
 
-def _wrong_type(name: str, value: str) -> Iterator[str]:
+def _wrong_type(name: str, value: str, grammar: Grammar) -> Iterator[str]:
     """A number or switch of the main config that is something else."""
-    hint = get_type_hints(TrainConfig).get(name, Any)
+    hint = get_type_hints(grammar.schema).get(name, Any)
     for part in value.split(",") if hint is not Any else ():
         if not fits(_parsed(part), hint):
             yield f"{name}={part}: needs {spoken(hint)}"

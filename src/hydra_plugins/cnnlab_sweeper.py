@@ -88,7 +88,7 @@ def build(plan: "Plan") -> "Parts":
     from cnnlab.training import Recipe
 
     config, data = plan.config, load_data(plan)
-    parts = _instantiated({name: config[name] for name in ("model", "loss", "optimizer", "schedule")})
+    parts = instantiated({name: config[name] for name in ("model", "loss", "optimizer", "schedule", "augment")})
     try:
         network = parts["model"](background=data.normalizer.background, classes=len(data.classes))
         network.out_shape(data.shape)
@@ -97,16 +97,18 @@ def build(plan: "Plan") -> "Parts":
         together = " ".join(f"{word}={plan.words[word]}" for word in words)
         raise ValueError(f"{together} do not go together: {error}") from None
     numbers = (config["lr"], config["epochs"], config["batch_size"], config["reshuffle"])
-    recipe = Recipe(network, parts["loss"]["criterion"], parts["optimizer"], parts["schedule"], *numbers)
+    recipe = Recipe(
+        network, parts["loss"]["criterion"], parts["optimizer"], parts["schedule"], *numbers, parts["augment"]
+    )
     return Parts(data, recipe)
 
 
 def load_data(plan: "Plan") -> "Dataset":
     """The data of a plan."""
-    return _instantiated(plan.config["data"])
+    return instantiated(plan.config["data"])
 
 
-def _instantiated(node: dict[str, Any]) -> Any:
+def instantiated(node: dict[str, Any]) -> Any:
     """The objects of a node; an error inside comes out as itself, without Hydra's frame."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate

@@ -52,12 +52,14 @@ def environment(run: "Run") -> str:
 
 def _details(study: Study, run: "Run") -> tuple[list[dict[str, float]], np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
-        table = study.client.download_artifacts(run.info.run_id, "history.csv", folder)
         matrix = study.client.download_artifacts(run.info.run_id, "confusion/test.json", folder)
+        counts = np.array(json.loads(Path(matrix).read_text())["rows are truth"])
+        if run.data.params["epochs"] == "none":  # a classifier that is no network is fitted in one go
+            return [], counts
+        table = study.client.download_artifacts(run.info.run_id, "history.csv", folder)
         with Path(table).open(newline="") as file:
             rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-        history = [row | {"epoch": int(row["epoch"])} for row in rows]
-        return history, np.array(json.loads(Path(matrix).read_text())["rows are truth"])
+        return [row | {"epoch": int(row["epoch"])} for row in rows], counts
 
 
 def newest_summary(study: Study) -> "Run | None":

@@ -1,0 +1,45 @@
+"""One run of a classifier that LeNet-5 was compared with, or with -m several of them, one after the other.
+
+python experiments/classics.py classifier=knn
+python experiments/classics.py -m classifier=linear,knn,svm_poly4 data=mnist,mnist_deslanted
+"""
+
+import sys
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from cnnlab.classics.config import ClassicsConfig, plan
+from cnnlab.paths import conf_folder
+from cnnlab.spelling import explain
+
+ConfigStore.instance().store(name="classics_schema", node=ClassicsConfig)
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="classics")
+def main(cfg: DictConfig) -> None:
+    """Make the run that the config describes."""
+    from cnnlab import console
+    from cnnlab.classics.run import Parts
+    from hydra_plugins.cnnlab_sweeper import instantiated
+
+    context = HydraConfig.get()
+    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(ClassicsConfig.__annotations__)), resolve=True)
+    try:
+        made = plan(config, context.runtime.choices, context.overrides.task)
+        parts = Parts(*(instantiated(config[name]) for name in ("data", "classifier")))
+        console.classic(made, parts)
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    if problem := explain(sys.argv[1:], conf_folder(), "classics", ClassicsConfig):
+        sys.exit(problem)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
