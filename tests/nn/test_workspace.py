@@ -23,7 +23,7 @@ from cnnlab.nn import (
     unpack,
 )
 from cnnlab.nn.layer import leaves
-from cnnlab.nn.workspace import FEWEST, LARGEST
+from cnnlab.nn.workspace import FEWEST, LANES, LARGEST
 
 NETWORK = Sequential({"C1": Conv2D(2, 3), "A1": ReLU(), "S2": MaxPool(2), "F3": Dense(5), "A3": Tanh()})
 SHAPE = 6, 1, 5
@@ -135,11 +135,13 @@ def test_a_layer_that_writes_neither_says_so():
 
 @pytest.mark.parametrize("count", [1, 100, 257, 1000])
 @pytest.mark.parametrize("units", [1, 5000, 10**6])
-def test_pieces_are_even_and_none_is_larger_than_the_cache_likes(units, count):
+def test_pieces_are_alike_and_none_is_larger_than_it_should_be(units, count):
     parts = list(split(Dense(units), (4,), count))
-    sizes = [part.stop - part.start for part in parts]
-    assert parts[0].start == 0 and parts[-1].stop == count and sum(sizes) == count
-    assert max(sizes) - min(sizes) <= 1 and max(sizes) <= max(FEWEST, LARGEST // max(units, 4))
+    *sizes, last = [part.stop - part.start for part in parts]
+    assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
+    assert parts[0].start == 0 and parts[-1].stop == count
+    assert len(set(sizes)) <= 1 and sum(sizes) % LANES == 0 and 0 < last <= max(sizes, default=last)
+    assert max(*sizes, last, LANES) < max(FEWEST, LARGEST // max(units, 4)) + LANES
 
 
 def test_the_widest_is_an_input_or_an_output():

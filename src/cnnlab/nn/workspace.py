@@ -1,7 +1,6 @@
-"""Where a network works: its arrays, made once, and batches in pieces whose maps stay in the processor's cache."""
+"""Where a network works: its arrays, made once, and batches in pieces so that these stay small."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 
@@ -9,12 +8,9 @@ from .layer import Array, Bound, Layer, Params, Rng, Shape
 from .losses import Loss
 from .parameters import pack, unpack
 
-LARGEST = 2**19  # values of a layer's output in a piece, 2 MB: 111 images in LeNet-5
+LARGEST = 2**19  # values of a layer's output in a piece, 2 MB: 112 images in LeNet-5
 FEWEST = 32  # images in a piece, however large: fewer are mostly overhead
-
-# glibc hands large freed blocks back to the system, and pages fresh from there take half of a step's time.
-# Once a block of nearly 32 MB was freed, the largest that it reckons with, it keeps what is smaller.
-np.empty(2**25 - 2**13, np.uint8)
+LANES = 16  # a piece is a multiple of this: vector units and matrix products work in sixteens
 
 
 class Workspace:
@@ -91,6 +87,7 @@ def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels:
 
 
 def split(network: Layer, shape: Shape, count: int) -> Iterator[slice]:
-    """The pieces of ``count`` images of this shape; they are of a size, give or take one."""
+    """The pieces of ``count`` images of this shape, all of a size but the last, which may be smaller."""
     number = -(-count // max(FEWEST, LARGEST // network.widest(shape)))
-    return (slice(*ends) for ends in pairwise(count * piece // number for piece in range(number + 1)))
+    size = -(-count // (number * LANES)) * LANES
+    return (slice(first, min(first + size, count)) for first in range(0, count, size))
