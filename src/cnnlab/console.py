@@ -19,6 +19,7 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
     """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
     from .models import describe
     from .runs import execute
+    from .tracking.apart import log_apart
 
     try:
         parts = build(plan)
@@ -29,8 +30,8 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
         print(describe(parts.recipe.network, parts.data.shape), flush=True)
     bar = Bar(parts.recipe.epochs * len(parts.data.train))
     try:
-        with _threads(plan):
-            outcome = execute(plan, lambda: parts, tick=bar)
+        with _threads(plan), log_apart() as log:
+            outcome = execute(plan, lambda: parts, log, tick=bar)
     except OSError as error:
         sys.exit(str(error))
     finally:
@@ -42,11 +43,12 @@ def classic(plan: "Plan", parts: "Classic") -> "Outcome":
     """Make one run of a classifier that is no network; exit with 1 if it fails."""
     from .classics.classifiers import load
     from .classics.run import execute
+    from .tracking.log import RunLog
 
     print(plan.label, flush=True)
     load()
     with _threads(plan):
-        outcome = execute(plan, parts)
+        outcome = execute(plan, parts, RunLog())
     return _ended(plan, outcome)
 
 
@@ -61,10 +63,11 @@ def _ended(plan: "Plan", outcome: "Outcome") -> "Outcome":
 def arm(plan: "Plan", build: "Callable[[Plan], Parts]", number: int) -> "Outcome":
     """Make one arm of a sweep, and say how it ended in one line."""
     from .runs import Outcome, execute
+    from .tracking.log import RunLog
 
     try:
         with _threads(plan):
-            outcome = execute(plan, lambda: build(plan), sweep=True)
+            outcome = execute(plan, lambda: build(plan), RunLog(), sweep=True)
     except OSError as error:
         outcome = Outcome("failed", "", plan.label, reason=str(error))
     print(f"{number + 1:>3}/{os.environ.get(ARMS, '?')}  {line(outcome)}", flush=True)

@@ -21,7 +21,7 @@ from .nn import (
     Params,
     Schedule,
     Sequential,
-    loss_gradient,
+    Workspace,
     mean_curvature,
     pack,
     segments,
@@ -93,10 +93,11 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
     epoch's batches as they were met,
     ``val/*`` are measured after it. Raises Diverged at the first step that is not finite.
     """
+    workspace = Workspace(recipe.network, state.params, data.shape)
     while len(state.history) < recipe.epochs:
         began = perf_counter()
         with np.errstate(all="ignore"):
-            record = _epoch(recipe, state, data, tick) | _saturation(recipe.network, state, data)
+            record = _epoch(recipe, state, data, workspace, tick) | _saturation(recipe.network, state, data)
             seconds = perf_counter() - began
             if len(data.val):
                 loss, right = evaluate(recipe, state, data, data.val)
@@ -109,8 +110,8 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
 
 def predict(network: Sequential, params: Params, data: Dataset, images: Images) -> np.ndarray:
     """The network's outputs for images, ``[classes, N]``."""
-    parts = (slice(*part) for part in split(network, data.shape, len(images)))
-    return np.concatenate([network.forward(params, data.batch(images, part))[0] for part in parts], axis=1)
+    workspace, pieces = Workspace(network, params, data.shape), split(network, data.shape, len(images))
+    return np.concatenate([workspace.predict(data.batch(images, piece)).copy() for piece in pieces], axis=1)
 
 
 def evaluate(recipe: Recipe, state: State, data: Dataset, images: Images) -> tuple[float, float]:
@@ -119,18 +120,18 @@ def evaluate(recipe: Recipe, state: State, data: Dataset, images: Images) -> tup
     return recipe.loss(outputs, images.labels)[0], accuracy(images.labels, outputs.argmax(0))
 
 
-def _epoch(recipe: Recipe, state: State, data: Dataset, tick: Tick) -> Record:
+def _epoch(recipe: Recipe, state: State, data: Dataset, workspace: Workspace, tick: Tick) -> Record:
     """One pass over the training images in a new random order."""
     images, size = data.train, recipe.batch_size
     steps = -(-len(images) // size)
     done, total = steps * len(state.history), steps * recipe.epochs
-    order, gradient = _order(recipe, state, len(images)), np.empty_like(state.theta)
+    order = _order(recipe, state, len(images))
     loss, right, measured = 0.0, 0, []
     for step, (shown, index) in enumerate(_batches(recipe, state, images, order)):
         labels = shown.labels[index]
         _look(recipe, state, data, step * size)
         x = data.batch(shown, index)
-        value, outputs = loss_gradient(recipe.network, recipe.loss, state.params, x, labels, state.noise, gradient)
+        value, outputs, gradient = workspace.loss_gradient(recipe.loss, x, labels, state.noise)
         if not np.isfinite(value):
             raise Diverged(done + step + 1)
         rate = recipe.rate * recipe.schedule((done + step) / total)

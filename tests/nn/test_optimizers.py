@@ -151,12 +151,6 @@ def test_pack_lays_arrays_end_to_end_and_unpack_gives_views():
     assert views["C1"]["W"][0, 0] == 8 != params["C1"]["W"][0, 0]
 
 
-def test_pack_fills_a_vector_that_it_is_given():
-    params, out = tree(), np.zeros(12)
-    assert pack(params, out=out) is out
-    assert_array_equal(out, pack(params))
-
-
 def test_pack_can_follow_the_order_of_another_dict():
     params = tree()
     turned = {name: dict(reversed(params[name].items())) for name in reversed(params)}

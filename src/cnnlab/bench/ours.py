@@ -21,7 +21,7 @@ from ..nn import (
     Sequential,
     SoftmaxCrossEntropy,
     Tanh,
-    loss_gradient,
+    Workspace,
 )
 from ..training import Recipe, evaluate, start, train
 from ..training import predict as predicted
@@ -77,10 +77,10 @@ def stepping(how: Recipe) -> Callable[[], None]:
     """A training step on one batch, to be called again and again."""
     rng, state = np.random.default_rng(0), start(how, SHAPE, seed=0)
     x = rng.random((*SHAPE, how.batch_size), np.float32)
-    labels, gradient = rng.integers(10, size=how.batch_size), np.empty_like(state.theta)
+    labels, workspace = rng.integers(10, size=how.batch_size), Workspace(how.network, state.params, SHAPE)
 
     def step() -> None:
-        loss_gradient(how.network, how.loss, state.params, x, labels, state.noise, gradient)
+        _, _, gradient = workspace.loss_gradient(how.loss, x, labels, state.noise)
         how.optimizer.step(state.theta, gradient, state.optimizer, how.rate)
 
     return step

@@ -6,30 +6,30 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from ..nn import Bound
 from ..training import Recipe
 from .cases import STEP_RATE, Case
 from .ours import recipe, stepping
 
 SECONDS, FEWEST = 3.0, 30  # how long, and how many steps at least
-FORWARD, BACKWARD = "forward", "backward"
+WAYS = FORWARD, BACKWARD = "forward", "backward"
 Clock = dict[tuple[str, str], float]  # seconds of one step, by part and direction
 STEP = ("step", FORWARD)
 
 
 def timed(thing: Any, method: str, name: str, clock: Clock) -> Any:
-    """The same dataclass with a clock in one of its methods, and in the ``backward`` that this may return.
+    """The same dataclass with a clock in one of its methods, or in what its ``bind`` returns.
 
     It stays an instance of its class, so that whoever looks at classes treats it as before.
     """
     original = getattr(type(thing), method)
 
-    def with_clock(self: Any, *arguments: Any) -> Any:
-        answer = _clocked(original, clock, (name, FORWARD))(self, *arguments)
-        if method != "forward":
-            return answer
-        y, backward = answer
-        return y, _clocked(backward, clock, (name, BACKWARD))
+    def bound(self: Any, *arguments: Any) -> Bound:
+        found = original(self, *arguments)
+        forward, backward = (_clocked(f, clock, (name, way)) for f, way in zip(found[2:], WAYS, strict=True))
+        return found._replace(forward=forward, backward=backward)
 
+    with_clock = bound if method == "bind" else _clocked(original, clock, (name, FORWARD))
     kind = type(type(thing).__name__, (type(thing),), {method: with_clock})
     return kind(**{field.name: getattr(thing, field.name) for field in fields(thing) if field.init})
 
@@ -46,7 +46,7 @@ def _clocked(f: Callable[..., Any], clock: Clock, key: tuple[str, str]) -> Calla
 
 def instrumented(how: Recipe, clock: Clock) -> Recipe:
     """The recipe with a clock in each layer, in the loss and in the optimiser."""
-    layers = {name: timed(layer, "forward", name, clock) for name, layer in how.network.layers.items()}
+    layers = {name: timed(layer, "bind", name, clock) for name, layer in how.network.layers.items()}
     return replace(
         how,
         network=replace(how.network, layers=layers),

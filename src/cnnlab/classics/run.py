@@ -25,9 +25,9 @@ class Parts:
     classifier: Classic
 
 
-def execute(plan: Plan, parts: Parts) -> Outcome:
+def execute(plan: Plan, parts: Parts, log: RunLog) -> Outcome:
     """Fit and test the classifier of a plan, unless that is done."""
-    return recorded(plan, SOURCE, lambda log, _: _made(plan, parts, log))
+    return recorded(plan, SOURCE, log, lambda log, _: _made(plan, parts, log))
 
 
 def _made(plan: Plan, parts: Parts, log: RunLog) -> Record:

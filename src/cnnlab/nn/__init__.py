@@ -8,7 +8,7 @@ from .conv import Conv2D
 from .dense import RBF, Dense, Dropout
 from .gradcheck import gradcheck, gradcheck_loss
 from .initializers import FanInUniform, Gaussian, Glorot, He, Initializer, LeCun1998
-from .layer import Cost, Layer, Params, Sequential
+from .layer import Bound, Cost, Layer, Params
 from .losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -20,10 +20,11 @@ from .losses import (
 )
 from .optimizers import SGD, Adam, DiagonalLM, Optimizer
 from .parameters import pack, segments, unpack
-from .pieces import loss_gradient, mean_curvature, split
 from .pool import AvgPool, GlobalAvgPool, MaxPool, MixedPool, Pool, StochasticPool, Subsample
 from .repeat import Repeat
 from .schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
+from .sequential import Sequential
+from .workspace import Workspace, mean_curvature, split
 
 __all__ = [
     "RBF",
@@ -32,6 +33,7 @@ __all__ = [
     "Adam",
     "AvgPool",
     "BinaryCrossEntropy",
+    "Bound",
     "Constant",
     "Conv2D",
     "Cosine",
@@ -72,9 +74,9 @@ __all__ = [
     "StochasticPool",
     "Subsample",
     "Tanh",
+    "Workspace",
     "gradcheck",
     "gradcheck_loss",
-    "loss_gradient",
     "mean_curvature",
     "pack",
     "segments",

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .layer import Array, Backward, Layer, Params, Rng, Shape
+from .layer import Array, Backward, Bound, Layer, Params, Rng, Shape
 
 
 @dataclass(frozen=True)
@@ -19,24 +19,26 @@ class Activation(Layer):
         """The largest slope that f has anywhere."""
         return 1.0
 
-    def f(self, x: Array) -> Array:
-        """The function's values."""
+    def f(self, x: Array, out: Array | None = None) -> Array:
+        """The function's values, into ``out`` where given."""
         raise NotImplementedError
 
-    def derivative(self, y: Array) -> Array:
+    def derivative(self, y: Array, out: Array | None = None) -> Array:
         """The derivative f'(x), written in terms of the output y = f(x)."""
         raise NotImplementedError
 
-    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """Same shape as x."""
-        y = self.f(x)
+        y, dy = np.empty_like(x), np.empty_like(x)
 
-        def backward(dy: Array) -> tuple[Array, Params]:
-            dx = self.derivative(y)
-            dx *= dy
-            return dx, {}
+        def forward(rng: Rng | None) -> None:
+            self.f(x, y)
 
-        return y, backward
+        def backward() -> None:
+            if dx is not None:
+                np.multiply(self.derivative(y, dx), dy, out=dx)
+
+        return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
         """``f'(x)^2 h``; the term with f'' is dropped."""
@@ -54,13 +56,15 @@ class Identity(Activation):
 
     increasing: ClassVar[bool] = True
 
-    def f(self, x: Array) -> Array:
+    def f(self, x: Array, out: Array | None = None) -> Array:
         """x."""
-        return x
+        return np.positive(x, out=out)
 
-    def derivative(self, y: Array) -> Array:
+    def derivative(self, y: Array, out: Array | None = None) -> Array:
         """1."""
-        return np.ones_like(y)
+        d = np.empty_like(y) if out is None else out
+        d.fill(1)
+        return d
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,17 @@ class Sigmoid(Activation):
         """1/4, at the origin."""
         return 0.25
 
-    def f(self, x: Array) -> Array:
+    def f(self, x: Array, out: Array | None = None) -> Array:
         """Values between 0 and 1."""
-        y = np.negative(x)
+        y = np.negative(x, out=out)
         with np.errstate(over="ignore"):  # exp(-x) = inf makes f = 0, as it should
             np.exp(y, out=y)
         y += 1
         return np.reciprocal(y, out=y)
 
-    def derivative(self, y: Array) -> Array:
+    def derivative(self, y: Array, out: Array | None = None) -> Array:
         """``f (1 - f)``."""
-        d = 1 - y
+        d = np.subtract(1, y, out=out)
         d *= y
         return d
 
@@ -104,16 +108,16 @@ class Tanh(Activation):
         """A S, at the origin."""
         return self.amplitude * self.slope
 
-    def f(self, x: Array) -> Array:
+    def f(self, x: Array, out: Array | None = None) -> Array:
         """Values between -A and A."""
-        y = np.tanh(x if self.slope == 1 else self.slope * x)
+        y = np.tanh(x if self.slope == 1 else np.multiply(self.slope, x, out=out), out=out)
         if self.amplitude != 1:
             y *= self.amplitude
         return y
 
-    def derivative(self, y: Array) -> Array:
+    def derivative(self, y: Array, out: Array | None = None) -> Array:
         """``S A - (S / A) f^2``."""
-        d = y * y
+        d = np.multiply(y, y, out=out)
         if self.slope != self.amplitude:
             d *= self.slope / self.amplitude
         return np.subtract(self.slope * self.amplitude, d, out=d)
@@ -126,13 +130,13 @@ class ReLU(Activation):
     increasing: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = True
 
-    def f(self, x: Array) -> Array:
+    def f(self, x: Array, out: Array | None = None) -> Array:
         """x where positive, else 0."""
-        return np.maximum(x, np.zeros(x.shape[1:], x.dtype))  # three times as fast as with the scalar 0
+        return np.maximum(x, np.zeros(x.shape[1:], x.dtype), out=out)  # three times as fast as with the scalar 0
 
-    def derivative(self, y: Array) -> Array:
+    def derivative(self, y: Array, out: Array | None = None) -> Array:
         """1 where the output is positive, else 0."""
-        return (y > 0).astype(y.dtype)
+        return np.greater(y, 0, out=np.empty_like(y) if out is None else out)
 
 
 @dataclass(frozen=True)
@@ -148,13 +152,14 @@ class LeakyReLU(Activation):
         if not 0 < self.slope < 1:
             raise ValueError(f"slope={self.slope}: choose a number between 0 and 1")
 
-    def f(self, x: Array) -> Array:
+    def f(self, x: Array, out: Array | None = None) -> Array:
         """x where positive, else slope x."""
-        return np.maximum(x, self.slope * x)
+        return np.maximum(x, np.multiply(self.slope, x, out=out), out=out)
 
-    def derivative(self, y: Array) -> Array:
+    def derivative(self, y: Array, out: Array | None = None) -> Array:
         """1 where the output is positive, else slope."""
-        return np.maximum((y > 0).astype(y.dtype), self.slope)
+        d = np.greater(y, 0, out=np.empty_like(y) if out is None else out)
+        return np.maximum(d, self.slope, out=d)
 
 
 @dataclass(frozen=True)

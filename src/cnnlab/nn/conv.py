@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from .correlate import correlate
+from .correlate import Correlation
 from .initializers import FanInUniform, Initializer
-from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape, squared
+from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, squared
 from .windows import Margins, Padding, Pair, crop, margins, pad, pair, window_grid
 
 
@@ -33,7 +33,6 @@ class Conv2D(Layer):
     bias: str | None = "map"
     connections: Sequence[Sequence[int]] | None = None
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
-    input_gradient: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no map could make right."""
@@ -88,39 +87,46 @@ class Conv2D(Layer):
             params["b"] = self.initializer.biases((self.filters,) if self.bias == "map" else out, rng)
         return params, out
 
-    def _kernels(self, W: Array, dtype: np.dtype) -> Array:
-        """The weights as they meet the pixels: in the input's dtype, cut and turned."""
-        W = W.astype(dtype, copy=False)
-        mask = self._mask(W.shape[2])
-        W = W if mask is None else W * mask.astype(dtype)
+    def _turned(self, W: Array) -> Array:
+        """The weights as they meet the pixels, a view."""
         return W[:, ::-1, :, ::-1] if self.flip else W
 
-    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """``[H_out, filters, W_out, N]``: the kernels' correlation with the padded maps, plus the bias."""
-        kernels = self._kernels(params["W"], x.dtype)
-        y, kernel_gradient, input_gradient = correlate(pad(x, self._around, self.pad_value), kernels, self._step)
-        if self.bias:
-            b = params["b"].astype(x.dtype, copy=False)
-            y += b[:, None, None] if self.bias == "map" else b[..., None]
+        W, dW, mask, ((top, _), (left, _)) = params["W"], grads["W"], self._mask(x.shape[1]), self._around
+        connected = W if mask is None else np.empty(W.shape, x.dtype)
+        padded = pad(x, self._around, self.pad_value)
+        inside = crop(padded, self._around)
+        correlation = Correlation(padded, self._turned(connected), self._step)
+        kernel_gradient = correlation.kernel_gradient(self._turned(dW))
+        input_gradient = None if dx is None else correlation.input_gradient(dx, top, left)
+        y, dy, b = correlation.y, correlation.dy, params.get("b")
+        if b is not None:
+            b, kept = (b[:, None, None], "hfwn->f") if self.bias == "map" else (b[..., None], "hfwn->hfw")
 
-        def backward(dy: Array) -> tuple[Array | None, Params]:
-            dy = np.ascontiguousarray(dy)
-            grads = {"W": self._weight_gradient(kernel_gradient(dy))}
-            if self.bias:
-                grads["b"] = np.einsum("hfwn->f" if self.bias == "map" else "hfwn->hfw", dy)
-            return crop(input_gradient(dy), self._around) if self.input_gradient else None, grads
+        def forward(rng: Rng | None) -> None:
+            if padded is not x:
+                np.copyto(inside, x)
+            if mask is not None:
+                np.multiply(W, mask, out=connected)
+            correlation.forward()
+            if b is not None:
+                np.add(y, b, out=y)
 
-        return y, backward
+        def backward() -> None:
+            kernel_gradient()
+            if mask is not None:
+                np.multiply(dW, mask, out=dW)
+            if b is not None:
+                np.einsum(kept, dy, out=grads["b"])
+            if input_gradient:
+                input_gradient()
+
+        return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
         """Backward of the squared weights over the squared maps."""
         return replace(self, pad_value=self.pad_value**2).forward(squared(params), np.square(x))[1]
-
-    def _weight_gradient(self, dK: Array) -> Array:
-        """The gradient of the weights from that of the kernels: turned and cut like them."""
-        mask = self._mask(dK.shape[2])
-        dK = dK if mask is None else dK * mask.astype(dK.dtype)
-        return np.ascontiguousarray(dK[:, ::-1, :, ::-1] if self.flip else dK)
 
     def cost(self, shape: Shape) -> Cost:
         """Every connection counts, the bias's too; shared weights count once as parameters."""

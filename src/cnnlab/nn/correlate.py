@@ -3,54 +3,99 @@
 Maps are ``[H, C, W, N]``, kernels ``[F, K_h, C, K_w]``, and a window moves by ``s`` rows and columns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
 
 from .layer import Array
-from .windows import diagonals, dilate, overlapping_rows, unroll_columns, window_grid
+from .windows import diagonals, dilated, overlapping_rows, shifted_columns, window_grid
 
-Gradient = Callable[[Array], Array]
+Run = Callable[[], None]
 
 
-def correlate(x: Array, K: Array, step: tuple[int, int]) -> tuple[Array, Gradient, Gradient]:
-    """``y[h, f, w] = sum_icj K[f, i, c, j] x[h s + i, c, w s + j]``, and the functions from dy to dK and dx.
+class Correlation:
+    """``y[h, f, w] = sum_icj K[f, i, c, j] x[h s + i, c, w s + j]`` over arrays made once, to be run often.
 
-    ``[H_out, F, W_out, N]``: one product for each output row, or for a few of them together.
+    ``forward`` fills y, ``[H_out, F, W_out, N]``, from x and K as they now are: one product for each output row,
+    or for a few of them together. The gradients are laid out on demand; they read dy.
     """
-    (filters, kernel_rows, _, kernel_columns), batch = K.shape, x.shape[3]
-    rows, columns = window_grid(x.shape[:3], (kernel_rows, kernel_columns), step)
-    together = _rows_together(rows, kernel_rows, filters)
-    unrolled = unroll_columns(x, kernel_columns, step[1], columns)
-    reach = kernel_rows + (together - 1) * step[0]
-    patches = overlapping_rows(unrolled, reach, together * step[0], rows // together)
-    y = np.matmul(_band(K, together, step[0]), patches).reshape(rows, filters, columns, batch)
 
-    def kernel_gradient(dy: Array) -> Array:
-        """``dK[f, i, c, j] = sum_hwn dy[h, f, w] x[h s + i, c, w s + j]``."""
-        errors = dy.reshape(len(patches), together * filters, -1)
-        dband = np.add.reduce(np.matmul(patches, errors.transpose(0, 2, 1))).T
-        return _unband(dband, K, together, step[0])
+    def __init__(self, x: Array, K: Array, step: tuple[int, int]) -> None:
+        (filters, kernel_rows, _, kernel_columns), batch = K.shape, x.shape[3]
+        rows, columns = window_grid(x.shape[:3], (kernel_rows, kernel_columns), step)
+        self.K, self.step, self.together = K, step, _rows_together(rows, kernel_rows, filters)
+        self.y = np.empty((rows, filters, columns, batch), x.dtype)
+        self.dy = np.empty_like(self.y)
+        shifted = shifted_columns(x, kernel_columns, step[1], columns)
+        unrolled = np.empty(shifted.shape, x.dtype)
+        reach = kernel_rows + (self.together - 1) * step[0]
+        self.patches = overlapping_rows(unrolled, reach, self.together * step[0], rows // self.together)
+        band = np.zeros((self.together, filters, reach, *K.shape[2:]), x.dtype)
+        copies = list(_copies(band, K, step[0]))
+        if self.together == 1 and K.flags.c_contiguous:
+            band, copies = K, []
+        weights, products = band.reshape(self.together * filters, -1), self._by_product(self.y)
 
-    def input_gradient(dy: Array) -> Array:
-        """``dx[r, c, q] = sum_hwf dy[h, f, w] K[f, r - h s, c, q - w s]``.
+        def forward() -> None:
+            np.copyto(unrolled, shifted)
+            for copy in copies:
+                np.copyto(copy, K)
+            np.matmul(weights, self.patches, out=products)
+
+        self.forward = forward
+
+    def _by_product(self, y: Array) -> Array:
+        """Outputs, or their errors, one matrix for each product."""
+        return y.reshape(len(self.patches), self.together * y.shape[1], -1)
+
+    def kernel_gradient(self, dK: Array) -> Run:
+        """What fills ``dK[f, i, c, j] = sum_hwn dy[h, f, w] x[h s + i, c, w s + j]``, summed over the band's copies."""
+        errors = self._by_product(self.dy).transpose(0, 2, 1)
+        products = np.empty((*self.patches.shape[:2], errors.shape[2]), dK.dtype)
+        total = np.empty(products.shape[1:], dK.dtype)
+        dband = total.reshape(-1, *dK.shape[2:], self.together, len(dK)).transpose(3, 4, 0, 1, 2)
+        first, *others = _copies(dband, dK, self.step[0])
+
+        def run() -> None:
+            np.matmul(self.patches, errors, out=products)
+            np.add.reduce(products, out=total)
+            np.copyto(dK, first)
+            for other in others:
+                np.add(dK, other, out=dK)
+
+        return run
+
+    def input_gradient(self, dx: Array, top: int = 0, left: int = 0) -> Run:
+        """What fills ``dx[r, c, q] = sum_hwf dy[h, f, w] K[f, r - h s, c, q - w s]``, from row top and column left on.
 
         The products give what each kernel column j contributes, ``parts[r, c, j, w]``; what belongs to the
         same q = w + j lies on a diagonal. Strides are zeros between the errors.
         """
-        dy = dilate(dy, step)
-        rows, columns, channels = dy.shape[0], dy.shape[2], K.shape[2]
-        reach, across = rows + kernel_rows - 1, columns + kernel_columns - 1
-        parts = np.empty((reach, channels, kernel_columns, across, batch), x.dtype)
-        parts[:, :, :, columns:] = 0
-        flat = parts.reshape(reach, channels * kernel_columns, -1)[:, :, : columns * batch]
-        _products_with_rows(K[:, ::-1].transpose(2, 3, 1, 0), dy, out=flat)
-        dx = np.zeros(x.shape, x.dtype)
-        np.einsum("rcjqn->rcqn", diagonals(parts), out=dx[:reach, :, :across])
-        return dx
+        spread, errors = dilated(self.dy, self.step)
+        (filters, kernel_rows, channels, kernel_columns), batch = self.K.shape, dx.shape[3]
+        rows, columns = spread.shape[0], spread.shape[2]
+        parts = np.zeros(
+            (rows + kernel_rows - 1, channels, kernel_columns, columns + kernel_columns - 1, batch), dx.dtype
+        )
+        flat = parts.reshape(len(parts), channels * kernel_columns, -1)[:, :, : columns * batch]
+        weights = np.empty((channels, kernel_columns, kernel_rows, filters), dx.dtype)
+        turned = self.K[:, ::-1].transpose(2, 3, 1, 0)
+        products = list(_products_with_rows(weights, spread, flat))
+        seen = diagonals(parts)[top : top + dx.shape[0], :, :, left : left + dx.shape[2]]
+        reached = dx[: seen.shape[0], :, : seen.shape[3]]
 
-    return y, kernel_gradient, input_gradient
+        def run() -> None:
+            if spread is not self.dy:
+                np.copyto(errors, self.dy)
+            np.copyto(weights, turned)
+            for a, b, out in products:
+                np.matmul(a, b, out=out)
+            if reached.size < dx.size:
+                dx.fill(0)
+            np.einsum("rcjqn->rcqn", seen, out=reached)
+
+        return run
 
 
 @cache
@@ -58,42 +103,27 @@ def _rows_together(rows: int, kernel_rows: int, filters: int) -> int:
     """How many output rows one product computes, a divisor of all rows.
 
     BLAS first copies the patches, and a handful of filters are not enough work to make up for that. Rows
-    that are computed together share most of their patches, at the price of zeros among the weights.
+    that are computed together share most of their patches, at the price of zeros among the weights: the
+    band, in which the kernels stand once for each row, each time ``s`` rows further down.
     """
     most = min(24 // filters, kernel_rows - 1)
     return max((n for n in range(1, most + 1) if rows % n == 0), default=1)
 
 
-def _band(K: Array, times: int, step: int) -> Array:
-    """The kernels as a matrix, ``times`` over, each time ``step`` rows further down: (times * F, ...)."""
-    filters, rows, *rest = K.shape
-    if times == 1:
-        return K.reshape(filters, -1)
-    band = np.zeros((times, filters, rows + (times - 1) * step, *rest), K.dtype)
-    for n in range(times):
-        band[n, :, n * step : n * step + rows] = K
-    return band.reshape(times * filters, -1)
+def _copies(band: Array, K: Array, step: int) -> Iterator[Array]:
+    """Where in a band ``[times, F, rows, C, K_w]`` the kernels stand."""
+    return (rows[:, n * step : n * step + K.shape[1]] for n, rows in enumerate(band))
 
 
-def _unband(dband: Array, K: Array, times: int, step: int) -> Array:
-    """The kernels' gradient from that of their band: the sum of what was put there."""
-    filters, rows, *rest = K.shape
-    copies = dband.reshape(times, filters, -1, *rest)
-    dK = copies[0, :, :rows]
-    for n in range(1, times):
-        dK = dK + copies[n, :, n * step : n * step + rows]
-    return dK
-
-
-def _products_with_rows(weights: Array, dy: Array, out: Array) -> None:
+def _products_with_rows(weights: Array, dy: Array, out: Array) -> Iterator[tuple[Array, Array, Array]]:
     """Products of ``[C, K_w, K_h, F]`` with every K_h rows of dy in sequence, and with the fewer at either edge."""
     rows, filters = dy.shape[:2]
     taps, flat = weights.shape[2], dy.reshape(rows * filters, -1)
     weights = weights.reshape(-1, taps * filters)
     if rows >= taps:
-        np.matmul(weights, overlapping_rows(dy, taps, 1, rows - taps + 1), out=out[taps - 1 : rows])
+        yield weights, overlapping_rows(dy, taps, 1, rows - taps + 1), out[taps - 1 : rows]
     for n in range(1, taps):
         seen, last = min(n, rows) * filters, n * filters
         first = taps * filters - last
-        np.matmul(weights[:, first : first + seen], flat[:seen], out=out[n - 1])
-        np.matmul(weights[:, last - seen : last], flat[-seen:], out=out[-n])
+        yield weights[:, first : first + seen], flat[:seen], out[n - 1]
+        yield weights[:, last - seen : last], flat[-seen:], out[-n]

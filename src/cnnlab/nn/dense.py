@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from .initializers import FanInUniform, Initializer
-from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape, size, squared
+from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, size, squared
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class Dense(Layer):
     units: int
     bias: bool = True
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
-    input_gradient: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a layer of nothing."""
@@ -38,22 +37,26 @@ class Dense(Layer):
             params["b"] = self.initializer.biases((self.units,), rng)
         return params, (self.units,)
 
-    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """``[units, N]``."""
-        W = params["W"].astype(x.dtype, copy=False)
-        flat = x.reshape(-1, x.shape[-1])
-        y = W @ flat
-        if self.bias:
-            y += params["b"].astype(x.dtype, copy=False)[:, None]
+        W, dW, flat = params["W"], grads["W"], x.reshape(-1, x.shape[-1])
+        y = np.empty((self.units, x.shape[-1]), x.dtype)
+        dy, b = np.empty_like(y), params["b"][:, None] if self.bias else None
+        product = np.multiply if x.shape[-1] == 1 else np.matmul  # BLAS is slow at outer products
 
-        def backward(dy: Array) -> tuple[Array | None, Params]:
-            # BLAS is slow at outer products, which is what one image gives
-            grads = {"W": dy * flat.T if dy.shape[1] == 1 else dy @ flat.T}
-            if self.bias:
-                grads["b"] = dy.sum(1)
-            return (W.T @ dy).reshape(x.shape) if self.input_gradient else None, grads
+        def forward(rng: Rng | None) -> None:
+            np.matmul(W, flat, out=y)
+            if b is not None:
+                np.add(y, b, out=y)
 
-        return y, backward
+        def backward() -> None:
+            product(dy, flat.T, out=dW)
+            if b is not None:
+                np.add.reduce(dy, 1, out=grads["b"])
+            if dx is not None:
+                np.matmul(W.T, dy, out=dx.reshape(flat.shape))
+
+        return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
         """Backward of the squared weights over the squared input."""
@@ -82,15 +85,23 @@ class RBF(Layer):
             raise ValueError(f"the codes have {width} components, but the layer before gives {shape}")
         return (units,)
 
-    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """``[units, N]``, never positive."""
-        codes = self.codes.astype(x.dtype, copy=False)
-        y = -np.square(x[None] - codes[:, :, None]).sum(1)
+        codes = self.codes.astype(x.dtype)
+        apart = np.empty((*codes.shape, x.shape[-1]), x.dtype)
+        y, dy = np.empty((2, len(codes), x.shape[-1]), x.dtype)
 
-        def backward(dy: Array) -> tuple[Array, Params]:
-            return 2 * (codes.T @ dy - x * dy.sum(0)), {}
+        def forward(rng: Rng | None) -> None:
+            np.subtract(x, codes[..., None], out=apart)
+            np.einsum("ijn,ijn->in", apart, apart, out=y)
+            np.negative(y, out=y)
 
-        return y, backward
+        def backward() -> None:
+            if dx is not None:
+                np.einsum("ijn,in->jn", apart, dy, out=dx)
+                np.multiply(dx, -2, out=dx)
+
+        return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
         """2 from the squared distance of each unit, as much as the unit counts: ``h_x = 2 sum_i h_i``.

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .layer import Array, Backward, Layer, Rng, Shape
+from .layer import Array, Backward, Layer, Rng, Shape, leaves
 from .losses import Loss
-from .parameters import leaves, pack, unpack
+from .parameters import pack, unpack
 
 
 def gradcheck(

@@ -1,16 +1,15 @@
-"""The layer contract, and Sequential: a row of named layers.
+"""The layer contract: what every layer is, computes and costs.
 
 A layer is a frozen dataclass that says *what to compute*. It owns no numbers: parameters come in as a
-dict, and ``forward`` hands back the output together with the function that carries gradients back
-through that very call. Maps are ``[H, C, W, N]`` (rows, channels, columns, batch), vectors ``[D, N]``.
+dict. ``forward`` hands back the output together with the function that carries gradients back through
+that very call; ``bind`` makes the same computation over arrays that are laid out once, to be run often.
+Maps are ``[H, C, W, N]`` (rows, channels, columns, batch), vectors ``[D, N]``.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, NamedTuple
-from zlib import crc32
 
 import numpy as np
 
@@ -29,16 +28,38 @@ class Cost(NamedTuple):
     macs: int = 0
 
 
+class Bound(NamedTuple):
+    """A layer tied to its arrays: where everything lies was settled once, which at small batches is half the work.
+
+    ``forward(rng)`` reads the input and the parameters as they now are and fills ``y``; ``backward()`` reads
+    ``dy``, which it may overwrite, and fills the gradients.
+    """
+
+    y: Array
+    dy: Array
+    forward: Callable[[Rng | None], None]
+    backward: Callable[[], None]
+
+
 @dataclass(frozen=True)
 class Layer:
     """One step of a network, without parameters of its own unless it says so.
 
-    Shapes leave the batch out: ``(H, C, W)`` for maps, ``(D,)`` for vectors.
+    Shapes leave the batch out: ``(H, C, W)`` for maps, ``(D,)`` for vectors. A kind of layer writes either
+    ``forward``, the plain way, or ``bind``, the fast one; the other follows from it.
     """
 
     stochastic: ClassVar[bool] = False  # draws random numbers while training
     increasing: ClassVar[bool] = False  # works value by value, and a larger input never gives a smaller output
     takes_largest: ClassVar[bool] = False  # every output is the largest of some inputs
+
+    def __init_subclass__(cls) -> None:
+        """Let ``forward`` and ``bind`` never disagree: what a class writes anew, the other follows."""
+        written = vars(cls)
+        if "forward" in written and "bind" not in written:
+            cls.bind = _bind_by(cls.forward)  # type: ignore[method-assign]
+        elif "bind" in written and "forward" not in written:
+            cls.forward = _forward_by(cls.bind)  # type: ignore[method-assign]
 
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of the output for an input of this shape; ValueError where there is none."""
@@ -52,6 +73,13 @@ class Layer:
         """Output and its backward; with a generator the layer is training, without it predicting.
 
         ``backward(dy)`` returns the gradient of the input and those of the parameters, under their names.
+        """
+        raise NotImplementedError
+
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
+        """The layer over these arrays, all contiguous: it reads x and params, and fills dx and grads.
+
+        Without dx, nobody wants the gradient of the input.
         """
         raise NotImplementedError
 
@@ -72,129 +100,73 @@ class Layer:
         return max(size(shape), size(self.out_shape(shape)))
 
 
+def _forward_by(bind: Callable[..., Bound]) -> Callable[..., tuple[Array, Backward]]:
+    """A ``forward`` that binds its layer to fresh arrays and runs it once."""
+
+    def forward(self: Layer, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+        return run_once(bind, self, params, x, rng)
+
+    forward.__doc__ = Layer.forward.__doc__
+    return forward
+
+
+def _bind_by(forward: Callable[..., tuple[Array, Backward]]) -> Callable[..., Bound]:
+    """A ``bind`` that copies what its layer's ``forward`` and backward return to where it belongs."""
+
+    def bind(self: Layer, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
+        y = np.empty((*self.out_shape(x.shape[:-1]), x.shape[-1]), x.dtype)
+        dy, back = np.empty_like(y), None
+
+        def run(rng: Rng | None) -> None:
+            nonlocal back
+            y[...], back = forward(self, params, x, rng)
+
+        def backward() -> None:
+            found, named = back(dy)  # type: ignore[misc]
+            if dx is not None:
+                dx[...] = found
+            for mine, its in zip(leaves(grads), leaves(named, grads), strict=True):
+                mine[...] = its
+
+        return Bound(y, dy, run, backward)
+
+    bind.__doc__ = Layer.bind.__doc__
+    return bind
+
+
+def run_once(
+    bind: Callable[..., Bound], layer: Layer, params: Params, x: Array, rng: Rng | None, input_gradient: bool = True
+) -> tuple[Array, Backward]:
+    """Output and backward of a layer bound to arrays of its own, so that nothing given is ever changed."""
+    x = np.ascontiguousarray(x)
+    dx, grads = np.empty_like(x) if input_gradient else None, mapped(params, lambda leaf: np.empty(leaf.shape, x.dtype))
+    bound = bind(layer, params, x, dx, grads)
+    bound.forward(rng)
+
+    def backward(dy: Array) -> tuple[Array | None, Params]:
+        bound.dy[...] = dy
+        bound.backward()
+        return None if dx is None else dx.copy(), mapped(grads, np.copy)
+
+    return bound.y, backward
+
+
+def leaves(tree: Params, like: Params | None = None) -> Iterator[Array]:
+    """The arrays of a nested dict, in the order of its keys or of another dict's with the same keys."""
+    for name, shape in (like or tree).items():
+        yield from leaves(tree[name], shape) if isinstance(shape, dict) else [tree[name]]
+
+
+def mapped(tree: Params, make: Callable[[Array], Array]) -> Params:
+    """A nested dict with the same keys, each array replaced by what is made of it."""
+    return {k: mapped(v, make) if isinstance(v, dict) else make(v) for k, v in tree.items()}
+
+
 def squared(params: Params) -> Params:
     """The parameters of a layer, squared: a layer that is linear in them carries curvature back as it does errors."""
-    return {name: np.square(value) for name, value in params.items()}
+    return mapped(params, np.square)
 
 
 def size(shape: Shape) -> int:
     """Number of values in one sample of this shape."""
     return prod(shape)
-
-
-@dataclass(frozen=True)
-class Sequential(Layer):
-    """Named layers, each fed with the output of the one before.
-
-    Parameters and gradients are dicts under the layers' names. Each layer draws from a generator of its
-    own, keyed by its name: two networks that share a layer start it identically, whatever stands around
-    it, so that arms of an ablation are paired. The gradient of the input image is None unless asked for.
-    """
-
-    layers: dict[str, Layer]
-    input_gradient: bool = False
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """Shape of the last layer's output; a ValueError names the layer that does not fit."""
-        return self.shapes(shape)[-1]
-
-    def shapes(self, shape: Shape) -> list[Shape]:
-        """Shapes on the way through: the input's, then each layer's output."""
-        shapes = [shape]
-        for name, layer in self.layers.items():
-            try:
-                shapes.append(layer.out_shape(shapes[-1]))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return shapes
-
-    def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
-        """Parameters of every layer, ``{name: {parameter: array}}``, and the output's shape."""
-        self.out_shape(shape)
-        key, params = _key(rng), {}
-        for name, layer in self.layers.items():
-            params[name], shape = layer.init(shape, _child(key, name))
-        return params, shape
-
-    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
-        """Output of the last layer, and the chain rule from there back to the first."""
-        key = _key(rng) if rng is not None and self._draws else 0
-        backwards = []
-        for name, layer in self._steps:
-            noise = _child(key, name) if rng is not None and layer.stochastic else rng
-            x, back = layer.forward(params[name], x, noise)
-            backwards.append((name, back))
-        return x, self._chain(backwards)
-
-    def curvature(self, params: Params, x: Array) -> Backward:
-        """The layers' own, one after the other."""
-        backwards = []
-        for name, layer in self._steps:
-            backwards.append((name, layer.curvature(params[name], x)))
-            x, _ = layer.forward(params[name], x)
-        return self._chain(backwards)
-
-    def widest(self, shape: Shape) -> int:
-        """Of the input and of the layers' outputs."""
-        if shape not in self._widest:
-            self._widest[shape] = max(map(size, self.shapes(shape)))
-        return self._widest[shape]
-
-    @cached_property
-    def _widest(self) -> dict[Shape, int]:
-        """What was found, by shape: it is asked for at each step."""
-        return {}
-
-    def _chain(self, backwards: Sequence[tuple[str, Backward]]) -> Backward:
-        """From the last layer back to the first."""
-
-        def backward(dy: Array) -> tuple[Array | None, Params]:
-            grads: Params = {}
-            for name, back in reversed(backwards):
-                dy, grads[name] = back(dy)
-            return dy if self.input_gradient else None, {name: grads[name] for name in self.layers}
-
-        return backward
-
-    def outputs(self, params: Params, x: Array) -> dict[str, Array]:
-        """Every layer's output when predicting, by name."""
-        result = {}
-        for name, layer in self.layers.items():
-            x = result[name] = layer.forward(params[name], x)[0]
-        return result
-
-    def cost(self, shape: Shape) -> Cost:
-        """Sum over the layers."""
-        costs = [layer.cost(s) for layer, s in zip(self.layers.values(), self.shapes(shape), strict=False)]
-        return Cost(*map(sum, zip(*costs, strict=True)))
-
-    @cached_property
-    def _draws(self) -> bool:
-        """Whether a layer draws random numbers while training: a key for them costs time."""
-        return any(layer.stochastic for layer in self.layers.values())
-
-    @cached_property
-    def _steps(self) -> list[tuple[str, Layer]]:
-        """The layers in the order in which they are computed, each told whether its input's gradient is needed.
-
-        The first layer's often is not. An increasing function trades places with the maximum behind it, since
-        f(max x) = max f(x): the same values and gradients, from a quarter of the work where windows are 2x2.
-        """
-        steps = [
-            (name, replace(layer, input_gradient=i > 0 or self.input_gradient))  # type: ignore[call-arg]
-            if hasattr(layer, "input_gradient")
-            else (name, layer)
-            for i, (name, layer) in enumerate(self.layers.items())
-        ]
-        for i in range(len(steps) - 1):
-            if steps[i][1].increasing and steps[i + 1][1].takes_largest:
-                steps[i], steps[i + 1] = steps[i + 1], steps[i]
-        return steps
-
-
-def _key(rng: Rng) -> int:
-    return int(rng.integers(2**63))
-
-
-def _child(key: int, name: str) -> Rng:
-    return np.random.default_rng([key, crc32(name.encode())])

@@ -8,12 +8,13 @@ gradient over the tiles again. A new kind of pooling is a new rule; see the READ
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, islice, pairwise
+from itertools import islice, pairwise
+from math import prod
 from typing import ClassVar
 
 import numpy as np
 
-from .layer import Array, Backward, Cost, Layer, Params, Rng, Shape
+from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, squared
 from .windows import Pair, pair, window_grid
 
 Cell = tuple[slice, slice, slice]
@@ -46,48 +47,70 @@ class Pool(Layer):
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         """``[H_out, C, W_out, N]``."""
-        tiles, collect = self._tiles(x)
-        y, spread = self.rule(tiles, rng)
-        return y, lambda dy: (collect(spread(dy)), {})
+        y, spread = self.rule(self._tiles(x), rng)
+        return y, self._collecting(x, spread)
 
     def curvature(self, params: Params, x: Array) -> Backward:
         """Each tile's derivative applied twice."""
-        tiles, collect = self._tiles(x)
-        _, spread = self.rule(tiles, None)
+        _, spread = self.rule(self._tiles(x), None)
 
         def twice(h: Array) -> Iterator[Array]:
             for number, once in enumerate(spread(h)):
                 yield next(islice(spread(once), number, None))
 
-        return lambda h: (collect(twice(h)), {})
+        return self._collecting(x, twice)
 
-    def _tiles(self, x: Array) -> tuple[list[Array], Callable[[Iterable[Array]], Array]]:
-        """The maps' tiles, and the function that puts gradients of tiles together again."""
-        cells, apart, filled = _cells(x.shape[:3], pair(self.size), self._step)
+    def _tiles(self, x: Array) -> list[Array]:
+        """The maps' tiles, views."""
+        return [x[cell] for cell in _cells(x.shape[:3], pair(self.size), self._step)[0]]
 
-        def collect(parts: Iterable[Array]) -> Array:
-            dx = np.empty_like(x) if filled else np.zeros_like(x)
+    def _collecting(self, x: Array, spread: Spread) -> Backward:
+        """A backward that puts the gradients of tiles together again."""
+
+        def backward(dy: Array) -> tuple[Array, Params]:
+            dx = np.empty_like(x)
+            parts, collect = self._parts(dx)
+            for part, gradient in zip(parts, spread(dy), strict=True):
+                part[...] = gradient
+            collect()
+            return dx, {}
+
+        return backward
+
+    def _parts(self, dx: Array) -> tuple[list[Array], Callable[[], None]]:
+        """Where each tile's gradient is to be written, and what has to be called then to make dx of them.
+
+        Windows that fill the maps side by side need no more; others overlap, or leave something over.
+        """
+        cells, filled = _cells(dx.shape[:3], pair(self.size), self._step)
+        if filled:
+            return [dx[cell] for cell in cells], lambda: None
+        parts = [np.empty_like(dx[cell]) for cell in cells]
+
+        def collect() -> None:
+            dx.fill(0)
             for cell, part in zip(cells, parts, strict=True):
-                if apart:
-                    dx[cell] = part
-                else:
-                    dx[cell] += part
-            return dx
+                dx[cell] += part
 
-        return [x[cell] for cell in cells], collect
+        return parts, collect
+
+    def _bound(self, x: Array, dx: Array | None) -> tuple[list[Array], Array, Array, list[Array], Callable[[], None]]:
+        """What a kind of its own ``bind`` needs: tiles, y, dy, parts and collect."""
+        tiles = self._tiles(x)
+        y, dy = np.empty((2, *tiles[0].shape), x.dtype)
+        return tiles, y, dy, *self._parts(np.empty_like(x) if dx is None else dx)
 
 
 @lru_cache
-def _cells(shape: Shape, size: tuple[int, int], step: tuple[int, int]) -> tuple[list[Cell], bool, bool]:
-    """Where each cell of the windows lies; whether no two windows overlap; and whether together they fill the maps."""
+def _cells(shape: Shape, size: tuple[int, int], step: tuple[int, int]) -> tuple[list[Cell], bool]:
+    """Where each cell of the windows lies, and whether these stand side by side and fill the maps."""
     (rows, columns), (down, across) = window_grid(shape, size, step), step
     cells = [
         np.s_[i : i + down * (rows - 1) + 1 : down, :, j : j + across * (columns - 1) + 1 : across]
         for i in range(size[0])
         for j in range(size[1])
     ]
-    filled = size == step and (down * rows, across * columns) == (shape[0], shape[2])
-    return cells, down >= size[0] and across >= size[1], filled
+    return cells, size == step and (down * rows, across * columns) == (shape[0], shape[2])
 
 
 @dataclass(frozen=True)
@@ -96,30 +119,57 @@ class MaxPool(Pool):
 
     takes_largest: ClassVar[bool] = True
 
-    def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
-        """Maximum over the tiles."""
-        largest = list(accumulate([tiles[0].copy(), *tiles[1:]], np.maximum))  # of one tile, of two, ...
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
+        """Maximum over the tiles, one after the other; on the way back, a tile won where it raised the maximum."""
+        tiles, y, dy, parts, collect = self._bound(x, dx)
+        largest = [*np.empty((len(tiles) - 1, *y.shape), x.dtype), y]  # of one tile, of two, ...
+        won = np.empty_like(y)
 
-        def spread(dy: Array) -> Iterable[Array]:
-            parts = []
-            for after, before in pairwise(reversed(largest)):
-                earlier = dy * (before == after)
-                parts.append(dy - earlier)
-                dy = earlier
-            return reversed([*parts, dy])
+        def forward(rng: Rng | None) -> None:
+            np.copyto(largest[0], tiles[0])
+            for (before, after), tile in zip(pairwise(largest), tiles[1:], strict=True):
+                np.maximum(before, tile, out=after)
 
-        return largest[-1], spread
+        def backward() -> None:
+            for (after, before), part in zip(pairwise(reversed(largest)), reversed(parts[1:]), strict=True):
+                np.not_equal(before, after, out=won)
+                np.multiply(won, dy, out=won)
+                np.subtract(dy, won, out=dy)
+                np.copyto(part, won)
+            np.copyto(parts[0], dy)
+            collect()
+
+        return Bound(y, dy, forward, backward)
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """As the error."""
+        return self.forward(params, x)[1]
 
 
 @dataclass(frozen=True)
 class AvgPool(Pool):
     """Mean of each window."""
 
-    def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """Mean over the tiles."""
-        share, mean = 1 / len(tiles), _total(tiles)
-        mean *= share
-        return mean, lambda dy: len(tiles) * [dy * share]
+        tiles, y, dy, parts, collect = self._bound(x, dx)
+        share = 1 / len(tiles)
+
+        def forward(rng: Rng | None) -> None:
+            np.multiply(_total(tiles, y), share, out=y)
+
+        def backward() -> None:
+            np.multiply(dy, share, out=dy)
+            for part in parts:
+                np.copyto(part, dy)
+            collect()
+
+        return Bound(y, dy, forward, backward)
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """Each value counts by its share, squared."""
+        backward, share = self.forward(params, x)[1], 1 / prod(pair(self.size))
+        return lambda h: backward(h * share)
 
 
 @dataclass(frozen=True)
@@ -133,16 +183,23 @@ class MixedPool(Pool):
         if not 0 <= self.mix <= 1:
             raise ValueError(f"mix={self.mix}: choose a number from 0 (mean) to 1 (maximum)")
 
-    def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
-        """Weighted sum of the two rules, and of their gradients."""
-        largest, spread_max = MaxPool.rule(self, tiles, rng)  # type: ignore[arg-type]
-        mean, spread_mean = AvgPool.rule(self, tiles, rng)  # type: ignore[arg-type]
+    def _kinds(self) -> tuple[Pool, Pool]:
+        return MaxPool(self.size, self.stride), AvgPool(self.size, self.stride)
 
-        def spread(dy: Array) -> Iterable[Array]:
-            pairs = zip(spread_max(dy), spread_mean(dy), strict=True)
-            return (self.mix * a + (1 - self.mix) * b for a, b in pairs)
+    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+        """Weighted sum of the two kinds, and of their gradients."""
+        (largest, to_largest), (mean, to_all) = (kind.forward(params, x, rng) for kind in self._kinds())
 
-        return self.mix * largest + (1 - self.mix) * mean, spread
+        def backward(dy: Array) -> tuple[Array, Params]:
+            return self.mix * to_largest(dy)[0] + (1 - self.mix) * to_all(dy)[0], {}
+
+        return self.mix * largest + (1 - self.mix) * mean, backward
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """With k values in a window, ``(mix 1[largest] + (1 - mix) / k)^2 h``."""
+        to_largest, to_all = (kind.curvature(params, x) for kind in self._kinds())
+        both = self.mix**2 + 2 * self.mix * (1 - self.mix) / prod(pair(self.size))
+        return lambda h: (both * to_largest(h)[0] + (1 - self.mix) ** 2 * to_all(h)[0], {})
 
 
 @dataclass(frozen=True)
@@ -197,36 +254,44 @@ class Subsample(Pool):
         W, b = np.full(shape[1], self.coefficient, np.float32), np.zeros(shape[1], np.float32)
         return {"W": W, "b": b}, self.out_shape(shape)
 
-    def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
-        """Sum over the tiles, or their mean."""
-        if self.mean:
-            return AvgPool.rule(self, tiles, rng)  # type: ignore[arg-type]
-        return _total(tiles), lambda dy: len(tiles) * [dy]
-
-    def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """``[H_out, C, W_out, N]``."""
-        s, spread = super().forward({}, x, rng)
-        W, b = (params[name].astype(x.dtype, copy=False)[:, None, None] for name in "Wb")
+        tiles, y, dy, parts, collect = self._bound(x, dx)
+        (W, b), s = (params[name][:, None, None] for name in "Wb"), np.empty_like(y)
 
-        def backward(dy: Array) -> tuple[Array, Params]:
-            return spread(dy * W)[0], {"W": (dy * s).sum((0, 2, 3)), "b": dy.sum((0, 2, 3))}
+        def forward(rng: Rng | None) -> None:
+            np.multiply(_total(tiles, s), self._share, out=s)
+            np.multiply(s, W, out=y)
+            np.add(y, b, out=y)
 
-        return W * s + b, backward
+        def backward() -> None:
+            np.einsum("hcwn,hcwn->c", dy, s, out=grads["W"])
+            np.einsum("hcwn->c", dy, out=grads["b"])
+            np.multiply(dy, W * self._share, out=dy)
+            for part in parts:
+                np.copyto(part, dy)
+            collect()
+
+        return Bound(y, dy, forward, backward)
+
+    @property
+    def _share(self) -> float:
+        return 1 / prod(pair(self.size)) if self.mean else 1.0
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """``W^2`` times the rule's own to the window, ``sum h s^2`` to W and ``sum h`` to b."""
-        s, _ = super().forward({}, x)
-        back, W = super().curvature({}, x), params["W"].astype(x.dtype, copy=False)[:, None, None]
+        """``W^2`` to each value of the window, by its share squared; ``sum h s^2`` to W and ``sum h`` to b."""
+        s, _ = self.forward({"W": np.ones_like(params["W"]), "b": np.zeros_like(params["b"])}, x)
+        _, back = self.forward(squared(params), x)
 
         def backward(h: Array) -> tuple[Array, Params]:
-            return back(h * W * W)[0], {"W": (h * s * s).sum((0, 2, 3)), "b": h.sum((0, 2, 3))}
+            return back(h * self._share)[0], {"W": (h * s * s).sum((0, 2, 3)), "b": h.sum((0, 2, 3))}
 
         return backward
 
     def cost(self, shape: Shape) -> Cost:
         """Each output is connected to its window and its bias; one multiplication to an output."""
         rows, channels, columns = self.out_shape(shape)
-        units, window = rows * channels * columns, int(np.prod(pair(self.size)))
+        units, window = rows * channels * columns, prod(pair(self.size))
         return Cost(2 * channels, units * (window + 1), units)
 
 
@@ -254,8 +319,9 @@ class GlobalAvgPool(Layer):
         return lambda h: backward(h * share)
 
 
-def _total(tiles: list[Array]) -> Array:
-    total = tiles[0].copy()
-    for tile in tiles[1:]:
-        total += tile
+def _total(tiles: list[Array], out: Array | None = None) -> Array:
+    """Sum over the tiles."""
+    total = np.add(tiles[0], tiles[1] if len(tiles) > 1 else 0, out=out)
+    for tile in tiles[2:]:
+        np.add(total, tile, out=total)
     return total

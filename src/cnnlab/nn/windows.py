@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from .layer import Array, Shape
 
@@ -72,15 +73,14 @@ def window_grid(shape: Shape, kernel: tuple[int, int], stride: tuple[int, int]) 
     return (rows - down) // stride[0] + 1, (columns - across) // stride[1] + 1
 
 
-def unroll_columns(x: Array, kernel: int, stride: int, columns: int) -> Array:
-    """Copies of the maps shifted by 0..kernel-1 columns: ``[H, C, kernel, columns, N]``, contiguous.
+def shifted_columns(x: Array, kernel: int, stride: int, columns: int) -> Array:
+    """The maps shifted by 0..kernel-1 columns: ``[H, C, kernel, columns, N]``, a view of contiguous maps.
 
-    The width alone is unrolled; ``overlapping_rows`` finds the height's windows without a copy.
+    The width alone is unrolled, by a copy of this; ``overlapping_rows`` finds the height's windows without one.
     """
-    x = np.ascontiguousarray(x)
     *outer, column, image = x.strides
     shape = (*x.shape[:2], kernel, columns, x.shape[3])
-    return _view(x, shape, (*outer, column, stride * column, image)).copy()
+    return as_strided(x, shape, (*outer, column, stride * column, image))
 
 
 def overlapping_rows(unrolled: Array, kernel: int, stride: int, rows: int) -> Array:
@@ -92,7 +92,7 @@ def overlapping_rows(unrolled: Array, kernel: int, stride: int, rows: int) -> Ar
     _, *inner, columns, batch = unrolled.shape
     depth, width, item = prod(inner), columns * batch, unrolled.itemsize
     steps = (stride * depth * width * item, width * item, item)
-    return _view(unrolled, (rows, kernel * depth, width), steps)
+    return as_strided(unrolled, (rows, kernel * depth, width), steps)
 
 
 def diagonals(x: Array) -> Array:
@@ -102,19 +102,16 @@ def diagonals(x: Array) -> Array:
     of the row before.
     """
     *outer, row, column, image = x.strides
-    return _view(x, x.shape, (*outer, row - column, column, image))
+    return as_strided(x, x.shape, (*outer, row - column, column, image))
 
 
-def dilate(x: Array, step: tuple[int, int]) -> Array:
-    """The maps with ``step - 1`` rows and columns of zeros between their own; the same array for step 1."""
+def dilated(x: Array, step: tuple[int, int]) -> tuple[Array, Array]:
+    """Room for the maps with ``step - 1`` rows and columns of zeros between their own, and where those lie in it.
+
+    For step 1 that is the maps' own array, twice.
+    """
     if step == (1, 1):
-        return x
+        return x, x
     (down, across), (rows, channels, columns, batch) = step, x.shape
     spread = np.zeros(((rows - 1) * down + 1, channels, (columns - 1) * across + 1, batch), x.dtype)
-    spread[::down, :, ::across] = x
-    return spread
-
-
-def _view(x: Array, shape: Shape, strides: Shape) -> Array:
-    """The memory of a contiguous array seen in other steps; a tenth of the time that ``as_strided`` takes."""
-    return np.ndarray(shape, x.dtype, x, strides=strides)
+    return spread, spread[::down, :, ::across]

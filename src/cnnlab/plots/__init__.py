@@ -1,8 +1,9 @@
-"""Figures of one run (`run`) and of a sweep (`sweep`, `panels`): pure functions from arrays to a matplotlib Figure."""
+"""Figures of one run (`run`, `answers`) and of a sweep (`sweep`, `panels`): pure functions from arrays to a Figure."""
 
+from cnnlab.plots.answers import confusion, mistakes
 from cnnlab.plots.distortions import distortions
 from cnnlab.plots.panels import confusion_grid, gradient_norms_side_by_side, learning_curves_side_by_side
-from cnnlab.plots.run import confusion, gradient_norms, kernels, learning_curves, mistakes
+from cnnlab.plots.run import gradient_norms, kernels, learning_curves
 from cnnlab.plots.style import png
 from cnnlab.plots.sweep import error_bars, heat_map, interval_kind
 

@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 History = Sequence[Mapping[str, float]]
 Array = np.ndarray
@@ -22,13 +23,20 @@ TRAIN, VALIDATION = COLOURS[:2]
 GREY = "#e4e4e4"
 
 
-def canvas(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, drawn by Agg: no pyplot, so no global state and no display."""
+def canvas(width: float, height: float, margins: Sequence[float] = ()) -> Figure:
+    """An empty figure of that size in inches, drawn by Agg: no pyplot, so no global state and no display.
+
+    `margins` (left, bottom, right, top; inches) say where the axes lie. Without them matplotlib finds out by
+    measuring every text, several times, and then takes three times as long to draw.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=110, layout=None if margins else "constrained")
     FigureCanvasAgg(figure)
+    if margins:
+        left, bottom, right, top = margins
+        figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
     return figure
 
 
@@ -60,6 +68,12 @@ def colours_by_depth(count: int) -> list[Any]:
     return [colormaps["viridis"](position) for position in np.linspace(0, 0.88, count)]
 
 
+def colour_bar(image: AxesImage, label: str, place: tuple[float, float, float, float]) -> None:
+    """The scale of an image's colours at `place` (left, bottom, width, height; shares of the image's axes)."""
+    axes = image.axes
+    axes.figure.colorbar(image, cax=axes.inset_axes(place), label=label)
+
+
 def plain(text: str) -> str:
     """The text as it stands: a dollar sign starts no formula."""
     return text.replace("$", r"\$")
@@ -71,18 +85,18 @@ def note(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", color="0.3", transform=axes.transAxes)
 
 
-def wide_range(values: Sequence[float] | Array) -> bool:
+def wide_range(values: Sequence[float] | Array, factor: float = 10) -> bool:
     """Whether positive values span more than a factor of ten, so that a log scale shows more."""
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
-    return bool(finite.size and finite.min() > 0 and finite.max() > 10 * finite.min())
+    return bool(finite.size and finite.min() > 0 and finite.max() > factor * finite.min())
 
 
-def plain_numbers(axis: Any) -> None:
+def plain_numbers(axis: Any, subs: Sequence[float] = (1, 2, 5)) -> None:
     """Ticks of a log axis written 0.5, 1, 2 rather than as powers of ten, few enough to be read."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 

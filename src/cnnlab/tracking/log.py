@@ -2,23 +2,20 @@
 
 import json
 import math
-import os
-import platform
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..paths import root
-from .store import Study
+import numpy as np
+
+from .circumstances import changes, code, packages
+from .model import write_model
+from .store import FINGERPRINT, Study, store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,23 +39,56 @@ def uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+class Made(Exception):
+    """A run that need not be made: it was finished before, with this id and these metrics."""
+
+    def __init__(self, run_id: str, metrics: dict[str, float]) -> None:
+        super().__init__(run_id, metrics)
+        self.run_id, self.metrics = run_id, metrics
+
+
 class RunLog:
-    """A RUNNING record in a study; ``close`` says how it ended.
+    """The record of a run: ``begin`` opens it, ``close`` says how it ended.
 
     Files are collected in a folder of their own and uploaded together by ``upload``.
     """
 
     @uninterrupted()
-    def __init__(self, study: Study, name: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    @store_errors()
+    def begin(
+        self, study: str, name: str, params: Mapping[str, str], tags: Mapping[str, str], again: bool = False
+    ) -> str:
+        """Open a RUNNING record; its id. Raises Made if a finished one has the same fingerprint, unless ``again``.
+
+        The caller has the run's lock; so what is RUNNING was left behind by a dead process.
+        """
+        place = Study.open(study)
+        place.close_stale(tags[FINGERPRINT])
+        for done in () if again else place.finished(tags[FINGERPRINT]).values():
+            raise Made(done.info.run_id, done.data.metrics)
+        self._create(place, name, params, code() | dict(tags))
+        self.text("config/packages.txt", packages())
+        self.text("config/git.diff", changes())
+        return self.run_id
+
+    def _create(self, study: Study, name: str, params: Mapping[str, str], tags: dict[str, str]) -> None:
         from mlflow.entities import Param
 
         self._client = study.client
-        source = {"mlflow.source.name": "experiments/train.py", "mlflow.source.type": "LOCAL"}
-        self.run_id = self._client.create_run(
-            study.experiment_id, tags=source | _circumstances() | dict(tags), run_name=name
-        ).info.run_id
+        self.run_id = self._client.create_run(study.experiment_id, tags=tags, run_name=name).info.run_id
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
         self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
+
+    def check(self, begun: bool = False) -> None:
+        """Raise what has gone wrong meanwhile, or before the record was ``begun``: nothing, if every call waits."""
+
+    def rehearse(self) -> None:
+        """Draw and write what nobody will see: what that imports and looks up is at hand when time counts."""
+        from ..plots import confusion
+
+        with tempfile.TemporaryDirectory() as folder:
+            confusion(np.ones((2, 2)), "01", "rehearsal").savefig(Path(folder, "figure.png"))
+            write_model(Path(folder, "model"), Path(folder, "figure.png"), (1, 1, 1))
 
     @uninterrupted()
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
@@ -101,9 +131,16 @@ class RunLog:
         """A JSON artifact."""
         self.text(name, json.dumps(content, indent=1))
 
-    def figure(self, name: str, figure: "Figure") -> None:
-        """A picture."""
-        figure.savefig(self.path(name), dpi=110)
+    def figure(self, name: str, draw: "Callable[..., Figure]", *arguments: Any, **options: Any) -> None:
+        """A picture: what ``draw`` makes of the arguments."""
+        draw(*arguments, **options).savefig(self.path(name), dpi=110)
+
+    def model(self, network: bytes, shape: tuple[int, int, int]) -> None:
+        """The trained network, the content of its npz file, as an MLflow model for images of this shape."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "network.npz")
+            file.write_bytes(network)
+            write_model(self.path("model"), file, shape)
 
     @uninterrupted()
     def upload(self) -> None:
@@ -115,43 +152,3 @@ class RunLog:
         """The end: FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
         self._folder.cleanup()
-
-
-def _circumstances() -> dict[str, str]:
-    """Where, by which code and on what a run is made."""
-    from threadpoolctl import threadpool_info
-
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    commit = git("rev-parse", "HEAD").strip()
-    return {
-        "git.commit": commit or "none",
-        "git.dirty": str(bool(git("status", "--porcelain"))).lower() if commit else "unknown",
-        "host": socket.gethostname(),
-        "pid": str(os.getpid()),
-        "python": platform.python_version(),
-        "blas": ", ".join(sorted({f"{p['internal_api']} {p['version']}" for p in blas})) or "unknown",
-        "blas.threads": str(max((pool["num_threads"] for pool in blas), default=0)),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    }
-
-
-def packages() -> str:
-    """Every installed package and its version, a line each."""
-    lines = {f"{dist.metadata['Name']}=={dist.version}" for dist in distributions()}
-    return "\n".join([f"python=={sys.version.split()[0]}", *sorted(lines, key=str.lower)]) + "\n"
-
-
-def changes() -> str:
-    """How the code differs from its commit: git's diff, and the text of files that git does not know."""
-    unknown = git("ls-files", "--others", "--exclude-standard", "--", "src", "conf", "experiments").splitlines()
-    files = [name for name in unknown if (root() / name).is_file()]
-    texts = [f"\n+++ not in git: {name}\n{(root() / name).read_text(errors='replace')}" for name in files]
-    return git("diff", "HEAD") + "".join(texts)
-
-
-def git(*arguments: str) -> str:
-    """What git says of the project's own folder; empty where it is no checkout."""
-    if not (root() / ".git").exists():
-        return ""
-    done = subprocess.run(["git", "-C", str(root()), *arguments], capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else ""

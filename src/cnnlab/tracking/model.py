@@ -9,7 +9,7 @@ import numpy as np
 
 def write_model(folder: Path, network: Path, shape: tuple[int, int, int]) -> None:
     """An MLflow pyfunc model in ``folder`` for images (N, H, W) of bytes; it copies the network's npz file."""
-    import mlflow
+    import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 

@@ -1,0 +1,93 @@
+"""Where a network works: its arrays, made once, and batches in pieces so that these stay small."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .layer import Array, Bound, Layer, Params, Rng, Shape
+from .losses import Loss
+from .parameters import pack, unpack
+
+LARGEST = 2**19  # values of a layer's output in a piece, 2 MB: 112 images in LeNet-5
+FEWEST = 32  # images in a piece, however large: fewer are mostly overhead
+LANES = 16  # a piece is a multiple of this: vector units and matrix products work in sixteens
+
+
+class Workspace:
+    """A network with its parameters and all the arrays that a step needs, laid out for each size of batch once.
+
+    It reads the parameters where they are: whoever moves them in place need not tell. What a method returns
+    is valid until the next call.
+    """
+
+    def __init__(self, network: Layer, params: Params, shape: Shape) -> None:
+        self._network, self._params, self._shape = network, params, shape
+        self._gradient = pack(params)
+        self._bound: dict[int, tuple[Array, Bound]] = {}
+        self._split: dict[int, list[slice]] = {}
+
+    def predict(self, x: Array) -> Array:
+        """The network's outputs ``[classes, N]``, for as many images as make a piece."""
+        return self._forward(x, None).y
+
+    def loss_gradient(self, loss: Loss, x: Array, labels: Array, rng: Rng | None) -> tuple[float, Array, Array]:
+        """The mean loss of a batch, the network's outputs, and the gradient in the order of ``pack``.
+
+        Each piece goes forward and backward before the next one.
+        """
+        pieces = self._pieces(len(labels))
+        if len(pieces) == 1:
+            value, outputs = self._step(loss, x, labels, rng, 1.0)
+            return value, outputs, self._gradient
+        total, gradient, parts = 0.0, np.zeros_like(self._gradient), []
+        for part in pieces:
+            share = (part.stop - part.start) / len(labels)
+            value, outputs = self._step(loss, x[..., part], labels[part], rng, share)
+            total += share * value
+            gradient += self._gradient
+            parts.append(outputs.copy())
+        return total, np.concatenate(parts, axis=1), gradient
+
+    def _step(self, loss: Loss, x: Array, labels: Array, rng: Rng | None, share: float) -> tuple[float, Array]:
+        bound = self._forward(x, rng)
+        value, dy = loss(bound.y, labels)
+        np.multiply(dy, share, out=bound.dy)
+        bound.backward()
+        return value, bound.y
+
+    def _forward(self, x: Array, rng: Rng | None) -> Bound:
+        room, bound = self._room(x.shape[-1])
+        np.copyto(room, x)
+        bound.forward(rng)
+        return bound
+
+    def _room(self, count: int) -> tuple[Array, Bound]:
+        """The input of as many images, and the network bound to it."""
+        if count not in self._bound:
+            x = np.empty((*self._shape, count), self._gradient.dtype)
+            grads = unpack(self._gradient, self._params)
+            self._bound[count] = x, self._network.bind(self._params, x, None, grads)
+        return self._bound[count]
+
+    def _pieces(self, count: int) -> list[slice]:
+        if count not in self._split:
+            self._split[count] = list(split(self._network, self._shape, count))
+        return self._split[count]
+
+
+def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels: Array) -> Array:
+    """The diagonal of the mean loss's Gauss-Newton matrix, a vector in the order of ``pack``."""
+    found = []
+    for piece in split(network, x.shape[:-1], len(labels)):
+        part, truth = x[..., piece], labels[piece]
+        h = loss.curvature(network.forward(params, part)[0], truth)
+        share = len(truth) / len(labels)
+        found.append(pack(network.curvature(params, part)(h * share)[1], params))
+    return np.add.reduce(found)
+
+
+def split(network: Layer, shape: Shape, count: int) -> Iterator[slice]:
+    """The pieces of ``count`` images of this shape, all of a size but the last, which may be smaller."""
+    number = -(-count // max(FEWEST, LARGEST // network.widest(shape)))
+    size = -(-count // (number * LANES)) * LANES
+    return (slice(first, min(first + size, count)) for first in range(0, count, size))

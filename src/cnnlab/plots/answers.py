@@ -1,0 +1,107 @@
+"""The figures of a run's answers: which classes it takes for which, and its surest mistakes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnlab.plots import style
+from cnnlab.plots.style import Array, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def confusion(matrix: Array, classes: Sequence[str], title: str) -> Figure:
+    """Counts of true class (rows) against answer (columns), coloured by share of the row off the diagonal."""
+    matrix = np.asarray(matrix)
+    size, long = max(3, 0.52 * len(classes)), 0.075 * max(map(len, classes), default=0)
+    figure = style.canvas(size + long + 1.85, size + long + 1.2, margins=(long + 0.75, long + 0.6, 1.1, 0.6))
+    axes = figure.subplots()
+    shares = style.mistakes_only(matrix)
+    top = float(np.nanmax(shares, initial=0)) or 1.0
+    axes.set_facecolor(style.GREY)
+    image = axes.imshow(shares, cmap="Oranges", vmin=0, vmax=top)
+    style.colour_bar(image, "share of the true class (%), mistakes only", (1.04, 0.1, 0.04, 0.8))
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            dark = row != column and shares[row, column] > 0.6 * top
+            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
+    _class_ticks(axes, classes)
+    wrong, total = int(matrix.sum() - np.trace(matrix)), int(matrix.sum())
+    axes.set_title(f"{plain(title)}\n{wrong} of {total} wrong, error {100 * style.error_rate(matrix):.2f} %")
+    return figure
+
+
+def _class_ticks(axes: Axes, classes: Sequence[str]) -> None:
+    names, places = [plain(name) for name in classes], range(len(classes))
+    long = max(map(len, names), default=0) > 3
+    axes.set_xticks(places, names, rotation=45 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(places, names)
+    axes.set(xlabel="answer", ylabel="true class")
+
+
+def mistakes(
+    pixels: Array,
+    labels: Array,
+    predictions: Array,
+    confidence: Array,
+    classes: Sequence[str],
+    limit: int = 40,
+    measure: str = "confidence",
+) -> Figure:
+    """The wrong answers given with the most confidence, as pictures under "truth → answer".
+
+    `pixels` (N, H, W), `labels` and `predictions` (N,), `confidence` (N,): how sure each answer was, whatever
+    `measure` says it is (a margin, a score); of a "probability" per cent are shown.
+    """
+    wrong = np.flatnonzero(np.asarray(labels) != np.asarray(predictions))
+    worst = wrong[np.argsort(-np.asarray(confidence)[wrong], kind="stable")][:limit]
+    if not worst.size:
+        figure = style.canvas(6, 2)
+        style.note(figure.subplots(), f"No mistakes among {len(labels)} images.")
+        return figure
+    names = [_verdict(classes[labels[index]], classes[predictions[index]]) for index in worst]
+    sure = [f"{100 * c:.0f} %" if measure == "probability" else f"{c:.3g}" for c in np.asarray(confidence)[worst]]
+    shown = f"the {len(worst)} surest of {len(wrong)}" if len(worst) < len(wrong) else "all the"
+    title = f"{shown} mistakes: truth → answer, and its {plain(measure)}"
+    return _captioned(np.asarray(pixels)[worst], names, sure, float(np.max(pixels)), title)
+
+
+def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top: float, title: str) -> Figure:
+    """Framed pictures (F, H, W) of 0 to `top`, each between two captions, on one axes: one for each is slow."""
+    height, width = pictures.shape[1:]
+    columns = min(8, len(pictures))
+    lines = 1 + max(text.count("\n") for text in above)
+    over, under, beside = (math.ceil(share * width) for share in (0.05 + 0.14 * lines, 0.17, 0.03))
+    cells = np.pad(pictures.astype(float), ((0, 0), (over, under), (beside, beside)), constant_values=np.nan)
+    grid = style.mosaic(cells, columns)
+    inch = 1.26 / (width + 2 * beside + 1)  # of one pixel
+    size = (max(inch * grid.shape[1], 4.5), inch * grid.shape[0] + 0.35)
+    figure = style.canvas(*size, margins=(0, 0, 0, 0.35))
+    figure.suptitle(title, fontsize=10, y=1 - 0.12 / size[1], va="top")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.imshow(grid, cmap="gray_r", vmin=0, vmax=top, interpolation="nearest")
+    for number, texts in enumerate(zip(above, below, strict=True)):
+        row, column = divmod(number, columns)
+        left, upper = column * (cells.shape[2] + 1) + beside + 0.5, row * (cells.shape[1] + 1) + over + 0.5
+        _frame(axes, left, upper, width, height, *texts)
+    return figure
+
+
+def _frame(axes: Axes, left: float, upper: float, width: int, height: int, above: str, below: str) -> None:
+    right, lower, middle = left + width, upper + height, left + width / 2
+    axes.plot([left, right, right, left, left], [upper, upper, lower, lower, upper], color="k", linewidth=0.8)
+    axes.annotate(above, (middle, upper), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=9)
+    axes.annotate(
+        below, (middle, lower), (0, -3), textcoords="offset points", ha="center", va="top", fontsize=8, color="0.35"
+    )
+
+
+def _verdict(truth: str, answer: str) -> str:
+    return plain(f"{truth} → {answer}" if len(truth + answer) < 9 else f"{truth}\n→ {answer}")

@@ -1,0 +1,60 @@
+"""What a run's record says of its making: the machine, the code and the packages."""
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import distributions
+
+from ..paths import root
+
+
+def process() -> dict[str, str]:
+    """Where and on what this process makes a run."""
+    from threadpoolctl import threadpool_info
+
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return {
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "python": platform.python_version(),
+        "blas": ", ".join(sorted({f"{p['internal_api']} {p['version']}" for p in blas})) or "unknown",
+        "blas.threads": str(max((pool["num_threads"] for pool in blas), default=0)),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def code() -> dict[str, str]:
+    """By which code a run is made."""
+    commit = git("rev-parse", "HEAD").strip()
+    return {
+        "git.commit": commit or "none",
+        "git.dirty": str(bool(git("status", "--porcelain"))).lower() if commit else "unknown",
+        "mlflow.source.name": "experiments/train.py",
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+@cache
+def packages() -> str:
+    """Every installed package and its version, a line each."""
+    lines = {f"{dist.metadata['Name']}=={dist.version}" for dist in distributions()}
+    return "\n".join([f"python=={sys.version.split()[0]}", *sorted(lines, key=str.lower)]) + "\n"
+
+
+def changes() -> str:
+    """How the code differs from its commit: git's diff, and the text of files that git does not know."""
+    unknown = git("ls-files", "--others", "--exclude-standard", "--", "src", "conf", "experiments").splitlines()
+    files = [name for name in unknown if (root() / name).is_file()]
+    texts = [f"\n+++ not in git: {name}\n{(root() / name).read_text(errors='replace')}" for name in files]
+    return git("diff", "HEAD") + "".join(texts)
+
+
+def git(*arguments: str) -> str:
+    """What git says of the project's own folder; empty where it is no checkout."""
+    if not (root() / ".git").exists():
+        return ""
+    done = subprocess.run(["git", "-C", str(root()), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else ""
