@@ -19,10 +19,10 @@ LOCKED = import fcntl, os, sys; \
 
 $(shell test -x $(BIN)/python || rm -f $(READY) $(TORCH)) # e.g. the Python that .venv was made with is gone
 
-.PHONY: help setup train sweep report ui data test parity lint bench clean counts
+.PHONY: help setup train sweep report reproduce ui data test parity lint bench clean counts
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
 
@@ -36,6 +36,9 @@ sweep: counts $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EP
 
 report: $(READY) ## the tables and figures of a finished SWEEP=classic_to_modern, in reports/
 	@$(BIN)/python experiments/report.py $(SWEEP)
+
+reproduce: counts $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2
+	@JOBS=$(JOBS) $(BIN)/python experiments/reproduce.py $(ONLY)
 
 ui: counts $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
 	@PORT=$(PORT) $(BIN)/python experiments/ui.py

@@ -35,7 +35,9 @@ def main(cfg: DictConfig) -> "Outcome":
     except ValueError as error:
         sys.exit(str(error))
     if context.mode == RunMode.MULTIRUN:
-        return console.arm(plan, build, context.job.num)
+        from cnnlab.runs import execute
+
+        return console.arm(plan, lambda log: execute(plan, lambda: build(plan), log, sweep=True), context.job.num)
     return console.single(plan, build)
 
 

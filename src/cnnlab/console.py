@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .classics.run import Parts as Classic
     from .config import Plan
     from .runs import Outcome, Parts
+    from .tracking.log import RunLog
 
 ARMS = "CNNLAB_ARMS"  # how many arms the sweep makes: the launching process tells its workers
 
@@ -60,14 +61,14 @@ def _ended(plan: "Plan", outcome: "Outcome") -> "Outcome":
     return outcome
 
 
-def arm(plan: "Plan", build: "Callable[[Plan], Parts]", number: int) -> "Outcome":
-    """Make one arm of a sweep, and say how it ended in one line."""
-    from .runs import Outcome, execute
+def arm(plan: "Plan", make: "Callable[[RunLog], Outcome]", number: int) -> "Outcome":
+    """Make one of many runs, and say how it ended in one line."""
+    from .runs import Outcome
     from .tracking.log import RunLog
 
     try:
         with _threads(plan):
-            outcome = execute(plan, lambda: build(plan), RunLog(), sweep=True)
+            outcome = make(RunLog())
     except OSError as error:
         outcome = Outcome("failed", "", plan.label, reason=str(error))
     print(f"{number + 1:>3}/{os.environ.get(ARMS, '?')}  {line(outcome)}", flush=True)

@@ -124,6 +124,8 @@ def _made(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -
     _keep_results(recipe, state, data, log)
     metrics = _test(recipe, state, data, log)
     metrics["time/total_s"] = sum(record["time/epoch_s"] for record in state.history)
+    cost = recipe.network.cost(data.shape)
+    metrics |= {"size/parameters": cost.parameters, "size/macs": cost.macs}
     log.metrics(metrics, recipe.epochs)
     return state.history[-1] | metrics
 

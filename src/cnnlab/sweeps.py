@@ -19,6 +19,9 @@ LAUNCHES = 3  # a launcher that dies (a worker killed by the system, say) is sta
 Launch = Callable[[Sequence[int]], list[Outcome]]
 
 
+SumUp = Callable[["Sweep", Study, bool], None]  # what is written of the runs, some of which may be new
+
+
 @dataclass(frozen=True)
 class Sweep:
     """The arms of one question, the command that asks it, and how many workers answer."""
@@ -44,7 +47,7 @@ class Sweep:
 
 
 @store_errors()
-def run_sweep(sweep: Sweep, launch: Launch) -> int:
+def run_sweep(sweep: Sweep, launch: Launch, sum_up: "SumUp | None" = None) -> int:
     """Make the arms that are missing (``launch`` makes some, by number) and sum up; how many failed."""
     study = Study.open(sweep.name)
     missing = _missing(sweep, study)
@@ -54,7 +57,7 @@ def run_sweep(sweep: Sweep, launch: Launch) -> int:
     else:
         print(f"{sweep.name}: {len(missing)} arms to do, {done} finished, {sweep.workers} workers", flush=True)
     failed = _launched(sweep, study, missing, launch)
-    _sum_up(sweep, study, news=bool(missing))
+    (sum_up or _sum_up)(sweep, study, bool(missing))
     for plan, reason in failed.items():
         print(f"FAILED {sweep.plans[plan].label}: {reason}")
     return len(failed)

@@ -74,7 +74,7 @@ FASHION_MNIST = Archive(
 
 def mnist(
     normalization: str = "standardised",
-    validation: int = 5000,
+    validation: int | str = 5000,
     train: int | None = None,
     test: int | None = None,
     size: int | None = None,
@@ -84,7 +84,8 @@ def mnist(
     """The 70,000 MNIST digits (28x28, 0..255): 55,000 / 5,000 / 10,000, the last being the original test set.
 
     `train` keeps only the first so many of the 60,000, and `test` of the 10,000; the validation images are held out
-    of the former. `size` scales the digits, `margin` puts them in a frame (see `scaled`).
+    of the former, or are the test images ("test": see `Choices`). `size` scales the digits, `margin` puts them in a
+    frame (see `scaled`).
     The files are looked for in `folder`, else in the data folder, there in `mnist/` and outside it.
     """
     return _dataset(MNIST, Choices(normalization, validation, train, test, size, margin), data_folder(folder))

@@ -24,7 +24,7 @@ def stratified_order(labels: NDArray[np.int64]) -> NDArray[np.intp]:
     return order[np.argsort(place, kind="stable")]
 
 
-def hold_out(images: Images, validation: int, train: int | None = None) -> tuple[Images, Images]:
+def hold_out(images: Images, validation: int | str, train: int | None = None) -> tuple[Images, Images]:
     """(training, validation) images: of the first `train` images, a stratified `validation` are held out.
 
     Both keep the order of `images`. Raises ValueError where a size does not fit.
@@ -40,7 +40,7 @@ def first(images: Images, word: str, count: int | None) -> Images:
     return images if count is None else images[: _whole(word, count, 1, len(images))]
 
 
-def _whole(word: str, value: int, low: int, high: int) -> int:
+def _whole(word: str, value: int | str, low: int, high: int) -> int:
     if isinstance(value, Integral) and low <= value <= high:
         return int(value)
     raise ValueError(f"{word}={value}: choose a whole number from {low} to {high}")

@@ -1,0 +1,92 @@
+"""Figures of LeNet-5's family after those of LeCun et al. 1998: bars (Fig. 9), passes (Fig. 5), images (Fig. 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnlab.plots import style
+from cnnlab.plots.style import Array, History, plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def errors_beside(rows: Mapping[str, tuple[float, float, float]]) -> Figure:
+    """Bars of test error (%): the source's beside ours with its 95% interval, as (theirs, ours, half width)."""
+    figure = style.canvas(9, 0.9 + 0.42 * len(rows), margins=(2.1, 0.5, 0.3, 0.3))
+    axes = figure.subplots()
+    places, (theirs, ours, spread) = np.arange(len(rows)), np.array(list(rows.values())).T
+    axes.barh(places - 0.19, theirs, 0.36, color=style.GREY, edgecolor="0.6", label="source")
+    axes.barh(places + 0.19, ours, 0.36, color=style.COLOURS[0], label="cnnlab")
+    axes.errorbar(ours, places + 0.19, xerr=np.nan_to_num(spread), fmt="none", ecolor="k", capsize=2)
+    for place, values in zip(places, zip(theirs, ours, strict=True), strict=True):
+        for beside, value in zip((-0.19, 0.19), values, strict=True):
+            if np.isfinite(value):
+                axes.annotate(f"{value:.2g}" if value >= 10 else f"{value:.2f}", (value, place + beside), (8, 0),
+                              textcoords="offset points", va="center", fontsize=7)  # fmt: skip
+    axes.set_yticks(places, [plain(name) for name in rows])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    style.plain_numbers(axes.xaxis)
+    axes.set_xlabel("test error (%)")
+    axes.legend(loc="lower right")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def against_passes(histories: Sequence[History], title: str) -> Figure:
+    """Training error as met, and error on the images that were watched, after each pass: a line for each seed."""
+    figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
+    axes = figure.subplots()
+    for number, history in enumerate(histories):
+        for split, name, colour in (("train", "training", style.TRAIN), ("val", "test", style.VALIDATION)):
+            errors = style.error_percent(history, split)
+            axes.plot(style.epochs_of(history), errors, color=colour, lw=1.2, label=name if number == 0 else None)
+    axes.set_ylim(0, 5)
+    style.whole_epochs(axes)
+    axes.set(xlabel="pass", ylabel="error (%)", title=plain(title))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title: str) -> Figure:
+    """Error (%) against the number of training images: a line a kind, each point (mean, half width)."""
+    figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
+    axes = figure.subplots()
+    for (kind, values), colour in zip(points.items(), style.COLOURS, strict=False):
+        sizes, (mean, spread) = list(values), np.array(list(values.values())).T
+        axes.errorbar(sizes, mean, np.nan_to_num(spread), color=colour, marker="o", capsize=3, label=plain(kind))
+    axes.set_xticks(sorted({size for values in points.values() for size in values}))
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="training images", ylabel="error (%)", title=plain(title))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def layer_by_layer(image: Array, outputs: Mapping[str, Array], title: str) -> Figure:
+    """What every layer makes of one image, as in Fig. 2: maps (H, C, W) as pictures, vectors (D,) as strips.
+
+    Each layer has a scale of greys of its own, from its smallest value to its largest.
+    """
+    stages = {"input": image[None]} | {name: _pictures(value) for name, value in outputs.items()}
+    heights = [max(0.35, 0.11 * style.mosaic(pictures, 30).shape[0] / 4) for pictures in stages.values()]
+    figure = style.canvas(9, sum(heights) + 0.25 * len(stages) + 0.6, margins=(0.9, 0.2, 0.2, 0.4))
+    rows = figure.subplots(len(stages), 1, squeeze=False, gridspec_kw={"height_ratios": heights, "hspace": 0.4})
+    for axes, (name, pictures) in zip(rows[:, 0], stages.items(), strict=True):
+        grid = style.mosaic(pictures, 30)
+        axes.imshow(grid, cmap="gray_r", interpolation="nearest", aspect="equal")
+        axes.set_anchor("W")
+        axes.axis("off")
+        axes.text(-0.01, 0.5, plain(name), transform=axes.transAxes, ha="right", va="center", fontsize=9)
+    figure.suptitle(plain(title), y=0.995, va="top", fontsize=10)
+    return figure
+
+
+def _pictures(value: Array) -> Array:
+    """The maps of a layer (C, H, W), or its units as one strip (1, 1, D)."""
+    return value.transpose(1, 0, 2) if value.ndim == 3 else value[None, None]

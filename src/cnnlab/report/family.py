@@ -1,0 +1,126 @@
+"""The rows of LeNet-5's family: what a source reports beside what our runs found."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cnnlab.metrics import Interval, mean_interval
+from cnnlab.report.arms import RunRecord
+from cnnlab.report.tables import NOTHING, number
+
+COLUMNS = (
+    *("name", "paper_error", "paper_source", "our_error_mean", "our_error_sd", "seeds", "passes", "train_error"),
+    *("parameters", "macs", "seconds_per_run", "verdict"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row to be reproduced: the words of its runs, and the test error (%) that a source reports.
+
+    ``goal`` is the range that was set for the mean of ours before it was measured.
+    """
+
+    name: str
+    words: str
+    source: str = ""
+    paper: float = math.nan
+    seeds: int = 1
+    goal: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row and its finished runs, a seed each."""
+
+    row: Row
+    records: Sequence[RunRecord] = field(default_factory=tuple)
+
+    @property
+    def error(self) -> Interval:
+        """Test error in per cent after the last pass: mean over seeds."""
+        return mean_interval([100 * record.error("test") for record in self.records])
+
+    def mean(self, metric: str) -> float:
+        """A metric's mean over seeds."""
+        return mean_interval([record.metrics.get(metric, math.nan) for record in self.records]).mean
+
+    @property
+    def train_error(self) -> float:
+        """Training error in per cent, of a network as met during the last pass."""
+        return 100 * mean_interval([record.error("train") for record in self.records]).mean
+
+    @property
+    def verdict(self) -> str:
+        """Whether the goal was met; without one, how ours stands to the source's (its 0.1 points, or our interval)."""
+        mean, row = self.error.mean, self.row
+        if math.isnan(mean):
+            return "not run"
+        if row.goal:
+            return "met" if row.goal[0] <= mean <= row.goal[1] else "missed"
+        if math.isnan(row.paper):
+            return ""
+        close = abs(mean - row.paper) <= 0.1 or self.error.low <= row.paper <= self.error.high
+        return "agrees" if close else "lower" if mean < row.paper else "higher"
+
+    def cells(self) -> dict[str, str]:
+        """The row as text, by column."""
+        row, error = self.row, self.error
+        seconds = mean_interval([record.seconds for record in self.records]).mean
+        passes = self.records[0].words.get("epochs", "none") if self.records else "none"
+        values = (
+            *(row.name, _plain(row.paper, ".2f"), row.source, _plain(error.mean, ".2f"), _plain(error.sd, ".2f")),
+            *(str(len(self.records)), "" if passes == "none" else passes, _plain(self.train_error, ".2f")),
+            *(_plain(self.mean("size/parameters"), ".0f"), _plain(self.mean("size/macs"), ".0f")),
+            *(_plain(seconds, ".0f"), self.verdict),
+        )
+        return dict(zip(COLUMNS, values, strict=True))
+
+
+def _plain(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)
+
+
+def results_csv(results: Iterable[Result]) -> str:
+    """The table for machines: errors in per cent, an empty field where nothing is known."""
+    file = io.StringIO()
+    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(result.cells() for result in results)
+    return file.getvalue()
+
+
+def results_table(results: Iterable[Result]) -> str:
+    """The table for people, in Markdown."""
+    from tabulate import tabulate
+
+    return tabulate([_shown(result) for result in results], headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _shown(result: Result) -> dict[str, str]:
+    cells, error, row = result.cells(), result.error, result.row
+    spread = f" ± {error.half_width:.2f}" if math.isfinite(error.low) else ""
+    return {
+        "row": row.name,
+        "source's error (%)": number(row.paper, "g"),
+        "ours (%)": number(error.mean, ".2f") + spread,
+        "seeds": cells["seeds"],
+        "passes": cells["passes"] or NOTHING,
+        "training error (%)": cells["train_error"] or NOTHING,
+        "parameters": f"{int(cells['parameters']):,}" if cells["parameters"] else NOTHING,
+        "s / run": cells["seconds_per_run"] or NOTHING,
+        "goal": f"{row.goal[0]:g} to {row.goal[1]:g}" if row.goal else NOTHING,
+        "verdict": cells["verdict"],
+        "source": row.source,
+    }
+
+
+def replaced(page: str, name: str, text: str) -> str:
+    """A Markdown page with the text between its comments ``<!-- name -->`` and ``<!-- /name -->`` replaced."""
+    before, opening, rest = page.partition(f"<!-- {name} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{name} -->")
+    if not (opening and closing):
+        raise ValueError(f"the page has no place between <!-- {name} --> and <!-- /{name} -->")
+    return f"{before}{opening}\n{text}\n\n{closing}{after}"
