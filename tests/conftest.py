@@ -63,11 +63,11 @@ class Home:
         """The variables by which cnnlab finds this home."""
         return {"CNNLAB_HOME": str(self.folder), "CNNLAB_DATA": str(self.data)}
 
-    def start(self, *words: str, **variables: str) -> "subprocess.Popen[str]":
-        """`train.py` with these words, in a process group of its own."""
+    def start(self, *words: str, program: str = "train", **variables: str) -> "subprocess.Popen[str]":
+        """A program of `experiments/` with these words, in a process group of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "CNNLAB"))}
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "experiments/train.py"), *words],
+            [sys.executable, str(ROOT / f"experiments/{program}.py"), *words],
             env=kept | self.places | {"OPENBLAS_NUM_THREADS": "1"} | variables,
             cwd=self.folder,
             stdout=subprocess.PIPE,

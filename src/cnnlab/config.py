@@ -32,6 +32,7 @@ class TrainConfig:
     epochs: int
     batch_size: int
     reshuffle: bool
+    boost: bool
     lr: float | None
     threads: int
     confusion_every: int

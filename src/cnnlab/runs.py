@@ -48,9 +48,12 @@ Make = Callable[[RunLog, Path], Record]  # what makes a run, given its record an
 
 
 def execute(plan: Plan, build: Callable[[], Parts], log: RunLog, sweep: bool = False, tick: Tick = silent) -> Outcome:
-    """Train the network of a plan, unless that is done; ``tick`` sees each batch."""
+    """Train the network of a plan, or three of a kind, unless that is done; ``tick`` sees each batch."""
+    from .boosting import boosted
+
     tags = {"cnnlab.lr_source": plan.lr_source} | ({SWEEP: plan.study} if sweep else {})
-    return recorded(plan, tags, log, lambda log, checkpoint: _made(plan, build(), log, checkpoint, tick))
+    make = boosted if plan.config["boost"] else _made
+    return recorded(plan, tags, log, lambda log, checkpoint: make(plan, build(), log, checkpoint, tick))
 
 
 def recorded(plan: Plan, tags: Mapping[str, str], log: RunLog, make: Make) -> Outcome:
@@ -114,7 +117,7 @@ def _made(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -
     log.text("config/network.txt", describe(recipe.network, data.shape) + "\n")
     for record in state.history:
         log.epoch(record)
-    for record in train(recipe, state, data, _checked(log, tick)):
+    for record in train(recipe, state, data, checked(log, tick)):
         epoch, every = len(state.history), plan.config["confusion_every"]
         if len(data.val) and (epoch == recipe.epochs or (every and epoch % every == 0)):
             state.confusions[str(epoch)] = _confusion(recipe, state, data, data.val).tolist()
@@ -130,14 +133,14 @@ def _made(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -
     return state.history[-1] | metrics
 
 
-def _checked(log: RunLog, tick: Tick) -> Tick:
+def checked(log: RunLog, tick: Tick) -> Tick:
     """``tick`` that also ends a training whose record says that it is not wanted, or not possible."""
 
-    def checked(*progress: Any) -> None:
+    def checking(*progress: Any) -> None:
         log.check()
         tick(*progress)
 
-    return checked
+    return checking
 
 
 def _confusion(recipe: Recipe, state: State, data: Dataset, images: Images) -> np.ndarray:

@@ -1,0 +1,119 @@
+"""Boosting: three networks of a kind, each trained on what those before it find hard, whose outputs are added.
+
+LeCun et al. 1998, III-C.8, after Drucker, Schapire and Simard 1993: the second sees images half of which the
+first gets wrong, the third images on which these two disagree. Both are drawn from distorted training images,
+since there are not enough others.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from .checkpoint import restore_state, save_state
+from .config import Plan
+from .data import Dataset, Distortion, Images
+from .metrics import accuracy
+from .models import describe
+from .runs import Parts, checked, keep_circumstances, keep_test
+from .tracking.log import RunLog
+from .training import Recipe, Record, State, Tick, predict, start, train
+
+DRAWN = 5_000  # images drawn at a time
+PASSES = 500  # so many times the training images are drawn before the search for hard ones is given up
+
+Answers = Callable[[Images], np.ndarray]
+
+
+def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -> Record:
+    """Train the three, one after the other, and test their sum; the metrics of the test."""
+    data, recipe, seed = parts.data, parts.recipe, plan.config["seed"]
+    if recipe.distortion.idle:
+        raise ValueError("boost=true: needs distorted images to find hard ones among; choose another augment than none")
+    keep_circumstances(plan, data, log)
+    log.text("config/network.txt", describe(recipe.network, data.shape) + "\n")
+    states: list[State] = []
+    for number, find in enumerate((None, _half_wrong, _disputed)):
+        images, how = data.train, recipe
+        if find:
+            rng = np.random.default_rng([seed, number])
+            images = find([_answers(recipe, state, data) for state in states], data.train, recipe.distortion, rng)
+            how = replace(recipe, distortion=Distortion())
+        place = checkpoint.with_suffix(f".{number}.npz")
+        states.append(_trained(how, replace(data, train=images), 3 * seed + number, number, log, place, tick))
+    metrics = _tested(recipe, states, data, log)
+    log.metrics(metrics, 3 * recipe.epochs)
+    for number in range(3):
+        checkpoint.with_suffix(f".{number}.npz").unlink(missing_ok=True)
+    return metrics
+
+
+def _trained(recipe: Recipe, data: Dataset, seed: int, number: int, log: RunLog, checkpoint: Path, tick: Tick) -> State:
+    """One of the three; its epochs follow those of the ones before in the record."""
+    state = start(recipe, data.shape, seed)
+    restore_state(checkpoint, state)
+    for record in state.history:
+        log.epoch(record | {"epoch": record["epoch"] + number * recipe.epochs})
+    for record in train(recipe, state, data, checked(log, tick)):
+        log.check(begun=True)
+        save_state(checkpoint, state)
+        log.epoch(record | {"epoch": record["epoch"] + number * recipe.epochs})
+    return state
+
+
+def _half_wrong(nets: list[Answers], images: Images, distortion: Distortion, rng: np.random.Generator) -> Images:
+    """As many images as there are, half of which the first network gets wrong."""
+    (first,), half = nets, len(images) // 2
+    wrong = _drawn(images, distortion, rng, lambda drawn: first(drawn) != drawn.labels, half)
+    right = _drawn(images, distortion, rng, lambda drawn: first(drawn) == drawn.labels, len(images) - half)
+    return _joined([wrong, right])
+
+
+def _disputed(nets: list[Answers], images: Images, distortion: Distortion, rng: np.random.Generator) -> Images:
+    """As many images as there are, on which the first two networks disagree."""
+    first, second = nets
+    return _drawn(images, distortion, rng, lambda drawn: first(drawn) != second(drawn), len(images))
+
+
+def _drawn(
+    images: Images,
+    distortion: Distortion,
+    rng: np.random.Generator,
+    wanted: Callable[[Images], np.ndarray],
+    count: int,
+) -> Images:
+    """That many distorted images that are wanted."""
+    found: list[Images] = []
+    for _ in range(-(-PASSES * len(images) // DRAWN)):
+        chosen = images[rng.integers(len(images), size=DRAWN)]
+        drawn = Images(distortion(chosen.pixels, rng), chosen.labels)
+        found.append(drawn[np.flatnonzero(wanted(drawn))])
+        if sum(map(len, found)) >= count:
+            return _joined(found)[:count]
+    few = sum(map(len, found))
+    raise ValueError(f"boost=true: of {PASSES} times the training images only {few} of {count} were hard; distort more")
+
+
+def _joined(parts: list[Images]) -> Images:
+    return Images(np.concatenate([p.pixels for p in parts]), np.concatenate([p.labels for p in parts]))
+
+
+def _answers(recipe: Recipe, state: State, data: Dataset) -> Answers:
+    return lambda images: predict(recipe.network, state.params, data, images).argmax(0)
+
+
+def _tested(recipe: Recipe, states: list[State], data: Dataset, log: RunLog) -> Record:
+    """What the sum of the outputs is worth, on the test images and on those of training as they are."""
+
+    def outputs(images: Images) -> np.ndarray:
+        return sum(predict(recipe.network, state.params, data, images) for state in states)  # type: ignore[return-value]
+
+    cost = recipe.network.cost(data.shape)
+    right = accuracy(data.train.labels, outputs(data.train).argmax(0))
+    return keep_test(outputs(data.test), data, log) | {
+        "train/accuracy": right,
+        "time/total_s": sum(record["time/epoch_s"] for state in states for record in state.history),
+        "size/parameters": 3 * cost.parameters,
+        "size/macs": 3 * cost.macs,
+    }
