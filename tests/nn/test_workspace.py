@@ -19,6 +19,7 @@ from cnnlab.nn import (
     Tanh,
     Workspace,
     pack,
+    predict,
     split,
     unpack,
 )
@@ -126,6 +127,13 @@ def test_a_layer_writes_forward_or_bind_and_has_both(layer, factor):
     bound.backward()
     assert_allclose([y, bound.y], [factor * x] * 2)
     assert_allclose([backward(dy)[0], dx], [factor * dy] * 2)
+
+
+@pytest.mark.parametrize("count", [0, 1, FEWEST, 3 * FEWEST - 2])
+def test_predicting_in_pieces_is_predicting(count, small):
+    params, x = start(NETWORK), normal(*SHAPE, count)
+    found = predict(NETWORK, params, SHAPE, count, lambda piece: x[..., piece])
+    assert_allclose(found, NETWORK.forward(params, x)[0], rtol=1e-12)
 
 
 def test_a_layer_that_writes_neither_says_so():

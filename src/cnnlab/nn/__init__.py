@@ -23,7 +23,7 @@ from .parameters import pack, segments, unpack
 from .pool import AvgPool, GlobalAvgPool, MaxPool, MixedPool, Pool, StochasticPool, Subsample
 from .schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
 from .sequential import Sequential
-from .workspace import Workspace, mean_curvature, split
+from .workspace import Workspace, mean_curvature, predict, split
 
 __all__ = [
     "RBF",
@@ -77,6 +77,7 @@ __all__ = [
     "gradcheck_loss",
     "mean_curvature",
     "pack",
+    "predict",
     "segments",
     "split",
     "unpack",
