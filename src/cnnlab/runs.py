@@ -63,6 +63,10 @@ def execute(plan: Plan, build: Callable[[], Parts], log: RunLog, sweep: bool = F
             return _recorded(plan, build, log, place / f"{plan.fingerprint}.npz", tick)
         except Made as made:
             return Outcome("skipped", made.run_id, plan.label, made.metrics)
+        except KeyboardInterrupt:  # one that came while the record was begun
+            with suppress(Exception):
+                log.close("KILLED")
+            raise
 
 
 def _recorded(plan: Plan, build: Callable[[], Parts], log: RunLog, checkpoint: Path, tick: Tick) -> Outcome:

@@ -87,8 +87,8 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
     """Train from where the state stands, yielding each epoch's record after adding it to the history.
 
     ``tick`` is called after every batch. ``train/loss`` and ``train/accuracy`` are running means over the
-    epoch's batches as they were met,
-    ``val/*`` are measured after it. Raises Diverged at the first step that is not finite.
+    epoch's batches as they were met, ``val/*`` are measured after it. Raises Diverged at the first step that
+    is not finite.
     """
     workspace = Workspace(recipe.network, state.params, data.shape)
     while len(state.history) < recipe.epochs:

@@ -16,8 +16,8 @@ LANES = 16  # a piece is a multiple of this: vector units and matrix products wo
 class Workspace:
     """A network with its parameters and all the arrays that a step needs, laid out for each size of batch once.
 
-    It reads the parameters where they are: whoever moves them in place need not tell. What a method returns
-    is valid until the next call.
+    It reads the parameters where they are: whoever moves them in place need not tell. It computes in their
+    dtype. What a method returns is valid until the next call.
     """
 
     def __init__(self, network: Layer, params: Params, shape: Shape) -> None:
@@ -56,6 +56,8 @@ class Workspace:
         return value, bound.y
 
     def _forward(self, x: Array, rng: Rng | None) -> Bound:
+        if x.shape[:-1] != self._shape:
+            raise ValueError(f"images of shape {x.shape[:-1]} for a network laid out for {self._shape}")
         room, bound = self._room(x.shape[-1])
         np.copyto(room, x)
         bound.forward(rng)
