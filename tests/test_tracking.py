@@ -5,16 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from tests.conftest import LIMIT, Home
 
+from cnnlab.tracking import apart
 from cnnlab.tracking.apart import log_apart
 from cnnlab.tracking.log import Made, RunLog
 from cnnlab.tracking.store import FINGERPRINT, KIND
 
+SERVE = apart._serve
 TAGS = {FINGERPRINT: "f", KIND: "run"}
 LOGS = {"here": lambda: nullcontext(RunLog()), "apart": log_apart}
 
@@ -47,6 +50,104 @@ def test_a_figure_that_fails_does_not_stand_in_the_way_of_the_record(where: str,
         log.upload()
         log.close("FAILED")
     assert "traceback.txt" in inside.artifacts(inside.run())
+
+
+class Fragile(RunLog):
+    """A record that writes down what was asked of it, and fails as it is told."""
+
+    def begin(self, *arguments: object, when: float = 0.0) -> str:
+        self.file = Path(str(arguments[0]))
+        return "an id"
+
+    def tag(self, name: str, value: str) -> None:
+        with self.file.open("a") as file:
+            print(name, value, file=file)
+        time.sleep(0.1)
+        if value == "fails":
+            raise Unsendable("a", "b")
+        if value == "dies":
+            os._exit(3)
+
+    def close(self, status: str) -> None:
+        self.tag("closed", status)
+
+
+class Unsendable(Exception):
+    """An error that cannot be made anew at the other end."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one)
+
+
+@pytest.fixture
+def fragile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], list[str]]:
+    """The far end's record is a Fragile one; what it was asked for."""
+    monkeypatch.setattr("cnnlab.tracking.apart._serve", serve_fragile)
+    monkeypatch.chdir(tmp_path)
+    return lambda: (tmp_path / "asked").read_text().splitlines()
+
+
+def serve_fragile(*ends: object) -> None:
+    apart.RunLog = Fragile  # type: ignore[misc]
+    SERVE(*ends)
+
+
+def test_after_a_failure_nothing_is_built_on_it(fragile: Callable[[], list[str]]) -> None:
+    with log_apart() as log:
+        log.begin("asked", "", {}, {})
+        assert log.run_id == "an id"
+        for value in ("well", "fails", *map(str, range(20))):
+            log.tag("a", value)
+        with pytest.raises(RuntimeError, match="Unsendable: a"):
+            log.close("FINISHED")
+        assert fragile() == ["a well", "a fails"]  # nor was it ever called finished
+        log.tag("a", "reason")
+        log.close("FAILED")
+    assert fragile() == ["a well", "a fails", "a reason", "closed FAILED"]
+
+
+def test_a_record_is_closed_though_its_last_words_fail(fragile: Callable[[], list[str]]) -> None:
+    with log_apart() as log:
+        log.begin("asked", "", {}, {})
+        log.tag("a", "fails")
+        log.tag("a", "skipped")
+        with pytest.raises(RuntimeError, match="Unsendable"):
+            log.close("FAILED")
+    assert fragile() == ["a fails", "closed FAILED"]
+
+
+def test_an_interrupted_run_waits_for_nothing_but_its_end(fragile: Callable[[], list[str]]) -> None:
+    with log_apart() as log:
+        log.begin("asked", "", {}, {})
+        assert log.run_id == "an id"
+        for value in range(30):
+            log.tag("a", str(value))
+        log.close("KILLED")
+    assert fragile()[-1] == "closed KILLED" and len(fragile()) < 10
+
+
+def test_the_far_end_s_death_is_an_error_of_one_line(fragile: Callable[[], list[str]]) -> None:
+    with log_apart() as log:
+        log.begin("asked", "", {}, {})
+        log.tag("a", "dies")
+        for _ in range(2):
+            with pytest.raises(OSError, match="the process that keeps the run's record died"):
+                log.close("FINISHED")
+        with pytest.raises(AttributeError):
+            log.mettrics({})  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("where", LOGS)
+def test_times_are_those_of_what_is_recorded(where: str, inside: Home) -> None:
+    before = time.time()
+    with LOGS[where]() as log:
+        log.begin("runs", "a name", {}, TAGS)
+        log.metrics({"loss": 1.0}, 1)
+        asked = time.time()
+        log.close("FINISHED")
+    run = inside.run()
+    (point,) = inside.client().get_metric_history(run.info.run_id, "loss")
+    assert before - 1 < run.info.start_time / 1000 <= point.timestamp / 1000 <= asked + (0 if where == "apart" else 60)
 
 
 def gone(pid: int) -> bool:

@@ -74,6 +74,10 @@ def recorded(plan: Plan, tags: Mapping[str, str], log: RunLog, make: Make) -> Ou
             return _closed(plan, make, log, place / f"{plan.fingerprint}.npz")
         except Made as made:
             return Outcome("skipped", made.run_id, plan.label, made.metrics)
+        except KeyboardInterrupt:  # one that came while the record was begun
+            with suppress(Exception):
+                log.close("KILLED")
+            raise
 
 
 def _closed(plan: Plan, make: Make, log: RunLog, checkpoint: Path) -> Outcome:

@@ -25,9 +25,9 @@ from .nn import (
     mean_curvature,
     pack,
     segments,
-    split,
     unpack,
 )
+from .nn import predict as outputs_of
 
 Record = dict[str, float]
 Tick = Callable[[int, int, float, float], None]  # images so far, images of this batch, loss, accuracy
@@ -90,8 +90,8 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
     """Train from where the state stands, yielding each epoch's record after adding it to the history.
 
     ``tick`` is called after every batch. ``train/loss`` and ``train/accuracy`` are running means over the
-    epoch's batches as they were met,
-    ``val/*`` are measured after it. Raises Diverged at the first step that is not finite.
+    epoch's batches as they were met, ``val/*`` are measured after it. Raises Diverged at the first step that
+    is not finite.
     """
     workspace = Workspace(recipe.network, state.params, data.shape)
     while len(state.history) < recipe.epochs:
@@ -110,8 +110,7 @@ def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> I
 
 def predict(network: Sequential, params: Params, data: Dataset, images: Images) -> np.ndarray:
     """The network's outputs for images, ``[classes, N]``."""
-    workspace, pieces = Workspace(network, params, data.shape), split(network, data.shape, len(images))
-    return np.concatenate([workspace.predict(data.batch(images, piece)).copy() for piece in pieces], axis=1)
+    return outputs_of(network, params, data.shape, len(images), lambda piece: data.batch(images, piece))
 
 
 def evaluate(recipe: Recipe, state: State, data: Dataset, images: Images) -> tuple[float, float]:

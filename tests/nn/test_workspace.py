@@ -6,6 +6,7 @@ from nn.loops import normal
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnnlab.nn import (
+    Activation,
     AvgPool,
     Bound,
     Conv2D,
@@ -19,6 +20,7 @@ from cnnlab.nn import (
     Tanh,
     Workspace,
     pack,
+    predict,
     split,
     unpack,
 )
@@ -71,6 +73,42 @@ def test_arrays_that_are_used_again_remember_nothing():
             assert_array_equal(mine, fresh)
         for leaf in leaves(params):
             leaf -= 0.1 * normal(*leaf.shape).astype(np.float32)
+
+
+def test_images_of_another_shape_are_refused():
+    workspace = Workspace(NETWORK, start(NETWORK), SHAPE)
+    with pytest.raises(ValueError, match=r"shape \(6, 1, 1\) for a network laid out for \(6, 1, 5\)"):
+        workspace.predict(np.ones((6, 1, 1, 3)))
+
+
+class Squared(Activation):
+    """An activation that knows nothing of ``out``."""
+
+    def f(self, x, out=None):
+        return x * x
+
+    def derivative(self, y, out=None):
+        return 2 * np.sqrt(y)
+
+
+def test_an_activation_may_return_an_array_of_its_own():
+    x, dy = np.abs(normal(3, 2)), normal(3, 2)
+    y, backward = Squared().forward({}, x)
+    assert_allclose(y, x * x)
+    assert_allclose(backward(dy)[0], 2 * x * dy)
+
+
+class Blind(Layer):
+    """A layer that forgets the gradient of its input."""
+
+    def forward(self, params, x, rng=None):
+        return x, lambda dy: (None, {})
+
+
+def test_a_layer_without_an_input_gradient_cannot_stand_above_another():
+    network = Sequential({"F1": Dense(3), "B": Blind()})
+    with pytest.raises(TypeError, match="Blind gives no gradient of its input"):
+        network.forward(network.init((2,), np.random.default_rng(0))[0], np.ones((2, 4)))[1](np.ones((3, 4)))
 
 
 def test_noise_is_drawn_anew_at_each_step():
@@ -128,6 +166,13 @@ def test_a_layer_writes_forward_or_bind_and_has_both(layer, factor):
     assert_allclose([backward(dy)[0], dx], [factor * dy] * 2)
 
 
+@pytest.mark.parametrize("count", [0, 1, FEWEST, 3 * FEWEST - 2])
+def test_predicting_in_pieces_is_predicting(count, small):
+    params, x = start(NETWORK), normal(*SHAPE, count)
+    found = predict(NETWORK, params, SHAPE, count, lambda piece: x[..., piece])
+    assert_allclose(found, NETWORK.forward(params, x)[0], rtol=1e-12)
+
+
 def test_a_layer_that_writes_neither_says_so():
     with pytest.raises(NotImplementedError):
         Layer().forward({}, np.ones((1, 1)))
@@ -148,3 +193,4 @@ def test_the_widest_is_an_input_or_an_output():
     assert NETWORK.widest(SHAPE) == 30
     assert NETWORK.widest((28, 1, 28)) == 26 * 2 * 26
     assert MaxPool(2).widest((4, 3, 4)) == 48
+    assert Sequential({"inside": NETWORK}).widest((28, 1, 28)) == 26 * 2 * 26

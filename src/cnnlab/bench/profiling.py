@@ -12,7 +12,7 @@ from .cases import STEP_RATE, Case
 from .ours import recipe, stepping
 
 SECONDS, FEWEST = 3.0, 30  # how long, and how many steps at least
-WAYS = FORWARD, BACKWARD = "forward", "backward"
+FORWARD, BACKWARD = "forward", "backward"
 Clock = dict[tuple[str, str], float]  # seconds of one step, by part and direction
 STEP = ("step", FORWARD)
 
@@ -26,8 +26,10 @@ def timed(thing: Any, method: str, name: str, clock: Clock) -> Any:
 
     def bound(self: Any, *arguments: Any) -> Bound:
         found = original(self, *arguments)
-        forward, backward = (_clocked(f, clock, (name, way)) for f, way in zip(found[2:], WAYS, strict=True))
-        return found._replace(forward=forward, backward=backward)
+        return found._replace(
+            forward=_clocked(found.forward, clock, (name, FORWARD)),
+            backward=_clocked(found.backward, clock, (name, BACKWARD)),
+        )
 
     with_clock = bound if method == "bind" else _clocked(original, clock, (name, FORWARD))
     kind = type(type(thing).__name__, (type(thing),), {method: with_clock})

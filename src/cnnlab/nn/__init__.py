@@ -24,7 +24,7 @@ from .pool import AvgPool, GlobalAvgPool, MaxPool, MixedPool, Pool, StochasticPo
 from .repeat import Repeat
 from .schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
 from .sequential import Sequential
-from .workspace import Workspace, mean_curvature, split
+from .workspace import Workspace, mean_curvature, predict, split
 
 __all__ = [
     "RBF",
@@ -79,6 +79,7 @@ __all__ = [
     "gradcheck_loss",
     "mean_curvature",
     "pack",
+    "predict",
     "segments",
     "split",
     "unpack",

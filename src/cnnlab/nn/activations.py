@@ -20,7 +20,7 @@ class Activation(Layer):
         return 1.0
 
     def f(self, x: Array, out: Array | None = None) -> Array:
-        """The function's values, into ``out`` where given."""
+        """The function's values; they fill ``out`` where it is given."""
         raise NotImplementedError
 
     def derivative(self, y: Array, out: Array | None = None) -> Array:
@@ -32,7 +32,8 @@ class Activation(Layer):
         y, dy = np.empty_like(x), np.empty_like(x)
 
         def forward(rng: Rng | None) -> None:
-            self.f(x, y)
+            if (found := self.f(x, y)) is not y:
+                y[...] = found
 
         def backward() -> None:
             if dx is not None:
@@ -102,6 +103,11 @@ class Tanh(Activation):
 
     amplitude: float = 1.0
     slope: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would fall."""
+        if min(self.amplitude, self.slope) <= 0:
+            raise ValueError(f"amplitude={self.amplitude} slope={self.slope}: choose numbers above 0")
 
     @property
     def steepest(self) -> float:

@@ -39,7 +39,7 @@ class Dense(Layer):
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """``[units, N]``."""
-        W, dW, flat = params["W"], grads["W"], x.reshape(-1, x.shape[-1])
+        W, dW, flat = params["W"], grads["W"], x.reshape(size(x.shape[:-1]), -1)
         y = np.empty((self.units, x.shape[-1]), x.dtype)
         dy, b = np.empty_like(y), params["b"][:, None] if self.bias else None
         product = np.multiply if x.shape[-1] == 1 else np.matmul  # BLAS is slow at outer products

@@ -45,8 +45,8 @@ class Bound(NamedTuple):
 class Layer:
     """One step of a network, without parameters of its own unless it says so.
 
-    Shapes leave the batch out: ``(H, C, W)`` for maps, ``(D,)`` for vectors. A kind of layer writes either
-    ``forward``, the plain way, or ``bind``, the fast one; the other follows from it.
+    Shapes leave the batch out: ``(H, C, W)`` for maps, ``(D,)`` for vectors. A kind of layer writes
+    ``forward``, the plain way, or ``bind``, the fast one; where it writes one of them, the other follows.
     """
 
     stochastic: ClassVar[bool] = False  # draws random numbers while training
@@ -124,6 +124,8 @@ def _bind_by(forward: Callable[..., tuple[Array, Backward]]) -> Callable[..., Bo
         def backward() -> None:
             found, named = back(dy)  # type: ignore[misc]
             if dx is not None:
+                if found is None:
+                    raise TypeError(f"{type(self).__name__} gives no gradient of its input")
                 dx[...] = found
             for mine, its in zip(leaves(grads), leaves(named, grads), strict=True):
                 mine[...] = its

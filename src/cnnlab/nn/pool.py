@@ -1,4 +1,4 @@
-"""Pooling: one frame that slides a window over maps, and one small rule for each kind.
+"""Pooling: one frame that slides a window over maps, and one small rule for each kind, or a ``bind`` of its own.
 
 A rule sees the window as ``tiles``: one array ``[H_out, C, W_out, N]`` for each of its cells (row by
 row), all of them views of the input. It returns the pooled maps and a function that spreads their
@@ -19,6 +19,7 @@ from .windows import Pair, pair, window_grid
 
 Cell = tuple[slice, slice, slice]
 Spread = Callable[[Array], Iterable[Array]]
+Collect = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Pool(Layer):
 
         return backward
 
-    def _parts(self, dx: Array) -> tuple[list[Array], Callable[[], None]]:
+    def _parts(self, dx: Array) -> tuple[list[Array], Collect]:
         """Where each tile's gradient is to be written, and what has to be called then to make dx of them.
 
         Windows that fill the maps side by side need no more; others overlap, or leave something over.
@@ -94,7 +95,7 @@ class Pool(Layer):
 
         return parts, collect
 
-    def _bound(self, x: Array, dx: Array | None) -> tuple[list[Array], Array, Array, list[Array], Callable[[], None]]:
+    def _laid_out(self, x: Array, dx: Array | None) -> tuple[list[Array], Array, Array, list[Array], Collect]:
         """What a kind of its own ``bind`` needs: tiles, y, dy, parts and collect."""
         tiles = self._tiles(x)
         y, dy = np.empty((2, *tiles[0].shape), x.dtype)
@@ -121,7 +122,7 @@ class MaxPool(Pool):
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """Maximum over the tiles, one after the other; on the way back, a tile won where it raised the maximum."""
-        tiles, y, dy, parts, collect = self._bound(x, dx)
+        tiles, y, dy, parts, collect = self._laid_out(x, dx)
         largest = [*np.empty((len(tiles) - 1, *y.shape), x.dtype), y]  # of one tile, of two, ...
         won = np.empty_like(y)
 
@@ -152,7 +153,7 @@ class AvgPool(Pool):
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """Mean over the tiles."""
-        tiles, y, dy, parts, collect = self._bound(x, dx)
+        tiles, y, dy, parts, collect = self._laid_out(x, dx)
         share = 1 / len(tiles)
 
         def forward(rng: Rng | None) -> None:
@@ -256,7 +257,7 @@ class Subsample(Pool):
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """``[H_out, C, W_out, N]``."""
-        tiles, y, dy, parts, collect = self._bound(x, dx)
+        tiles, y, dy, parts, collect = self._laid_out(x, dx)
         (W, b), s = (params[name][:, None, None] for name in "Wb"), np.empty_like(y)
 
         def forward(rng: Rng | None) -> None:

@@ -87,8 +87,9 @@ class Sequential(Layer):
         return backward
 
     def widest(self, shape: Shape) -> int:
-        """Of the input and of the layers' outputs."""
-        return max(map(size, self.shapes(shape)))
+        """Of the input, and of what each layer makes."""
+        inside = (layer.widest(s) for layer, s in zip(self.layers.values(), self.shapes(shape), strict=False))
+        return max(size(shape), *inside, 0)
 
     def outputs(self, params: Params, x: Array) -> dict[str, Array]:
         """Every layer's output when predicting, by name."""

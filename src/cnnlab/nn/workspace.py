@@ -1,6 +1,6 @@
 """Where a network works: its arrays, made once, and batches in pieces so that these stay small."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -16,8 +16,8 @@ LANES = 16  # a piece is a multiple of this: vector units and matrix products wo
 class Workspace:
     """A network with its parameters and all the arrays that a step needs, laid out for each size of batch once.
 
-    It reads the parameters where they are: whoever moves them in place need not tell. What a method returns
-    is valid until the next call.
+    It reads the parameters where they are: whoever moves them in place need not tell. It computes in their
+    dtype. What a method returns is valid until the next call.
     """
 
     def __init__(self, network: Layer, params: Params, shape: Shape) -> None:
@@ -56,6 +56,8 @@ class Workspace:
         return value, bound.y
 
     def _forward(self, x: Array, rng: Rng | None) -> Bound:
+        if x.shape[:-1] != self._shape:
+            raise ValueError(f"images of shape {x.shape[:-1]} for a network laid out for {self._shape}")
         room, bound = self._room(x.shape[-1])
         np.copyto(room, x)
         bound.forward(rng)
@@ -75,6 +77,12 @@ class Workspace:
         return self._split[count]
 
 
+def predict(network: Layer, params: Params, shape: Shape, count: int, batch: Callable[[slice], Array]) -> Array:
+    """The network's outputs ``[classes, count]`` for images of this shape, of which ``batch`` gives a slice."""
+    workspace = Workspace(network, params, shape)
+    return np.concatenate([workspace.predict(batch(piece)).copy() for piece in split(network, shape, count)], axis=1)
+
+
 def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels: Array) -> Array:
     """The diagonal of the mean loss's Gauss-Newton matrix, a vector in the order of ``pack``."""
     found = []
@@ -88,6 +96,6 @@ def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels:
 
 def split(network: Layer, shape: Shape, count: int) -> Iterator[slice]:
     """The pieces of ``count`` images of this shape, all of a size but the last, which may be smaller."""
-    number = -(-count // max(FEWEST, LARGEST // network.widest(shape)))
-    size = -(-count // (number * LANES)) * LANES
-    return (slice(first, min(first + size, count)) for first in range(0, count, size))
+    number = max(1, -(-count // max(FEWEST, LARGEST // network.widest(shape))))
+    size = max(1, -(-count // (number * LANES))) * LANES
+    return (slice(first, min(first + size, count)) for first in range(0, max(1, count), size))

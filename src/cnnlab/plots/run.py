@@ -45,7 +45,8 @@ def _curves(axes: Axes, history: History, ylabel: str, curves: dict[str, Array])
 
 def gradient_norms(history: History, title: str) -> Figure:
     """The norm of each layer's gradient against the epoch: a fan that opens downwards to dark is vanishing."""
-    figure = style.canvas(7.5, 4, margins=(0.85, 0.5, 1.2, 0.35))
+    height = max(4, 1.2 + 0.22 * len(style.layers_of(history)))  # of the legend
+    figure = style.canvas(7.5, height, margins=(0.85, 0.5, 1.2, 0.35))
     axes = figure.subplots()
     axes.set_title(plain(title))
     draw_gradient_norms(axes, history, marker="o")

@@ -86,7 +86,7 @@ def note(axes: Axes, text: str) -> None:
 
 
 def wide_range(values: Sequence[float] | Array, factor: float = 10) -> bool:
-    """Whether positive values span more than a factor of ten, so that a log scale shows more."""
+    """Whether positive values span more than this factor, so that a log scale shows more."""
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
     return bool(finite.size and finite.min() > 0 and finite.max() > factor * finite.min())

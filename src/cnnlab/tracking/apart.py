@@ -1,94 +1,162 @@
 """A run's record kept by a process of its own: training waits neither for MLflow nor for matplotlib.
 
 Both are slow to import and mostly Python, so a thread would stand in training's way; a second core does not.
+Calls go there through a queue and are answered in turn. After one that fails, those already under way are
+skipped, so that nothing is built on it; only the record's ``close`` never is.
 """
 
-import atexit
 import os
+import pickle
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context, parent_process
-from typing import TYPE_CHECKING, Any, cast
+from multiprocessing.connection import wait
+from typing import Any, cast
 
-from .log import RunLog
-from .store import store_errors
+from .log import RunLog, uninterrupted
+from .store import one_line, store_errors
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ProcessPoolExecutor
+FORWARDED = ("tag", "dataset", "text", "json", "figure", "model", "upload")
+ALWAYS = 2**62  # the generation of a call that is never skipped
 
-CTRL_C = {signal.SIGINT}
-_log = RunLog()  # the far end's
+
+class Died(OSError):
+    """The other process is gone, and what it knew with it."""
 
 
 @contextmanager
 def log_apart() -> Iterator[RunLog]:
-    """A RunLog whose methods return at once; what goes wrong is raised by a later call, at the latest by ``close``."""
-    from concurrent.futures import ProcessPoolExecutor
+    """A RunLog that lets nobody wait: what goes wrong is raised by a later call, at the latest by ``close``.
 
-    pool = ProcessPoolExecutor(1, get_context("spawn"), _settle)
+    ``run_id`` waits until the record is begun, ``close`` until all is done. What is handed over must not change.
+    """
+    log = _Apart()
     try:
-        yield cast(RunLog, _Apart(pool))
+        yield cast(RunLog, log)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        log.end()
 
 
 class _Apart:
-    """The near end: every method of RunLog is passed on to the far end, which does them in turn."""
+    """The near end: calls carry the number of failures that were known when they were made, their generation."""
 
-    def __init__(self, pool: "ProcessPoolExecutor") -> None:
-        self._pool = pool
-        self._calls: list[Future[Any]] = []
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._calls, self._oldest = context.Queue(), context.Value("q", 0)  # generations before are skipped
+        self._answers, answers = context.Pipe(duplex=False)
+        self._process = context.Process(target=_serve, args=(self._calls, answers, self._oldest), daemon=True)
+        with uninterrupted(), _deaf():
+            self._process.start()
+        answers.close()
+        self._sent = self._settled = self._generation = 0
+        self._begun: Any = None  # the record's id, or what kept it from being
 
     def begin(self, *arguments: Any) -> None:
-        self._begun = self._call("begin", *arguments)
+        self._call("begin", *arguments, when=time.time())
 
     @property
     def run_id(self) -> str:
-        """Waits until the record is begun, and raises what kept it from that."""
-        return self._begun.result()
+        self.check(begun=True)
+        if isinstance(self._begun, Exception):
+            raise self._begun
+        return str(self._begun)
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        self._call("metrics", values, step, when=time.time())
 
     def epoch(self, record: Mapping[str, float]) -> None:
-        self._call("epoch", record)
+        self._call("epoch", record, when=time.time())
         if record["epoch"] == 1:
             self._call("rehearse")
 
     def check(self, begun: bool = False) -> None:
-        if begun:
-            self._begun.exception()
-        self._calls = [call for call in self._calls if not call.done() or call.exception()]
-        if any(call.done() for call in self._calls):
-            self._wait()
+        while self._settled < self._sent and (self._answers.poll() or (begun and self._begun is None)):
+            self._receive()
 
     def close(self, status: str) -> None:
-        self._call("close", status)
+        if status == "FINISHED":
+            self._wait()
+        if status == "KILLED":
+            self._oldest.value += 1  # what is still under way is not worth waiting for
+        self._send(ALWAYS, "close", status)
         self._wait()
 
-    def _wait(self) -> None:
-        """Until all that was asked for is done or has failed; raises the first failure."""
-        calls, self._calls = self._calls, []
-        for error in filter(None, [call.exception() for call in calls]):
-            raise error
+    def end(self) -> None:
+        self._calls.cancel_join_thread()
+        self._process.kill()
 
-    def _call(self, name: str, *arguments: Any, **options: Any) -> "Future[Any]":
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name in FORWARDED:
+            return partial(self._call, name)
+        raise AttributeError(name)
+
+    def _call(self, name: str, *arguments: Any, **options: Any) -> None:
         self.check()
-        signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)  # what comes meanwhile is not lost; the process inherits it
+        self._send(self._generation, name, *arguments, **options)
+
+    def _send(self, generation: int, name: str, *arguments: Any, **options: Any) -> None:
+        with uninterrupted():
+            self._calls.put((generation, name, arguments, options))
+            self._sent += 1
+
+    def _wait(self) -> None:
+        """Until all that was asked for is done, skipped or has failed; raises the first failure."""
+        failed: list[Exception] = []
+        while self._settled < self._sent:
+            try:
+                self._receive()
+            except Died:
+                raise
+            except Exception as error:
+                failed.append(error)
+        for first in failed:
+            raise first
+
+    def _receive(self) -> None:
+        """The next answer; raises it where it is an error."""
+        ready = wait([self._answers, self._process.sentinel])
         try:
-            self._calls.append(self._pool.submit(_do, name, arguments, options))
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)
-        return self._calls[-1]
+            answer = self._answers.recv() if self._answers in ready else Died
+        except EOFError:
+            answer = Died
+        if answer is Died:
+            raise Died("the process that keeps the run's record died")
+        self._settled += 1
+        self._begun = answer if self._begun is None else self._begun
+        if isinstance(answer, Exception):
+            self._generation = self._oldest.value
+            raise answer
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return partial(self._call, name)
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ctrl-C held back: a process that is started meanwhile never hears it, even before it could say so itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _settle() -> None:
-    """The far end begins: its end is a short one, and comes with the near one's, also where that is killed."""
-    atexit.register(os._exit, 0)  # the last to be called: half a second of taking modules apart is spared
+def _serve(calls: Any, answers: Any, oldest: Any) -> None:
+    """The far end: answers each call with what it returns or raises, until the near end is gone."""
     threading.Thread(target=_follow, daemon=True).start()
+    log = RunLog()
+    while True:
+        generation, name, arguments, options = calls.get()
+        answer = None
+        if generation >= oldest.value:
+            try:
+                with store_errors():  # its own kinds of error would take all of MLflow to be understood there
+                    answer = getattr(log, name)(*arguments, **options)
+            except Exception as error:
+                answer = _sendable(error)
+                oldest.value += 1
+        answers.send(answer)
 
 
 def _follow() -> None:
@@ -98,7 +166,8 @@ def _follow() -> None:
     os._exit(1)
 
 
-def _do(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What the far end does: an error of the store's own kind would take all of MLflow to be understood here."""
-    with store_errors():
-        return getattr(_log, name)(*arguments, **options)
+def _sendable(error: Exception) -> Exception:
+    try:
+        return cast(Exception, pickle.loads(pickle.dumps(error)))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {one_line(error)}")

@@ -56,26 +56,34 @@ class RunLog:
     @uninterrupted()
     @store_errors()
     def begin(
-        self, study: str, name: str, params: Mapping[str, str], tags: Mapping[str, str], again: bool = False
+        self,
+        study: str,
+        name: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        again: bool = False,
+        when: float | None = None,
     ) -> str:
         """Open a RUNNING record; its id. Raises Made if a finished one has the same fingerprint, unless ``again``.
 
-        The caller has the run's lock; so what is RUNNING was left behind by a dead process.
+        The caller has the run's lock; so what is RUNNING was left behind by a dead process. ``when``, here and
+        below, is the time of what is recorded (seconds since 1970) if that is not now.
         """
         place = Study.open(study)
         place.close_stale(tags[FINGERPRINT])
         for done in () if again else place.finished(tags[FINGERPRINT]).values():
             raise Made(done.info.run_id, done.data.metrics)
-        self._create(place, name, params, code() | dict(tags))
+        self._create(place, name, params, code() | dict(tags), _milliseconds(when))
         self.text("config/packages.txt", packages())
         self.text("config/git.diff", changes())
         return self.run_id
 
-    def _create(self, study: Study, name: str, params: Mapping[str, str], tags: dict[str, str]) -> None:
+    def _create(self, study: Study, name: str, params: Mapping[str, str], tags: dict[str, str], began: int) -> None:
         from mlflow.entities import Param
 
         self._client = study.client
-        self.run_id = self._client.create_run(study.experiment_id, tags=tags, run_name=name).info.run_id
+        run = self._client.create_run(study.experiment_id, began, tags, name)
+        self.run_id = run.info.run_id
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
         self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
 
@@ -91,17 +99,17 @@ class RunLog:
             write_model(Path(folder, "model"), Path(folder, "figure.png"), (1, 1, 1))
 
     @uninterrupted()
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+    def metrics(self, values: Mapping[str, float], step: int = 0, when: float | None = None) -> None:
         """Numbers at a step (epoch), in one write; what is not finite cannot be drawn and is left out."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        at = _milliseconds(when)
         finite = {key: value for key, value in values.items() if math.isfinite(value)}
-        self._client.log_batch(self.run_id, [Metric(key, value, now, step) for key, value in finite.items()])
+        self._client.log_batch(self.run_id, [Metric(key, value, at, step) for key, value in finite.items()])
 
-    def epoch(self, record: Mapping[str, float]) -> None:
+    def epoch(self, record: Mapping[str, float], when: float | None = None) -> None:
         """One epoch's record."""
-        self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
+        self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]), when)
 
     @uninterrupted()
     def tag(self, name: str, value: str) -> None:
@@ -152,3 +160,7 @@ class RunLog:
         """The end: FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
         self._folder.cleanup()
+
+
+def _milliseconds(when: float | None) -> int:
+    return int(1000 * (time.time() if when is None else when))

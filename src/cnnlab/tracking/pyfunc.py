@@ -7,6 +7,7 @@ import mlflow
 import numpy as np
 
 from cnnlab.checkpoint import load_network
+from cnnlab.nn import predict
 
 
 class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
@@ -20,7 +21,9 @@ class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         """The class of each image."""
         rows, _, columns = self.shape
         pixels = np.asarray(model_input, np.uint8).reshape(-1, rows, columns).transpose(1, 2, 0)[:, None]
-        return self.network.forward(self.params, self.normalizer.table[pixels])[0].argmax(0)
+        count, table = pixels.shape[-1], self.normalizer.table
+        outputs = predict(self.network, self.params, self.shape, count, lambda part: table[pixels[..., part]])
+        return outputs.argmax(0)
 
 
 mlflow.models.set_model(Digits())
