@@ -74,6 +74,7 @@ class Home:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=listen,
         )
 
     def train(self, *words: str, **variables: str) -> Said:
@@ -113,6 +114,11 @@ class Home:
 
     def checkpoints(self) -> list[Path]:
         return list((self.folder / "outputs/state").glob("*/*.npz"))
+
+
+def listen() -> None:
+    """Hear Ctrl-C again, where a background shell has taught its children not to."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def end(process: "subprocess.Popen[str]") -> Said:

@@ -12,7 +12,7 @@ from importlib import util
 import numpy as np
 import pytest
 from experiments import bench
-from tests.conftest import ROOT, is_one_line
+from tests.conftest import ROOT, is_one_line, listen
 from tests.test_floors import MODULES, tops
 
 from cnnlab.bench import ours
@@ -269,20 +269,11 @@ def test_missing_images_are_one_line(tmp_path, monkeypatch):
     assert len(said) == 1 and said[0].endswith("run `make data`")
 
 
-@pytest.fixture
-def listening():
-    """Commands started in the background of a shell inherit that it ignores Ctrl-C: not here."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("listening")
 def test_ctrl_c_ends_all_processes(tmp_path):
     command = [sys.executable, str(ROOT / "experiments/bench.py"), "--only", "step/keras_convnet/256"]
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "bench.json")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen,
     )  # fmt: skip
     assert process.stdout.readline()
     time.sleep(1)  # wherever it is by then
