@@ -30,7 +30,7 @@ EACH_EPOCH = {
     *(f"{kind}/{name}" for kind in ("grad_norm", "update_ratio") for name in LAYERS),
     *(f"saturation/{name}" for name in SQUASHED),
 }
-AT_THE_END = {"test/loss", "test/accuracy", "test/error", "time/total_s"}
+AT_THE_END = {"test/loss", "test/accuracy", "test/error", "time/total_s", "size/parameters", "size/macs"}
 PICTURES = {
     *(f"plots/{name}.png" for name in ("learning_curves", "gradient_norms", "kernels", "mistakes")),
     *(f"confusion/{name}.png" for name in ("test", "val_epoch_002", "val_epoch_003")),

@@ -93,6 +93,7 @@ POOLINGS = {
     for rule, (layer, peer, domain) in RULES.items()
     for name, (size, stride) in WINDOWS.items()
 }
+POOLINGS["repeat"] = Case(nn.Repeat(3), MAP, lambda t, x: x.repeat_interleave(3, dim=1))
 POOLINGS["pool-global-average"] = Case(nn.GlobalAvgPool(), MAP, lambda t, x: x.mean((2, 3)))
 
 LAYERS = {
