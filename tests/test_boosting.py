@@ -1,0 +1,63 @@
+"""Boosting: the second network sees what the first gets wrong, the third what they disagree on."""
+
+import numpy as np
+import pytest
+from tests.conftest import Home, is_one_line
+
+from cnnlab import boosting
+from cnnlab.boosting import _disputed, _half_wrong
+from cnnlab.data import Distortion, Images
+
+SHIFTS = Distortion(shift=1)
+
+
+@pytest.fixture
+def images(digits) -> Images:
+    return digits.train
+
+
+def by_ink(threshold: float) -> boosting.Answers:
+    """An answer to every image: its label, but one more where there is much ink."""
+    return lambda drawn: (drawn.labels + (drawn.pixels.mean((1, 2)) > threshold)) % 10
+
+
+def test_the_second_sees_as_many_wrong_as_right(images: Images) -> None:
+    first, rng = by_ink(float(np.quantile(images.pixels.mean((1, 2)), 0.8))), np.random.default_rng(0)
+    found = _half_wrong([first], images, SHIFTS, rng)
+    wrong = first(found) != found.labels
+    assert len(found) == len(images) and wrong.sum() == len(images) // 2
+
+
+def test_the_third_sees_what_is_disputed(images: Images) -> None:
+    ink = images.pixels.mean((1, 2))
+    nets = [by_ink(float(np.quantile(ink, share))) for share in (0.5, 0.7)]
+    found = _disputed(nets, images, SHIFTS, np.random.default_rng(0))
+    assert len(found) == len(images) and (nets[0](found) != nets[1](found)).all()
+
+
+def test_a_search_that_finds_too_little_is_given_up(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boosting, "PASSES", 2)
+    with pytest.raises(ValueError, match="of 2 times the training images only 0 of") as caught:
+        _disputed([by_ink(1e9), by_ink(1e9)], images, SHIFTS, np.random.default_rng(0))
+    assert is_one_line(str(caught.value))
+
+
+WORDS = ("model=mlp", "model.hidden=[8]", "data.train=300", "data.validation=0", "epochs=2", "boost=true")
+
+
+@pytest.mark.slow
+def test_a_boosted_run_is_recorded(home: Home) -> None:
+    said = home.train(*WORDS, "augment=shift")
+    assert (said.code, said.err) == (0, "")
+    run = home.run()
+    assert run.info.status == "FINISHED" and not home.checkpoints()
+    assert sorted(home.curves(run)["train/loss"]) == [1, 2, 3, 4, 5, 6]
+    assert run.data.metrics["size/parameters"] == 3 * (784 * 8 + 8 + 8 * 10 + 10)
+    names = set(home.artifacts(run))
+    assert {"confusion/test.json", "plots/mistakes.png", "config/network.txt"} <= names
+
+
+@pytest.mark.slow
+def test_boosting_needs_distortions(home: Home) -> None:
+    said = home.train(*WORDS)
+    assert said.code == 1 and "boost=true: needs distorted images" in said.out + said.err
