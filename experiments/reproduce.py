@@ -70,7 +70,8 @@ def write(plans: dict[Row, list[Plan]], study: Study) -> None:
     (NOTEBOOK / "results.csv").write_text(results_csv(results), encoding="utf-8")
     page = NOTEBOOK / "README.md"
     page.write_text(replaced(page.read_text(encoding="utf-8"), "results", results_table(results)), encoding="utf-8")
-    _draw("errors", plots.errors_beside, {r.row.name: (r.row.paper, r.error.mean, r.error.half_width) for r in results})
+    bars = {r.row.name: (r.row.paper, r.error.mean, r.error.half_width) for r in results if r.records}
+    _draw("errors", plots.errors_beside, bars)
     _sizes({result.row.name: result for result in results})
     for row, made in found.items():
         if row.name == STAR and made:

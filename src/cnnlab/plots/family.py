@@ -22,11 +22,12 @@ def errors_beside(rows: Mapping[str, tuple[float, float, float]]) -> Figure:
     axes.barh(places - 0.19, theirs, 0.36, color=style.GREY, edgecolor="0.6", label="source")
     axes.barh(places + 0.19, ours, 0.36, color=style.COLOURS[0], label="cnnlab")
     axes.errorbar(ours, places + 0.19, xerr=np.nan_to_num(spread), fmt="none", ecolor="k", capsize=2)
-    for place, values in zip(places, zip(theirs, ours, strict=True), strict=True):
-        for beside, value in zip((-0.19, 0.19), values, strict=True):
+    ends = (theirs, ours + np.nan_to_num(spread))
+    for beside, values, right in zip((-0.19, 0.19), (theirs, ours), ends, strict=True):
+        for place, value, end in zip(places, values, right, strict=True):
             if np.isfinite(value):
-                axes.annotate(f"{value:.2g}" if value >= 10 else f"{value:.2f}", (value, place + beside), (8, 0),
-                              textcoords="offset points", va="center", fontsize=7)  # fmt: skip
+                at = (end, place + beside)
+                axes.annotate(f"{value:.3g}", at, (4, 0), textcoords="offset points", va="center", fontsize=7)
     axes.set_yticks(places, [plain(name) for name in rows])
     axes.invert_yaxis()
     axes.set_xscale("log")
