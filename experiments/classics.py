@@ -5,14 +5,13 @@ python experiments/classics.py -m classifier=linear,knn,svm_poly4 data=mnist,mni
 """
 
 import sys
-from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from cnnlab.classics.config import ClassicsConfig, plan
+from cnnlab.classics.config import ClassicsConfig
 from cnnlab.paths import conf_folder
 from cnnlab.spelling import explain
 
@@ -23,15 +22,11 @@ ConfigStore.instance().store(name="classics_schema", node=ClassicsConfig)
 def main(cfg: DictConfig) -> None:
     """Make the run that the config describes."""
     from cnnlab import console
-    from cnnlab.classics.run import Parts
-    from hydra_plugins.cnnlab_sweeper import instantiated
+    from hydra_plugins.cnnlab_sweeper import build_classic, planned_classic
 
-    context = HydraConfig.get()
-    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(ClassicsConfig.__annotations__)), resolve=True)
     try:
-        made = plan(config, context.runtime.choices, context.overrides.task)
-        parts = Parts(*(instantiated(config[name]) for name in ("data", "classifier")))
-        console.classic(made, parts)
+        plan = planned_classic(cfg, HydraConfig.get())
+        console.classic(plan, build_classic(plan))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(str(error))
 

@@ -17,12 +17,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from joblib import Parallel, delayed
-from omegaconf import OmegaConf
 
 from cnnlab import console, plots
 from cnnlab.checkpoint import load_network
 from cnnlab.classics.config import ClassicsConfig
-from cnnlab.classics.config import plan as plan_classic
 from cnnlab.config import Plan, TrainConfig
 from cnnlab.paths import conf_folder, root
 from cnnlab.plots import png
@@ -33,7 +31,7 @@ from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.records import latest_runs, record
 from cnnlab.tracking.store import Study
 from cnnlab.training import predict
-from hydra_plugins.cnnlab_sweeper import build, instantiated, planned
+from hydra_plugins.cnnlab_sweeper import build, build_classic, load_data, planned, planned_classic
 
 NOTEBOOK = root() / "experiments" / "lenet_family"
 STAR = "lenet5_1998"  # the row that the figures look at
@@ -100,7 +98,7 @@ def _look_inside(study: Study, run: Any, plan: Plan) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = study.client.download_artifacts(run.info.run_id, "model/artifacts/network.npz", folder)
         network, params, _, _ = load_network(Path(file))
-    data = instantiated(plan.config["data"])
+    data = load_data(plan)
     images, outputs = data.test, predict(network, params, data, data.test)
     answers, margin = outputs.argmax(0), outputs.max(0) - outputs[images.labels, np.arange(len(images))]
     seen = (images.pixels, images.labels, answers, margin, data.classes)
@@ -117,12 +115,9 @@ def _typed(values: dict[str, Any]) -> dict[str, Any]:
 
 def _plan(row: Row, study: str, seed: int) -> Plan:
     """The run of a row with a seed: of a network, or of a classifier that is none."""
-    main = "classics" if row.words.startswith("classifier=") else "train"
+    main, make = ("classics", planned_classic) if row.words.startswith("classifier=") else ("train", planned)
     cfg = compose(main, [*row.words.split(), f"seed={seed}", f"study={study}"], return_hydra_config=True)
-    if main == "train":
-        return planned(cfg, cfg.hydra)
-    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(ClassicsConfig.__annotations__)), resolve=True)
-    return plan_classic(config, cfg.hydra.runtime.choices, cfg.hydra.overrides.task)
+    return make(cfg, cfg.hydra)
 
 
 def _make(plan: Plan, number: int) -> Outcome:
@@ -134,10 +129,9 @@ def _executed(plan: Plan, log: RunLog) -> Outcome:
         from cnnlab.runs import execute
 
         return execute(plan, lambda: build(plan), log, sweep=True)
-    from cnnlab.classics.run import Parts
     from cnnlab.classics.run import execute as fit
 
-    return fit(plan, Parts(*(instantiated(plan.config[name]) for name in ("data", "classifier"))), log)
+    return fit(plan, build_classic(plan), log)
 
 
 if __name__ == "__main__":

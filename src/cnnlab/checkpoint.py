@@ -84,12 +84,19 @@ def _encode(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
         encoded = {field.name: _encode(getattr(value, field.name)) for field in fields(value)}
-        return {"type": f"{kind.__module__}:{kind.__qualname__}", "fields": encoded}
+        return {"type": f"{_published(kind)}:{kind.__qualname__}", "fields": encoded}
     if isinstance(value, np.ndarray):
         return {"array": value.tolist()}
     if isinstance(value, dict):
         return {"dict": [[name, _encode(item)] for name, item in value.items()]}
     return [_encode(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _published(kind: type) -> str:
+    """The module to import a type from: its package, where that offers it, since files may move within a package."""
+    package = kind.__module__.rpartition(".")[0]
+    offered = package and getattr(importlib.import_module(package), kind.__qualname__, None)
+    return package if offered is kind else kind.__module__
 
 
 def _decode(value: Any) -> Any:

@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
+    from cnnlab.classics.run import Parts as ClassicParts
     from cnnlab.config import Plan
     from cnnlab.data import Dataset
     from cnnlab.runs import Parts
@@ -77,9 +78,21 @@ def planned(cfg: DictConfig, context: Any) -> "Plan":
     from cnnlab.config import TrainConfig, plan
     from cnnlab.paths import conf_folder
 
-    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(TrainConfig.__annotations__)), resolve=True)
     rates = yaml.safe_load((conf_folder() / "rates.yaml").read_text(encoding="utf-8"))
-    return plan(config, context.runtime.choices, rates, context.overrides.task)
+    return plan(_plain(cfg, TrainConfig), context.runtime.choices, rates, context.overrides.task)
+
+
+def planned_classic(cfg: DictConfig, context: Any) -> "Plan":
+    """The plan of a composed config of a classifier that is no network."""
+    from cnnlab.classics.config import ClassicsConfig, plan
+
+    return plan(_plain(cfg, ClassicsConfig), context.runtime.choices, context.overrides.task)
+
+
+def _plain(cfg: DictConfig, schema: type) -> dict[str, Any]:
+    """What a schema names of a config, resolved."""
+    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(schema.__annotations__)), resolve=True)
+    return config
 
 
 def build(plan: "Plan") -> "Parts":
@@ -101,6 +114,13 @@ def build(plan: "Plan") -> "Parts":
         network, parts["loss"]["criterion"], parts["optimizer"], parts["schedule"], *numbers, parts["augment"]
     )
     return Parts(data, recipe)
+
+
+def build_classic(plan: "Plan") -> "ClassicParts":
+    """The data and the classifier that a plan describes."""
+    from cnnlab.classics.run import Parts
+
+    return Parts(load_data(plan), instantiated(plan.config["classifier"]))
 
 
 def load_data(plan: "Plan") -> "Dataset":

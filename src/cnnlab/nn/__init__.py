@@ -20,10 +20,12 @@ from .losses import (
 )
 from .optimizers import SGD, Adam, DiagonalLM, Optimizer
 from .parameters import pack, segments, unpack
-from .pool import AvgPool, GlobalAvgPool, MaxPool, MixedPool, Pool, StochasticPool, Subsample
+from .pool import Pool
+from .pool_kinds import AvgPool, GlobalAvgPool, MaxPool, MixedPool, StochasticPool
 from .repeat import Repeat
 from .schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
 from .sequential import Sequential
+from .subsample import Subsample
 from .workspace import Workspace, mean_curvature, predict, split
 
 __all__ = [

@@ -1,0 +1,122 @@
+"""Networks of well-known tutorials, and the perceptron with hidden layers that most of them start from."""
+
+from collections.abc import Sequence
+
+from ..nn import (
+    Activation,
+    Conv2D,
+    Dense,
+    Dropout,
+    Gaussian,
+    Glorot,
+    He,
+    Identity,
+    Initializer,
+    Layer,
+    MaxPool,
+    ReLU,
+    Sequential,
+    Sigmoid,
+)
+from .parts import DenseOutput, Output, named, stages, suited
+
+
+def zhou(
+    activation: Activation = Identity(),
+    pooling: Layer = MaxPool(2),
+    padding: str | int | Sequence[Sequence[int]] = "valid",
+    init: Initializer = Gaussian(power=1),
+    output: Output = DenseOutput(),
+    background: float = -0.5,
+    classes: int = 10,
+) -> Sequential:
+    """Victor Zhou's first CNN (2019): one convolution without bias, one pooling; 13,602 parameters."""
+    _, last = stages(pooling, activation)
+    hidden = suited(init, activation)
+    c1 = Conv2D(8, 3, padding=padding, pad_value=background, bias=None, initializer=hidden)
+    return Sequential(named(C1=c1, A1=activation, S2=last) | output.layers(classes, init))
+
+
+def keras_convnet(
+    activation: Activation = ReLU(),
+    pooling: Layer = MaxPool(2),
+    padding: str | int | Sequence[Sequence[int]] = "valid",
+    init: Initializer = Glorot(),
+    output: Output = DenseOutput(),
+    dropout: float = 0.5,
+    background: float = 0.0,
+    classes: int = 10,
+) -> Sequential:
+    """Keras' "Simple MNIST convnet": 34,826 parameters."""
+    first, last = stages(pooling, activation)
+    hidden = suited(init, activation)
+    c1 = Conv2D(32, 3, padding=padding, pad_value=background, initializer=hidden)
+    return Sequential(
+        named(C1=c1, A1=activation, S2=first)
+        | named(C3=Conv2D(64, 3, initializer=hidden), A3=activation, S4=last, D4=Dropout(dropout))
+        | output.layers(classes, init)
+    )
+
+
+def mlp(
+    hidden: Sequence[int] = (100,),
+    activation: Activation = ReLU(),
+    init: Initializer = He(),
+    output: Output = DenseOutput(),
+    background: float = 0.0,
+    classes: int = 10,
+) -> Sequential:
+    """Multi-layer perceptron: fully connected layers F1, F2, ... of the given widths."""
+    layers: dict[str, Layer] = {}
+    for number, units in enumerate(hidden, 1):
+        layers |= {
+            f"F{number}": Dense(units, initializer=suited(init, activation)),
+            f"A{number}": activation,
+        }
+    return Sequential(layers | output.layers(classes, init))
+
+
+def nielsen_mlp(
+    hidden: Sequence[int] = (30,),
+    activation: Activation = Sigmoid(),
+    init: Initializer = Gaussian(power=0, bias_std=1),
+    output: Output = DenseOutput(Sigmoid()),
+    background: float = 0.0,
+    classes: int = 10,
+) -> Sequential:
+    """Nielsen's 784-30-10 sigmoid network (Neural Networks and Deep Learning, chapter 1)."""
+    return mlp(hidden, activation, init, output, background, classes)
+
+
+def nielsen_cnn(
+    filters: Sequence[int] = (20, 40),
+    hidden: Sequence[int] = (100,),
+    activation: Activation = Sigmoid(),
+    pooling: Layer = MaxPool(2),
+    init: Initializer = Gaussian(power=0.5, bias_std=1),
+    output: Output = DenseOutput(),
+    dropout: float = 0.0,
+    background: float = 0.0,
+    classes: int = 10,
+) -> Sequential:
+    """Nielsen's networks of chapter 6: 5x5 convolutions, each with its pooling, then fully connected layers.
+
+    With both kinds of layers as in the text 85,670 parameters. ``dropout`` stands before each fully connected layer,
+    the output included, as in his program.
+    """
+    first, last = stages(pooling, activation)
+    inner, layers = suited(init, activation), dict[str, Layer]()
+    for number, maps in enumerate(filters, 1):
+        convolution = Conv2D(maps, 5, pad_value=background if number == 1 else 0.0, initializer=inner)
+        pool = last if number == len(filters) else first
+        layers |= {f"C{number}": convolution, f"A{number}": activation, f"S{number}": pool}
+    for number, units in enumerate(hidden, len(filters) + 1):
+        layers |= _dropped(number, dropout)
+        layers |= {f"F{number}": Dense(units, initializer=inner), f"A{number}": activation}
+    layers |= _dropped(len(filters) + len(hidden) + 1, dropout)
+    return Sequential(named(**layers) | output.layers(classes, init))
+
+
+def _dropped(number: int, rate: float) -> dict[str, Layer]:
+    """Dropout in front of a layer, where there is any."""
+    return {f"D{number}": Dropout(rate)} if rate else {}
