@@ -24,10 +24,12 @@ from cnnlab.models import (
     nielsen_cnn,
 )
 from cnnlab.nn import (
+    RBF,
     Conv2D,
     GlobalAvgPool,
     Identity,
     LeakyReLU,
+    LeCun1998,
     MaxPool,
     ReLU,
     Sequential,
@@ -194,6 +196,18 @@ def test_the_codes_are_fig_3() -> None:
     assert min(pairs.values()) == 12 and max(pairs.values()) == 50
     assert {pair for pair, d in pairs.items() if d == 50} == {(4, 1), (8, 1), (7, 4)}
     assert np.mean(list(pairs.values())) == pytest.approx(31.1, abs=0.05)
+
+
+def test_the_bars_above_four_codes_can_be_left_out() -> None:
+    missing = (digit_codes() != digit_codes(bars=False)).reshape(10, 12, 7)
+    assert missing.any((1, 2)).nonzero()[0].tolist() == [0, 2, 4, 5]
+    assert missing[[0, 2, 4, 5], 0].sum(1).tolist() == [5, 5, 5, 5] and not missing[:, 1:].any()
+
+
+def test_the_output_of_lenet5_passes_its_choices_on() -> None:
+    rbf = RBFOutput(factor=0.5, bars=False).layers(10, LeCun1998())["OUT"]
+    assert isinstance(rbf, RBF) and rbf.factor == 0.5
+    assert (rbf.codes == digit_codes(bars=False)).all()
 
 
 def test_lenets_tanh_maps_plus_minus_1_to_itself() -> None:

@@ -150,6 +150,14 @@ def test_the_optimizer_sees_the_curvature_as_often_as_it_asks(watched: Callable[
     assert record["val/accuracy"] > 0.3
 
 
+def test_the_curvature_is_of_other_patterns_each_time_or_always_of_the_first(watched: Callable[[], Watched]) -> None:
+    for first in (False, True):
+        data = watched()
+        trained(recipe(batch_size=100, epochs=1, optimizer=DiagonalLM(samples=30, every=100, first=first)), data)
+        one, other = (index for index in data.asked if len(index) == 30)
+        assert (one == other).all() == (one == np.arange(30)).all() == first
+
+
 def test_the_last_smaller_batch_counts_by_its_size(digits: Dataset) -> None:
     """With a rate of almost nothing the running means are those over all images, whatever the batches."""
     one = trained(recipe(rate=1e-12, epochs=1, batch_size=64), digits)

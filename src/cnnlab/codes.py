@@ -18,8 +18,13 @@ _DIGITS = """
 """
 
 
-def digit_codes() -> np.ndarray:
-    """The codes of 0 to 9, ``(10, 84)``: +1 for ink, -1 for paper, row by row."""
+def digit_codes(bars: bool = True) -> np.ndarray:
+    """The codes of 0 to 9, ``(10, 84)``: +1 for ink, -1 for paper, row by row.
+
+    0, 2, 4 and 5 have a bar above them in print, with an empty row in between; without ``bars`` it is left out.
+    """
     rows = [line.split() for line in _DIGITS.split("\n") if line]
-    ink = [[cell == "#" for row in rows for cell in row[digit]] for digit in range(10)]
-    return np.where(ink, 1.0, -1.0)
+    ink = np.array([[[cell == "#" for cell in row[digit]] for row in rows] for digit in range(10)])
+    if not bars:
+        ink[~ink[:, 1].any(1), 0] = False
+    return np.where(ink, 1.0, -1.0).reshape(10, -1)

@@ -163,10 +163,10 @@ def _order(recipe: Recipe, state: State, count: int) -> np.ndarray:
 
 
 def _look(recipe: Recipe, state: State, data: Dataset, seen: int) -> None:
-    """Show the optimiser the curvature on images at random, if it wants to see it now."""
-    samples, every = recipe.optimizer.looks
+    """Show the optimiser the curvature, if it wants to see it now."""
+    every = recipe.optimizer.looks
     if every and seen % every < recipe.batch_size:
-        chosen = state.noise.integers(len(data.train), size=samples)
+        chosen = recipe.optimizer.patterns(len(data.train), state.noise)
         x, labels = data.batch(data.train, chosen), data.train.labels[chosen]
         recipe.optimizer.look(mean_curvature(recipe.network, recipe.loss, state.params, x, labels), state.optimizer)
 

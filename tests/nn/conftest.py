@@ -131,6 +131,7 @@ CASES = {
     "dense maps": Case(Dense(4), MAPS),
     "dense no bias": Case(Dense(4, bias=False), MAPS),
     "rbf": Case(RBF(np.sign(normal(3, 5))), VECTOR),
+    "rbf half": Case(RBF(np.sign(normal(3, 5)), factor=0.5), VECTOR),
     "softmax": Case(Softmax(), VECTOR),
     "dropout": Case(Dropout(), MAPS),
     "dropout training": Case(Dropout(0.3), MAPS, training=True),

@@ -184,6 +184,7 @@ def test_2_9_outputs_softmax_and_euclidean_distance():
     for n in range(2):
         distances = [sum((x[j, n] - code[j]) ** 2 for j in range(4)) for code in codes]
         assert_allclose(-scores[:, n], distances)
+        assert_allclose(RBF(codes, 0.5).forward({}, x)[0], scores / 2)
         assert_allclose(shares[:, n], [exp(v) / sum(map(exp, x[:, n])) for v in x[:, n]])
 
 

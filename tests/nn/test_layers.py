@@ -132,6 +132,12 @@ def test_subsample_is_one_coefficient_and_one_bias_to_a_map(mean, share):
     assert_allclose(grads["b"], db)
 
 
+def test_subsample_starts_where_it_is_told():
+    params, shape = Subsample(2, coefficient=0.25, bias=-1.0).init((4, 3, 4), np.random.default_rng(0))
+    assert shape == (2, 3, 2)
+    assert params["W"].tolist() == [0.25] * 3 and params["b"].tolist() == [-1.0] * 3
+
+
 def test_pad_value_surrounds_the_maps():
     layer, W = Conv2D(1, 3, padding=((1, 0), (0, 2)), pad_value=-0.5, bias=None), normal(1, 3, 2, 3)
     x = normal(4, 2, 5, 1)

@@ -70,13 +70,15 @@ class Dense(Layer):
 
 @dataclass(frozen=True)
 class RBF(Layer):
-    """Euclidean radial basis units with fixed codes: ``y_i = -sum_j (x_j - c_ij)^2``.
+    """Euclidean radial basis units with fixed codes: ``y_i = -factor sum_j (x_j - c_ij)^2``.
 
     The paper's output is the distance itself (LeCun et al. 1998, Eq. 7) and the smallest wins; here it
-    is negated, so that the largest output wins everywhere. ``codes`` is (units, D); nothing is trained.
+    is negated, so that the largest output wins everywhere. ``codes`` is (units, D); nothing is trained. The paper's
+    factor is 1, LeCun's later code has 1/2.
     """
 
     codes: Array = field(compare=False)
+    factor: float = 1.0
 
     def out_shape(self, shape: Shape) -> Shape:
         """(units,)."""
@@ -94,21 +96,21 @@ class RBF(Layer):
         def forward(rng: Rng | None) -> None:
             np.subtract(x, codes[..., None], out=apart)
             np.einsum("ijn,ijn->in", apart, apart, out=y)
-            np.negative(y, out=y)
+            np.multiply(y, -self.factor, out=y)
 
         def backward() -> None:
             if dx is not None:
                 np.einsum("ijn,in->jn", apart, dy, out=dx)
-                np.multiply(dx, -2, out=dx)
+                np.multiply(dx, -2 * self.factor, out=dx)
 
         return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """2 from the squared distance of each unit, as much as the unit counts: ``h_x = 2 sum_i h_i``.
+        """Twice the factor from the distance of each unit, as much as it counts: ``h_x = 2 factor sum_i h_i``.
 
         ``h_i`` is the loss's derivative by the distance, not a second one: see the losses of LeNet-5.
         """
-        return lambda h: (np.broadcast_to(2 * h.sum(0), x.shape).copy(), {})
+        return lambda h: (np.broadcast_to(2 * self.factor * h.sum(0), x.shape).copy(), {})
 
     def cost(self, shape: Shape) -> Cost:
         """Fixed connections, none of them a parameter."""

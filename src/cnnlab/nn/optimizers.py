@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layer import Array
+from .layer import Array, Rng
 
 State = dict[str, Array]
 
@@ -21,9 +21,13 @@ class Optimizer:
     clip_norm: float | None = None
 
     @property
-    def looks(self) -> tuple[int, int]:
-        """How many patterns it wants to see the curvature on, and after how many patterns again: (0, 0) for never."""
-        return 0, 0
+    def looks(self) -> int:
+        """After how many patterns it wants to look at the curvature again: 0 for never."""
+        return 0
+
+    def patterns(self, count: int, rng: Rng) -> Array:
+        """Which of so many patterns it then looks at."""
+        raise NotImplementedError
 
     def look(self, curvature: Array, state: State) -> None:
         """Take in the mean diagonal of the Gauss-Newton matrix."""
@@ -106,12 +110,14 @@ class DiagonalLM(Optimizer):
     """Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, App. C): ``theta -= rate g / (mu + h)``.
 
     h is the diagonal of the Gauss-Newton matrix, a mean over ``samples`` patterns, seen again after every
-    ``every`` patterns. The paper looks once a pass; in between, h may grow a hundredfold.
+    ``every`` patterns: others at random each time, or always the ``first``. The paper looks once a pass, and does
+    not say at which; in between, h may grow a hundredfold.
     """
 
     mu: float = 0.02
     samples: int = 500
     every: int = 5000
+    first: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would divide by zero or never look."""
@@ -121,9 +127,13 @@ class DiagonalLM(Optimizer):
             raise ValueError(f"samples={self.samples} every={self.every}: choose 1 or more")
 
     @property
-    def looks(self) -> tuple[int, int]:
+    def looks(self) -> int:
         """As chosen."""
-        return self.samples, self.every
+        return self.every
+
+    def patterns(self, count: int, rng: Rng) -> Array:
+        """``samples`` of them."""
+        return np.arange(min(self.samples, count)) if self.first else rng.integers(count, size=self.samples)
 
     def init(self, theta: Array) -> State:
         """``1 / (mu + h)``, at its cap until the first look."""
