@@ -24,8 +24,8 @@ from cnnlab.classics.config import ClassicsConfig
 from cnnlab.config import Plan, TrainConfig
 from cnnlab.paths import conf_folder, root
 from cnnlab.plots import png
+from cnnlab.recording import Outcome
 from cnnlab.report.family import Result, Row, replaced, results_csv, results_table
-from cnnlab.runs import Outcome
 from cnnlab.sweeps import Sweep, run_sweep
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.records import latest_runs, record

@@ -18,7 +18,7 @@ from cnnlab.paths import conf_folder
 from cnnlab.spelling import explain
 
 if TYPE_CHECKING:
-    from cnnlab.runs import Outcome
+    from cnnlab.recording import Outcome
 
 ConfigStore.instance().store(name="schema", node=TrainConfig)
 

@@ -18,7 +18,7 @@ from tests.conftest import SMALL, Home, Said, end, is_one_line, plan_of, untimed
 from cnnlab import console
 from cnnlab.config import GROUPS, NUMBERS, fingerprint
 from cnnlab.data import Dataset
-from cnnlab.runs import Outcome
+from cnnlab.recording import Outcome
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

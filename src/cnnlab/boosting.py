@@ -16,9 +16,9 @@ from .config import Plan
 from .data import Dataset, Distortion, Images
 from .metrics import accuracy
 from .models import describe
-from .runs import Parts, checked, keep_circumstances, keep_test
+from .recording import checked, keep_circumstances, keep_test
 from .tracking.log import RunLog
-from .training import Recipe, Record, State, Tick, predict, start, train
+from .training import Parts, Recipe, Record, State, Tick, predict, start, train
 
 DRAWN = 5_000  # images drawn at a time
 PASSES = 500  # so many times the training images are drawn before the search for hard ones is given up

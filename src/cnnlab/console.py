@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
     from .classics.run import Parts as Classic
     from .config import Plan
-    from .runs import Outcome, Parts
+    from .recording import Outcome
     from .tracking.log import RunLog
+    from .training import Parts
 
 ARMS = "CNNLAB_ARMS"  # how many arms the sweep makes: the launching process tells its workers
 
@@ -63,7 +64,7 @@ def _ended(plan: "Plan", outcome: "Outcome") -> "Outcome":
 
 def arm(plan: "Plan", make: "Callable[[RunLog], Outcome]", number: int) -> "Outcome":
     """Make one of many runs, and say how it ended in one line."""
-    from .runs import Outcome
+    from .recording import Outcome
     from .tracking.log import RunLog
 
     try:

@@ -10,8 +10,8 @@ from typing import Any
 from .config import Plan
 from .console import ARMS
 from .paths import conf_folder, root
+from .recording import Outcome
 from .report import arms, swept, terminal_table, write_report
-from .runs import Outcome
 from .tracking.records import environment, latest_runs, log_summary, newest_summary, record, summarised
 from .tracking.store import FINGERPRINT, Study, link, store_errors
 

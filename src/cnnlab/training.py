@@ -60,6 +60,14 @@ class Recipe:
     distortion: Distortion = field(default_factory=Distortion)  # of training images only, anew in each epoch
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a plan builds: the data, and the recipe that trains on it."""
+
+    data: Dataset
+    recipe: Recipe
+
+
 @dataclass
 class State:
     """Where a training stands between two epochs: all that is needed to go on, bit for bit."""

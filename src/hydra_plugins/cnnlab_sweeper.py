@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cnnlab.classics.run import Parts as ClassicParts
     from cnnlab.config import Plan
     from cnnlab.data import Dataset
-    from cnnlab.runs import Parts
+    from cnnlab.training import Parts
 
 
 @dataclass
@@ -97,8 +97,7 @@ def _plain(cfg: DictConfig, schema: type) -> dict[str, Any]:
 
 def build(plan: "Plan") -> "Parts":
     """The data and the recipe that a plan describes; what cannot be built raises its own one-line error."""
-    from cnnlab.runs import Parts
-    from cnnlab.training import Recipe
+    from cnnlab.training import Parts, Recipe
 
     config, data = plan.config, load_data(plan)
     parts = instantiated({name: config[name] for name in ("model", "loss", "optimizer", "schedule", "augment")})

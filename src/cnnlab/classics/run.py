@@ -9,7 +9,7 @@ import numpy as np
 from ..config import Plan
 from ..data import Dataset, Images
 from ..metrics import accuracy
-from ..runs import Outcome, keep_circumstances, keep_test, recorded
+from ..recording import Outcome, keep_circumstances, keep_test, recorded
 from ..tracking.log import RunLog
 from ..training import Record
 from .classifiers import Classic, Fitted, Rows

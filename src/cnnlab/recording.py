@@ -1,0 +1,127 @@
+"""The record of a run: begun unless the run is finished, closed however it ends, and what every run keeps in it."""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from . import plots
+from .config import Plan
+from .data import Dataset
+from .metrics import accuracy, confusion_matrix
+from .tracking import circumstances
+from .tracking.log import DIVERGED, REASON, Made, RunLog
+from .tracking.store import FINGERPRINT, KIND, one_line, state_folder
+from .training import Diverged, Record, Tick
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``finished``, ``skipped`` (it was finished before) or ``failed``, and why."""
+
+    status: str
+    run_id: str
+    label: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+Make = Callable[[RunLog, Path], Record]  # what makes a run, given its record and a place for its checkpoint
+
+
+def recorded(plan: Plan, tags: Mapping[str, str], log: RunLog, make: Make) -> Outcome:
+    """Make the run of a plan and its record, unless it is finished.
+
+    A lock that the system takes away from a dead process keeps two processes off the same run. Whatever
+    goes wrong inside becomes a FAILED record with its traceback, and the reason of the outcome; OSError
+    where the store does not work.
+    """
+    from filelock import FileLock
+
+    place = state_folder() / plan.study
+    place.mkdir(parents=True, exist_ok=True)
+    tags = {FINGERPRINT: plan.fingerprint, KIND: "run", **tags, **circumstances.process()}
+    with FileLock(place / f"{plan.fingerprint}.lock"):
+        try:
+            log.begin(plan.study, plan.label, plan.words, tags, plan.config["rerun"])
+            return _closed(plan, make, log, place / f"{plan.fingerprint}.npz")
+        except Made as made:
+            return Outcome("skipped", made.run_id, plan.label, made.metrics)
+        except KeyboardInterrupt:  # one that came while the record was begun
+            with suppress(Exception):
+                log.close("KILLED")
+            raise
+
+
+def _closed(plan: Plan, make: Make, log: RunLog, checkpoint: Path) -> Outcome:
+    """The run inside its record: whatever happens, the record says how it ended.
+
+    The store may still be opening while the first epoch is trained: ``run_id`` waits for it.
+    """
+    try:
+        metrics = make(log, checkpoint)
+        log.upload()
+        log.close("FINISHED")
+    except Exception as error:
+        run_id, reason = log.run_id, f"{type(error).__name__}: {one_line(error)}"
+        with suppress(Exception):  # a disk that is full, say, cannot take the record of it either
+            _record_failure(log, error, reason)
+        return Outcome("failed", run_id, plan.label, reason=reason)
+    except BaseException:  # interrupted: the checkpoint stays for the next time
+        with suppress(Exception):
+            log.close("KILLED")
+        raise
+    checkpoint.unlink(missing_ok=True)
+    return Outcome("finished", log.run_id, plan.label, metrics)
+
+
+def _record_failure(log: RunLog, error: Exception, reason: str) -> None:
+    if isinstance(error, Diverged):
+        log.tag(DIVERGED, f"step {error.step}")
+    log.tag(REASON, reason)
+    log.text("traceback.txt", traceback.format_exc())
+    log.upload()
+    log.close("FAILED")
+
+
+def checked(log: RunLog, tick: Tick) -> Tick:
+    """``tick`` that also ends a training whose record says that it is not wanted, or not possible."""
+
+    def checking(*progress: Any) -> None:
+        log.check()
+        tick(*progress)
+
+    return checking
+
+
+def keep_circumstances(plan: Plan, data: Dataset, log: RunLog) -> None:
+    """What was asked for, by which code and packages, on which data: enough to make the run again."""
+    log.dataset(data.name, data.digest, "training")
+    log.tag("data.digest", data.digest)
+    log.text("config/config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
+    log.text("config/overrides.txt", "".join(f"{override}\n" for override in plan.overrides))
+
+
+def keep_test(outputs: np.ndarray, data: Dataset, log: RunLog) -> Record:
+    """What outputs [classes, N] for the test images are worth, with their confusion matrix and worst mistakes.
+
+    The worst are those whose answer outscores the truth by the largest margin.
+    """
+    images, answers = data.test, outputs.argmax(0)
+    right = accuracy(images.labels, answers)
+    margin = outputs.max(0) - outputs[images.labels, np.arange(len(images))]
+    keep_confusion(log, "test", confusion_matrix(images.labels, answers, len(data.classes)), data.classes)
+    seen = (images.pixels, images.labels, answers, margin, data.classes)
+    log.figure("plots/mistakes.png", plots.mistakes, *seen, measure="margin")
+    return {"test/accuracy": right, "test/error": 1 - right}
+
+
+def keep_confusion(log: RunLog, name: str, matrix: np.ndarray, classes: Sequence[str]) -> None:
+    """A confusion matrix as a picture and as numbers."""
+    log.figure(f"confusion/{name}.png", plots.confusion, matrix, classes, name.replace("_", " "))
+    log.json(f"confusion/{name}.json", {"classes": list(classes), "rows are truth": matrix.tolist()})
