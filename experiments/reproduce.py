@@ -5,12 +5,15 @@
 What is finished is skipped; experiments/lenet_family/ is written anew from all that is. JOBS=2 workers.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -22,9 +25,12 @@ from cnnlab import console, plots
 from cnnlab.checkpoint import load_network
 from cnnlab.classics.config import ClassicsConfig
 from cnnlab.config import Plan, TrainConfig
+from cnnlab.metrics import accuracy
+from cnnlab.nn import Params, Sequential
 from cnnlab.paths import conf_folder, root
 from cnnlab.plots import png
 from cnnlab.recording import Outcome
+from cnnlab.report import RunRecord
 from cnnlab.report.family import Result, Row, replaced, results_csv, results_table
 from cnnlab.sweeps import Sweep, run_sweep
 from cnnlab.tracking.log import RunLog
@@ -33,8 +39,12 @@ from cnnlab.tracking.store import Study
 from cnnlab.training import predict
 from hydra_plugins.cnnlab_sweeper import build, build_classic, load_data, planned, planned_classic
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
 NOTEBOOK = root() / "experiments" / "lenet_family"
 STAR = "lenet5_1998"  # the row that the figures look at
+SUMMED = ("size/parameters", "size/macs", "time/total_s")  # what a vote costs is what all its voters do
 TITLES = {
     "passes": "LeNet-5 as in 1998: error against passes",
     "sizes": "LeNet-5 as in 1998: error against training images",
@@ -45,13 +55,14 @@ TITLES = {
 def main(names: Sequence[str]) -> int:
     """Make the rows of these names, or all; how many runs failed. ValueError for a name that is no row's."""
     table = yaml.safe_load((conf_folder() / "reproduce.yaml").read_text(encoding="utf-8"))
-    rows = [Row(name, **_typed(values)) for name, values in table["rows"].items()]
-    if unknown := set(names) - {row.name for row in rows}:
-        raise ValueError(f"{', '.join(sorted(unknown))}: choose from {' '.join(row.name for row in rows)}")
+    rows = {name: Row(name, **_typed(values)) for name, values in table["rows"].items()}
+    if unknown := set(names) - set(rows):
+        raise ValueError(f"{', '.join(sorted(unknown))}: choose from {' '.join(rows)}")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        plans = {row: [_plan(row, table["study"], seed) for seed in range(row.seeds)] for row in rows}
-    wanted = [plan for row in rows if row.name in names or not names for plan in plans[row]]
-    sweep = Sweep(wanted, "make reproduce", int(os.environ.get("JOBS", "2")))
+        plans = {row: _plans(rows.get(row.votes, row), table["study"]) for row in rows.values()}
+    wanted = {plan.fingerprint: plan for row in plans if row.name in names or not names for plan in plans[row]}
+    load_data(next(iter(wanted.values())))  # data that are not there are better missed once than by every run
+    sweep = Sweep(list(wanted.values()), "make reproduce", int(os.environ.get("JOBS", "2")))
 
     def launch(numbers: Sequence[int]) -> list[Outcome]:
         jobs = (delayed(_make)(sweep.plans[number], place) for place, number in enumerate(numbers))
@@ -64,12 +75,12 @@ def write(plans: dict[Row, list[Plan]], study: Study) -> None:
     """The notebook's table, ``results.csv`` and figures, from all runs that are finished."""
     runs = {name: run for name, run in latest_runs(study).items() if run.info.status == "FINISHED"}
     found = {row: [runs[p.fingerprint] for p in made if p.fingerprint in runs] for row, made in plans.items()}
-    results = [Result(row, [record(study, run, details=False) for run in made]) for row, made in found.items()]
+    results = [Result(row, _records(row, plans[row], study, made)) for row, made in found.items()]
     (NOTEBOOK / "results.csv").write_text(results_csv(results), encoding="utf-8")
     page = NOTEBOOK / "README.md"
     page.write_text(replaced(page.read_text(encoding="utf-8"), "results", results_table(results)), encoding="utf-8")
-    bars = {r.row.name: (r.row.paper, r.error.mean, r.error.half_width) for r in results if r.records}
-    _draw("errors", plots.errors_beside, bars)
+    if bars := {r.row.name: (r.row.paper, r.error.mean, r.error.half_width) for r in results if r.records}:
+        _draw("errors", plots.errors_beside, bars)
     _sizes({result.row.name: result for result in results})
     for row, made in found.items():
         if row.name == STAR and made:
@@ -78,14 +89,37 @@ def write(plans: dict[Row, list[Plan]], study: Study) -> None:
     print(results_table(results), f"written: {page}", sep="\n")
 
 
+def _records(row: Row, plans: Sequence[Plan], study: Study, runs: Sequence[Run]) -> list[RunRecord]:
+    """What is known of each of a row's runs; of a vote, what they answer together: the class that most name."""
+    records = [record(study, run, details=False) for run in runs]
+    if not row.votes:
+        return records
+    if len(runs) < 2:
+        return []
+    data = load_data(plans[0])
+    answers = np.array([predict(*_network(study, run), data, data.test).argmax(0) for run in runs])
+    votes = np.array([(answers == digit).sum(0) for digit in range(len(data.classes))])
+    metrics = {name: sum(each.metrics[name] for each in records) for name in SUMMED}
+    metrics["test/error"] = 1 - accuracy(data.test.labels, votes.argmax(0))
+    return [replace(records[0], metrics=metrics)]
+
+
+def _network(study: Study, run: Run) -> tuple[Sequential, Params]:
+    """The network that a run trained, and its parameters."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = study.client.download_artifacts(run.info.run_id, "model/artifacts/network.npz", folder)
+        return load_network(Path(file))[:2]
+
+
 def _draw(name: str, draw: Callable[..., Any], *arguments: Any, **options: Any) -> None:
     (NOTEBOOK / f"{name}.png").write_bytes(png(draw(*arguments, **options)))
 
 
 def _sizes(results: dict[str, Result]) -> None:
     """Test and training error of LeNet-5 by the number of training images, where all were run."""
-    rows = {15000: results[f"{STAR}_15000"], 30000: results[f"{STAR}_30000"], 60000: results[STAR]}
-    if all(result.records for result in rows.values()):
+    names = {15000: f"{STAR}_15000", 30000: f"{STAR}_30000", 60000: STAR}
+    rows = {size: results[name] for size, name in names.items() if name in results and results[name].records}
+    if len(rows) == len(names):
         points = {
             "test": {size: (result.error.mean, result.error.half_width) for size, result in rows.items()},
             "training": {size: (result.train_error, 0.0) for size, result in rows.items()},
@@ -93,12 +127,9 @@ def _sizes(results: dict[str, Result]) -> None:
         _draw("sizes", plots.against_size, points, TITLES["sizes"])
 
 
-def _look_inside(study: Study, run: Any, plan: Plan) -> None:
+def _look_inside(study: Study, run: Run, plan: Plan) -> None:
     """What the trained network still gets wrong, makes of one digit layer by layer, and has learned to look for."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = study.client.download_artifacts(run.info.run_id, "model/artifacts/network.npz", folder)
-        network, params, _, _ = load_network(Path(file))
-    data = load_data(plan)
+    (network, params), data = _network(study, run), load_data(plan)
     images, outputs = data.test, predict(network, params, data, data.test)
     answers, margin = outputs.argmax(0), outputs.max(0) - outputs[images.labels, np.arange(len(images))]
     seen = (images.pixels, images.labels, answers, margin, data.classes)
@@ -113,14 +144,15 @@ def _typed(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"goal": tuple(values["goal"])} if "goal" in values else values
 
 
-def _plan(row: Row, study: str, seed: int) -> Plan:
-    """The run of a row with a seed: of a network, or of a classifier that is none."""
+def _plans(row: Row, study: str) -> list[Plan]:
+    """The runs of a row, one for each seed: of a network, or of a classifier that is none."""
     main, make = ("classics", planned_classic) if row.words.startswith("classifier=") else ("train", planned)
-    cfg = compose(main, [*row.words.split(), f"seed={seed}", f"study={study}"], return_hydra_config=True)
-    return make(cfg, cfg.hydra)
+    words = [[*row.words.split(), f"seed={seed}", f"study={study}"] for seed in range(row.seeds)]
+    return [make(cfg, cfg.hydra) for cfg in (compose(main, each, return_hydra_config=True) for each in words)]
 
 
 def _make(plan: Plan, number: int) -> Outcome:
+    print(f"     begun    {plan.label}", flush=True)
     return console.arm(plan, lambda log: _executed(plan, log), number)
 
 
@@ -131,7 +163,7 @@ def _executed(plan: Plan, log: RunLog) -> Outcome:
         return execute(plan, lambda: build(plan), log, sweep=True)
     from cnnlab.classics.run import execute as fit
 
-    return fit(plan, build_classic(plan), log)
+    return fit(plan, lambda: build_classic(plan), log)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,17 @@ class Home:
         folder = Path(self.client().download_artifacts(run.info.run_id, ""))
         return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
+    def model(self, run: "Run") -> Any:
+        """The model that a run kept, as MLflow loads it."""
+        import mlflow
+
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            return mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+        finally:
+            mlflow.set_tracking_uri(before)
+
     def checkpoints(self) -> list[Path]:
         return list((self.folder / "outputs/state").glob("*/*.npz"))
 

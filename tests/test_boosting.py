@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.conftest import Home, is_one_line
+from tests.conftest import Home, end, is_one_line
 
 from cnnlab import boosting
 from cnnlab.boosting import _disputed, _half_wrong
-from cnnlab.data import Distortion, Images
+from cnnlab.data import Dataset, Distortion, Images
 
 SHIFTS = Distortion(shift=1)
 
@@ -46,7 +46,8 @@ WORDS = ("model=mlp", "model.hidden=[8]", "data.train=300", "data.validation=0",
 
 
 @pytest.mark.slow
-def test_a_boosted_run_is_recorded(home: Home) -> None:
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_a_boosted_run_is_recorded(home: Home, digits: Dataset) -> None:
     said = home.train(*WORDS, "augment=shift")
     assert (said.code, said.err) == (0, "")
     run = home.run()
@@ -54,7 +55,11 @@ def test_a_boosted_run_is_recorded(home: Home) -> None:
     assert sorted(home.curves(run)["train/loss"]) == [1, 2, 3, 4, 5, 6]
     assert run.data.metrics["size/parameters"] == 3 * (784 * 8 + 8 + 8 * 10 + 10)
     names = set(home.artifacts(run))
-    assert {"confusion/test.json", "plots/mistakes.png", "config/network.txt"} <= names
+    assert {"confusion/test.json", "plots/mistakes.png", "config/network.txt", "plots/learning_curves.png"} <= names
+    answers = home.model(run).predict(digits.test.pixels)
+    assert np.mean(answers == digits.test.labels) == run.data.metrics["test/accuracy"]
+    report = end(home.start("runs", program="report"))
+    assert (report.code, report.err) == (0, ""), report
 
 
 @pytest.mark.slow

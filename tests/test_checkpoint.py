@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import untimed
 
 from cnnlab import checkpoint, models
-from cnnlab.checkpoint import load_network, restore_state, save_network, save_state
+from cnnlab.checkpoint import load_network, network_bytes, restore_state, save_state
 from cnnlab.data import Dataset, Distortion
 from cnnlab.nn import (
     SGD,
@@ -148,7 +148,8 @@ def test_the_state_of_another_training_is_refused(saved: tuple[Path, State], dig
 def test_a_network_is_not_a_state(digits: Dataset, tmp_path: Path) -> None:
     chosen = RECIPES["sgd without noise"]
     params = start(chosen, digits.shape, 1).params
-    save_network(tmp_path / "network.npz", chosen.network, params, digits.shape, digits.normalizer)
+    file = network_bytes(chosen.network, params, digits.shape, digits.normalizer)
+    (tmp_path / "network.npz").write_bytes(file)
     assert refuses(tmp_path / "network.npz", digits, chosen)
 
 
@@ -202,7 +203,8 @@ NETWORKS: dict[str, Callable[..., Sequential]] = {
 def test_a_network_goes_to_a_file_and_back(make: Callable[[], Sequential], digits: Dataset, tmp_path: Path) -> None:
     network = make()
     params, _ = network.init(digits.shape, np.random.default_rng(3))
-    save_network(tmp_path / "network.npz", network, params, digits.shape, digits.normalizer)
+    file = network_bytes(network, params, digits.shape, digits.normalizer)
+    (tmp_path / "network.npz").write_bytes(file)
     again, theirs, shape, rule = load_network(tmp_path / "network.npz")
     assert (again, shape, rule) == (network, digits.shape, digits.normalizer)
     images = digits.test[:60]
@@ -215,6 +217,7 @@ def test_a_network_goes_to_a_file_and_back(make: Callable[[], Sequential], digit
 @pytest.mark.parametrize("kind", ["os:system", "pathlib:Path", "cnnlab.nn.layer:size"])
 def test_a_file_cannot_name_anything_but_a_dataclass(kind: str, digits: Dataset, tmp_path: Path) -> None:
     network = {"type": kind, "fields": {}}
-    checkpoint._write(tmp_path / "x.npz", {"network": network, "shape": [1]}, theta=np.zeros(1, np.float32))
+    header = {"network": network, "shape": [1]}
+    (tmp_path / "x.npz").write_bytes(checkpoint._packed(header, theta=np.zeros(1, np.float32)))
     with pytest.raises(ValueError, match=f"^{kind} is not a layer$"):
         load_network(tmp_path / "x.npz")

@@ -73,6 +73,8 @@ def test_train_takes_the_first_in_file_order(folder: Path) -> None:
 def test_sizes_that_do_not_fit_are_one_line(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"^validation=60: choose a whole number from 0 to 59$"):
         mnist(validation=60)
+    with pytest.raises(ValueError, match=r"^validation=tests: choose a whole number from 0 up, or test$"):
+        mnist(validation="tests")
     with pytest.raises(ValueError, match=r"^train=61: choose a whole number from 1 to 60$"):
         fashion_mnist(train=61)
 

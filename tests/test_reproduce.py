@@ -3,6 +3,7 @@
 import csv
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from tests.conftest import CONF, Home, end, is_one_line
 
 from cnnlab import plots
+from cnnlab.data import Dataset
 from cnnlab.report import RunRecord
 from cnnlab.report.family import COLUMNS, Result, Row, replaced, results_csv, results_table
 
@@ -37,6 +39,7 @@ def result(*errors: float, paper: float = 1.0, goal: tuple[float, float] | None 
         (result(0.01, 0.03), "agrees"),  # the interval is as wide as a house
         (result(0.01, paper=math.nan), ""),
         (result(), "not run"),
+        (replace(result(0.009), row=Row("net", seeds=5, goal=(0.9, 1.1))), "1 of 5 seeds"),
     ],
 )
 def test_the_verdict(found: Result, verdict: str) -> None:
@@ -68,7 +71,8 @@ def test_a_page_keeps_what_is_written_by_hand() -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_has_its_words_and_a_range_that_makes_sense(name: str) -> None:
     row = Row(name, **ROWS[name])
-    assert row.seeds >= (1 if row.words.startswith("classifier=") else 3)
+    assert row.seeds >= (1 if row.votes or row.words.startswith("classifier=") else 3)
+    assert row.votes in ROWS if row.votes else row.words
     assert row.goal is None or row.goal[0] < row.goal[1]
     assert row.source
 
@@ -101,6 +105,9 @@ rows:
   lenet5_1998_15000:
     words: experiment=lenet5_1998 data=mnist5k data.train=40 data.validation=20 data.test=50 epochs=1
     source: a paper
+  vote:
+    votes: lenet5_1998
+    source: a paper
   linear:
     words: classifier=linear data=mnist5k data.train=300
     paper: 12
@@ -120,12 +127,13 @@ def family(home: Home) -> Home:
     return home
 
 
-def test_a_reproduction_of_tiny_rows(family: Home) -> None:
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_a_reproduction_of_tiny_rows(family: Home, digits: Dataset) -> None:
     one = end(family.start("linear", program="reproduce", JOBS="1"))
     assert one.code == 0, one.err
     notebook = family.folder / "experiments/lenet_family"
     rows = {row["name"]: row for row in csv.DictReader((notebook / "results.csv").read_text().splitlines())}
-    assert [rows[name]["seeds"] for name in rows] == ["0", "0", "0", "1"]
+    assert [rows[name]["seeds"] for name in rows] == ["0", "0", "0", "0", "1"]
     all_of_them = end(family.start(program="reproduce", JOBS="2"))
     assert all_of_them.code == 0, all_of_them.err
     assert "4 arms to do, 1 finished" in all_of_them.out
@@ -134,12 +142,27 @@ def test_a_reproduction_of_tiny_rows(family: Home) -> None:
     assert [star[name] for name in ("seeds", "passes", "parameters", "verdict")] == ["2", "2", "60000", "missed"]
     errors = [100 * run.data.metrics["test/error"] for run in family.runs("family") if run.data.params["epochs"] == "2"]
     assert len(errors) == 2 and float(star["our_error_mean"]) == pytest.approx(np.mean(errors), abs=0.006)
+    runs = [run for run in family.runs("family") if run.data.params["epochs"] == "2"]
+    answers = np.array([family.model(run).predict(digits.test.pixels[:50]) for run in runs])  # a tie goes down
+    assert float(rows["vote"]["our_error_mean"]) == 100 * np.mean(answers.min(0) != digits.test.labels[:50])
+    assert (rows["vote"]["seeds"], rows["vote"]["parameters"]) == ("1", "120000")
     assert "| lenet5_1998 " in (notebook / "README.md").read_text()
     pictures = {"errors", "passes", "sizes", "mistakes", "layers", "kernels_C1", "kernels_C3"}
     assert {file.stem for file in notebook.glob("*.png")} == pictures
     again = end(family.start(program="reproduce"))
     assert "all 5 arms are finished, nothing to do" in again.out
     assert len(family.runs("family")) == 5
+
+
+def test_rows_that_fail_say_why_and_the_others_are_made(family: Home) -> None:
+    page = family.folder / "conf/reproduce.yaml"
+    page.write_text(page.read_text().replace("data.train=300", "data.train=9999"))
+    said = end(family.start("linear", "lenet5_1998_15000", program="reproduce", JOBS="2"))
+    assert said.code == 1 and "train=9999: choose" in said.out.splitlines()[-1]
+    assert sorted(run.info.status for run in family.runs("family")) == ["FAILED", "FINISHED"]
+    page.write_text("study: family\nrows: {linear: {words: classifier=linear, source: a paper}}")
+    said = end(family.start(program="reproduce", CNNLAB_DATA=str(family.folder / "nothing")))
+    assert said.code == 1 and is_one_line(said.err) and "make data" in said.err
 
 
 def test_a_row_that_there_is_not(family: Home) -> None:

@@ -186,15 +186,7 @@ def test_the_kept_config_is_the_run(finished: Finished) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_the_kept_model_answers_as_the_run_did(finished: Finished, digits: Dataset) -> None:
-    finished.home.client()
-    import mlflow
-
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(finished.home.uri)
-    try:
-        model = mlflow.pyfunc.load_model(f"runs:/{finished.run.info.run_id}/model")
-    finally:
-        mlflow.set_tracking_uri(before)
+    model = finished.home.model(finished.run)
     answers = model.predict(digits.test.pixels)
     assert answers.shape == (1000,) and answers.dtype == np.int64
     assert np.mean(answers == digits.test.labels) == finished.run.data.metrics["test/accuracy"]

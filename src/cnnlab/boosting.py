@@ -1,12 +1,13 @@
 """Boosting: three networks of a kind, each trained on what those before it find hard, whose outputs are added.
 
-LeCun et al. 1998, III-C.8, after Drucker, Schapire and Simard 1993: the second sees images half of which the
-first gets wrong, the third images on which these two disagree. Both are drawn from distorted training images,
-since there are not enough others.
+LeCun et al. 1998, III-C.9, after Drucker, Schapire and Simard 1993: the second sees images half of which the
+first gets wrong, the third images on which these two disagree. Both sets are drawn once, from distorted training
+images, since there are not enough others; the first network is trained "the usual way", without distortions.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from .config import Plan
 from .data import Dataset, Distortion, Images
 from .metrics import accuracy
 from .models import describe
-from .recording import checked, keep_circumstances, keep_test
+from .recording import checked, keep_circumstances, keep_test, keep_training
 from .tracking.log import RunLog
 from .training import Parts, Recipe, Record, State, Tick, predict, start, train
 
+NETWORKS = 3
 DRAWN = 5_000  # images drawn at a time
 PASSES = 500  # so many times the training images are drawn before the search for hard ones is given up
 
@@ -34,32 +36,26 @@ def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick)
     keep_circumstances(plan, data, log)
     log.text("config/network.txt", describe(recipe.network, data.shape) + "\n")
     states: list[State] = []
+    history: list[Record] = []  # of all three, one after the other
     for number, find in enumerate((None, _half_wrong, _disputed)):
-        images, how = data.train, recipe
+        images, plain = data.train, replace(recipe, distortion=Distortion())
         if find:
             rng = np.random.default_rng([seed, number])
             images = find([_answers(recipe, state, data) for state in states], data.train, recipe.distortion, rng)
-            how = replace(recipe, distortion=Distortion())
-        place = checkpoint.with_suffix(f".{number}.npz")
-        states.append(_trained(how, replace(data, train=images), 3 * seed + number, number, log, place, tick))
+        state, place = start(plain, data.shape, NETWORKS * seed + number), checkpoint.with_suffix(f".{number}.npz")
+        restore_state(place, state)
+        for record in chain(state.history, train(plain, state, replace(data, train=images), checked(log, tick))):
+            log.check(begun=True)
+            save_state(place, state)
+            history.append(record | {"epoch": len(history) + 1})
+            log.epoch(history[-1])
+        states.append(state)
+    keep_training(history, [(recipe.network, state.params) for state in states], data, log)
     metrics = _tested(recipe, states, data, log)
-    log.metrics(metrics, 3 * recipe.epochs)
-    for number in range(3):
+    log.metrics(metrics, NETWORKS * recipe.epochs)
+    for number in range(NETWORKS):
         checkpoint.with_suffix(f".{number}.npz").unlink(missing_ok=True)
     return metrics
-
-
-def _trained(recipe: Recipe, data: Dataset, seed: int, number: int, log: RunLog, checkpoint: Path, tick: Tick) -> State:
-    """One of the three; its epochs follow those of the ones before in the record."""
-    state = start(recipe, data.shape, seed)
-    restore_state(checkpoint, state)
-    for record in state.history:
-        log.epoch(record | {"epoch": record["epoch"] + number * recipe.epochs})
-    for record in train(recipe, state, data, checked(log, tick)):
-        log.check(begun=True)
-        save_state(checkpoint, state)
-        log.epoch(record | {"epoch": record["epoch"] + number * recipe.epochs})
-    return state
 
 
 def _half_wrong(nets: list[Answers], images: Images, distortion: Distortion, rng: np.random.Generator) -> Images:
@@ -114,6 +110,6 @@ def _tested(recipe: Recipe, states: list[State], data: Dataset, log: RunLog) -> 
     return keep_test(outputs(data.test), data, log) | {
         "train/accuracy": right,
         "time/total_s": sum(record["time/epoch_s"] for state in states for record in state.history),
-        "size/parameters": 3 * cost.parameters,
-        "size/macs": 3 * cost.macs,
+        "size/parameters": NETWORKS * cost.parameters,
+        "size/macs": NETWORKS * cost.macs,
     }

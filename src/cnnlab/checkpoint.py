@@ -27,7 +27,7 @@ def save_state(path: Path, state: State) -> None:
         "distortion": state.distortion.bit_generator.state,
     }
     arrays = {f"optimizer.{name}": array for name, array in state.optimizer.items()}
-    _write(path, header, theta=state.theta, **arrays)
+    write_atomically(path, _packed(header, theta=state.theta, **arrays))
 
 
 def restore_state(path: Path, state: State) -> bool:
@@ -53,10 +53,10 @@ def _generator(kept: dict[str, Any]) -> np.random.Generator:
     return generator
 
 
-def save_network(path: Path, network: Sequential, params: Params, shape: tuple[int, ...], rule: Normalizer) -> None:
-    """A trained network that carries its own description: layers, parameters, image shape, normalisation."""
+def network_bytes(network: Sequential, params: Params, shape: tuple[int, ...], rule: Normalizer) -> bytes:
+    """The file of a trained network, which carries its own description: layers, image shape, normalisation."""
     header = {"network": _encode(network), "shape": shape, "normalizer": _encode(rule)}
-    _write(path, header, theta=pack(params))
+    return _packed(header, theta=pack(params))
 
 
 def load_network(path: Path) -> tuple[Sequential, Params, tuple[int, ...], Normalizer]:
@@ -67,10 +67,10 @@ def load_network(path: Path) -> tuple[Sequential, Params, tuple[int, ...], Norma
     return network, unpack(arrays["theta"], like), shape, _decode(header["normalizer"])
 
 
-def _write(path: Path, header: dict[str, Any], **arrays: np.ndarray) -> None:
+def _packed(header: dict[str, Any], **arrays: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **{HEADER: np.array(json.dumps(header)), **arrays})
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -19,7 +19,7 @@ NUMBERS = ("seed", "epochs", "batch_size", "lr")
 LOWEST = {"seed": 0, "epochs": 1, "batch_size": 1, "threads": 1, "confusion_every": 0}
 NOT_IDENTITY = ("study", "rerun")  # where a run is filed and whether to repeat it do not change its result
 PATHS = ("folder",)
-UNSAID = ("sweep", "experiment", *NOT_IDENTITY)  # overrides that say nothing of the run itself
+UNSAID = ("sweep", *NOT_IDENTITY)  # overrides that say nothing of the run itself
 
 
 @dataclass

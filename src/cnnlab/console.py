@@ -19,6 +19,7 @@ ARMS = "CNNLAB_ARMS"  # how many arms the sweep makes: the launching process tel
 
 def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
     """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
+    from .boosting import NETWORKS
     from .models import describe
     from .runs import execute
     from .tracking.apart import log_apart
@@ -30,7 +31,8 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
     print(f"{plan.label}  learning rate {plan.config['lr']:g} ({plan.lr_source})", flush=True)
     if sys.stdout.isatty():
         print(describe(parts.recipe.network, parts.data.shape), flush=True)
-    bar = Bar(parts.recipe.epochs * len(parts.data.train))
+    networks = NETWORKS if plan.config["boost"] else 1
+    bar = Bar(networks * parts.recipe.epochs * len(parts.data.train))
     try:
         with _threads(plan), log_apart() as log:
             outcome = execute(plan, lambda: parts, log, tick=bar)
@@ -43,15 +45,11 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
 
 def classic(plan: "Plan", parts: "Classic") -> "Outcome":
     """Make one run of a classifier that is no network; exit with 1 if it fails."""
-    from .classics.classifiers import load
     from .classics.run import execute
     from .tracking.log import RunLog
 
     print(plan.label, flush=True)
-    load()
-    with _threads(plan):
-        outcome = execute(plan, parts, RunLog())
-    return _ended(plan, outcome)
+    return _ended(plan, execute(plan, lambda: parts, RunLog()))
 
 
 def _ended(plan: "Plan", outcome: "Outcome") -> "Outcome":

@@ -1,5 +1,7 @@
 """The record of a run: begun unless the run is finished, closed however it ends, and what every run keeps in it."""
 
+import csv
+import io
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,9 +13,11 @@ import numpy as np
 import yaml
 
 from . import plots
+from .checkpoint import network_bytes
 from .config import Plan
 from .data import Dataset
 from .metrics import accuracy, confusion_matrix
+from .nn import Params, Sequential
 from .tracking import circumstances
 from .tracking.log import DIVERGED, REASON, Made, RunLog
 from .tracking.store import FINGERPRINT, KIND, one_line, state_folder
@@ -31,6 +35,7 @@ class Outcome:
     reason: str = ""
 
 
+Trained = tuple[Sequential, Params]
 Make = Callable[[RunLog, Path], Record]  # what makes a run, given its record and a place for its checkpoint
 
 
@@ -41,12 +46,18 @@ def recorded(plan: Plan, tags: Mapping[str, str], log: RunLog, make: Make) -> Ou
     goes wrong inside becomes a FAILED record with its traceback, and the reason of the outcome; OSError
     where the store does not work.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     place = state_folder() / plan.study
     place.mkdir(parents=True, exist_ok=True)
     tags = {FINGERPRINT: plan.fingerprint, KIND: "run", **tags, **circumstances.process()}
-    with FileLock(place / f"{plan.fingerprint}.lock"):
+    lock = FileLock(place / f"{plan.fingerprint}.lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        print(f"waiting for another process, which makes {plan.label}", flush=True)
+        held = lock.acquire()
+    with held:
         try:
             log.begin(plan.study, plan.label, plan.words, tags, plan.config["rerun"])
             return _closed(plan, make, log, place / f"{plan.fingerprint}.npz")
@@ -119,6 +130,25 @@ def keep_test(outputs: np.ndarray, data: Dataset, log: RunLog) -> Record:
     seen = (images.pixels, images.labels, answers, margin, data.classes)
     log.figure("plots/mistakes.png", plots.mistakes, *seen, measure="margin")
     return {"test/accuracy": right, "test/error": 1 - right}
+
+
+def keep_training(history: list[Record], networks: Sequence[Trained], data: Dataset, log: RunLog) -> None:
+    """What a training leaves: its history, the first layer's kernels, and the network; or several, to be added up."""
+    log.figure("plots/learning_curves.png", plots.learning_curves, history, "learning curves")
+    log.figure("plots/gradient_norms.png", plots.gradient_norms, history, "gradient norms")
+    first = next(params["W"] for params in networks[0][1].values() if "W" in params)
+    log.figure("plots/kernels.png", plots.kernels, first, "first-layer kernels", data.shape)
+    log.text("history.csv", _table(history))
+    log.model([network_bytes(*trained, data.shape, data.normalizer) for trained in networks], data.shape)
+
+
+def _table(history: list[Record]) -> str:
+    """A history as CSV, an epoch a line."""
+    file = io.StringIO()
+    table = csv.DictWriter(file, list(history[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(history)
+    return file.getvalue()
 
 
 def keep_confusion(log: RunLog, name: str, matrix: np.ndarray, classes: Sequence[str]) -> None:

@@ -1,21 +1,18 @@
 """One run of a network, from its plan to what is kept of it: skipped if done, resumed if cut off."""
 
-import csv
-import io
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from . import plots
 from .boosting import boosted
-from .checkpoint import restore_state, save_network, save_state
+from .checkpoint import restore_state, save_state
 from .config import Plan
 from .data import Dataset, Images
 from .metrics import confusion_matrix
 from .models import describe
-from .recording import Outcome, checked, keep_circumstances, keep_confusion, keep_test, recorded
+from .recording import Outcome, checked, keep_circumstances, keep_confusion, keep_test, keep_training, recorded
 from .tracking.log import RunLog
 from .tracking.store import SWEEP
 from .training import Parts, Recipe, Record, State, Tick, predict, silent, start, train
@@ -67,27 +64,10 @@ def _test(recipe: Recipe, state: State, data: Dataset, log: RunLog) -> Record:
 
 
 def _keep_results(recipe: Recipe, state: State, data: Dataset, log: RunLog) -> None:
-    """Figures, tables and the network itself."""
+    """Confusion on validation images, distorted images, and what all trainings leave."""
     for epoch, matrix in state.confusions.items():
         keep_confusion(log, f"val_epoch_{int(epoch):03}", np.array(matrix), data.classes)
-    log.figure("plots/learning_curves.png", plots.learning_curves, state.history, "learning curves")
-    log.figure("plots/gradient_norms.png", plots.gradient_norms, state.history, "gradient norms")
-    first = next(params["W"] for params in state.params.values() if "W" in params)
-    log.figure("plots/kernels.png", plots.kernels, first, "first-layer kernels", data.shape)
     if not recipe.distortion.idle:
         shown = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
         log.figure("plots/distortions.png", plots.distortions, *shown)
-    log.text("history.csv", _table(state.history))
-    with tempfile.TemporaryDirectory() as folder:
-        network = Path(folder, "network.npz")
-        save_network(network, recipe.network, state.params, data.shape, data.normalizer)
-        log.model(network.read_bytes(), data.shape)
-
-
-def _table(history: Sequence[Record]) -> str:
-    """A history as CSV, an epoch a line."""
-    file = io.StringIO()
-    table = csv.DictWriter(file, list(history[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(history)
-    return file.getvalue()
+    keep_training(state.history, [(recipe.network, state.params)], data, log)

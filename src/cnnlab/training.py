@@ -128,7 +128,7 @@ def evaluate(recipe: Recipe, state: State, data: Dataset, images: Images) -> tup
 
 
 def _epoch(recipe: Recipe, state: State, data: Dataset, workspace: Workspace, tick: Tick) -> Record:
-    """One pass over the training images in a new random order."""
+    """One pass over the training images."""
     images, size = data.train, recipe.batch_size
     steps = -(-len(images) // size)
     done, total = steps * len(state.history), steps * recipe.epochs

@@ -1,6 +1,6 @@
 """A run of a classifier, from its plan to its finished record."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -12,7 +12,7 @@ from ..metrics import accuracy
 from ..recording import Outcome, keep_circumstances, keep_test, recorded
 from ..tracking.log import RunLog
 from ..training import Record
-from .classifiers import Classic, Fitted, Rows
+from .classifiers import Classic, Fitted, Rows, load
 
 SOURCE = {"mlflow.source.name": "experiments/classics.py"}
 
@@ -25,9 +25,13 @@ class Parts:
     classifier: Classic
 
 
-def execute(plan: Plan, parts: Parts, log: RunLog) -> Outcome:
-    """Fit and test the classifier of a plan, unless that is done."""
-    return recorded(plan, SOURCE, log, lambda log, _: _made(plan, parts, log))
+def execute(plan: Plan, build: Callable[[], Parts], log: RunLog) -> Outcome:
+    """Fit and test the classifier of a plan, unless that is done, with as many threads as the plan says."""
+    from threadpoolctl import threadpool_limits
+
+    load()
+    with threadpool_limits(plan.config["threads"]):
+        return recorded(plan, SOURCE, log, lambda log, _: _made(plan, build(), log))
 
 
 def _made(plan: Plan, parts: Parts, log: RunLog) -> Record:

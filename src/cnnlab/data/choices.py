@@ -26,6 +26,8 @@ class Choices:
         self, name: str, training: Images, test: Images, classes: tuple[str, ...], levels: int = 255
     ) -> Dataset:
         """The dataset that is left. Raises ValueError, in one line, where a choice does not fit."""
+        if isinstance(self.validation, str) and self.validation != "test":
+            raise ValueError(f"validation={self.validation}: choose a whole number from 0 up, or test")
         test = first(test, "test", self.test)
         training, val = hold_out(training, 0 if self.validation == "test" else self.validation, self.train)
         splits = (training, test if self.validation == "test" else val, test)

@@ -136,7 +136,7 @@ class MaximumAPosteriori(Loss):
         return value, gradient[:-1]
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """As of the first criterion, which is not less.
+        """As of the first criterion, which does not vanish.
 
         The exact one falls to 0 for patterns already learnt, where rates would jump to their cap.
         """

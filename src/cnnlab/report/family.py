@@ -20,15 +20,17 @@ COLUMNS = (
 class Row:
     """A row to be reproduced: the words of its runs, and the test error (%) that a source reports.
 
-    ``goal`` is the range that was set for the mean of ours before it was measured.
+    ``goal`` is the range that was set for the mean of ours before it was measured. Instead of runs of its own a row
+    may be the vote of another's: ``votes`` is the name of that.
     """
 
     name: str
-    words: str
+    words: str = ""
     source: str = ""
     paper: float = math.nan
     seeds: int = 1
     goal: tuple[float, float] | None = None
+    votes: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,15 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """Whether the goal was met; without one, how ours stands to the source's (its 0.1 points, or our interval)."""
+        """Whether the goal was met; without one, how ours stands to the source's (its 0.1 points, or our interval).
+
+        There is none before all seeds are finished, since those that failed could be the worst.
+        """
         mean, row = self.error.mean, self.row
         if math.isnan(mean):
             return "not run"
+        if len(self.records) < row.seeds:
+            return f"{len(self.records)} of {row.seeds} seeds"
         if row.goal:
             return "met" if row.goal[0] <= mean <= row.goal[1] else "missed"
         if math.isnan(row.paper):

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +96,7 @@ class RunLog:
 
         with tempfile.TemporaryDirectory() as folder:
             confusion(np.ones((2, 2)), "01", "rehearsal").savefig(Path(folder, "figure.png"))
-            write_model(Path(folder, "model"), Path(folder, "figure.png"), (1, 1, 1))
+            write_model(Path(folder, "model"), [Path(folder, "figure.png")], (1, 1, 1))
 
     @uninterrupted()
     def metrics(self, values: Mapping[str, float], step: int = 0, when: float | None = None) -> None:
@@ -143,12 +143,13 @@ class RunLog:
         """A picture: what ``draw`` makes of the arguments."""
         draw(*arguments, **options).savefig(self.path(name), dpi=110)
 
-    def model(self, network: bytes, shape: tuple[int, int, int]) -> None:
-        """The trained network, the content of its npz file, as an MLflow model for images of this shape."""
+    def model(self, networks: Sequence[bytes], shape: tuple[int, int, int]) -> None:
+        """The trained network, or those whose outputs add up, by the content of npz files, as an MLflow model."""
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "network.npz")
-            file.write_bytes(network)
-            write_model(self.path("model"), file, shape)
+            files = [Path(folder, f"network{number or ''}.npz") for number in range(len(networks))]
+            for file, network in zip(files, networks, strict=True):
+                file.write_bytes(network)
+            write_model(self.path("model"), files, shape)
 
     @uninterrupted()
     def upload(self) -> None:

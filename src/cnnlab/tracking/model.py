@@ -1,14 +1,15 @@
 """Writing a trained network as an MLflow model folder."""
 
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 
-def write_model(folder: Path, network: Path, shape: tuple[int, int, int]) -> None:
-    """An MLflow pyfunc model in ``folder`` for images (N, H, W) of bytes; it copies the network's npz file."""
+def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, int]) -> None:
+    """An MLflow pyfunc model in ``folder`` for images (N, H, W) of bytes; it copies the networks' npz files."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -20,7 +21,7 @@ def write_model(folder: Path, network: Path, shape: tuple[int, int, int]) -> Non
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
-            artifacts={"network": str(network)},
+            artifacts={network.stem: str(network) for network in networks},
             signature=ModelSignature(Schema([images]), Schema([answers])),
             pip_requirements=[f"{name}=={version(name)}" for name in ("cnnlab", "mlflow", "numpy")],
         )

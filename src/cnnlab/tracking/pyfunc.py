@@ -1,4 +1,4 @@
-"""The trained network as an MLflow model: digits in, answers out. MLflow runs this file to load one."""
+"""The trained networks as an MLflow model: digits in, answers out. MLflow runs this file to load one."""
 
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,20 @@ class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """Images as bytes, ``(N, H, W)`` uint8, to the class of each, ``(N,)`` int64."""
 
     def load_context(self, context: Any) -> None:
-        """Read the network that the run saved."""
-        self.network, self.params, self.shape, self.normalizer = load_network(Path(context.artifacts["network"]))
+        """Read the networks that the run saved: one, or several whose outputs are added."""
+        self.networks = [load_network(Path(file)) for file in context.artifacts.values()]
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         """The class of each image."""
-        rows, _, columns = self.shape
+        _, _, shape, normalizer = self.networks[0]
+        rows, _, columns = shape
         pixels = np.asarray(model_input, np.uint8).reshape(-1, rows, columns).transpose(1, 2, 0)[:, None]
-        count, table = pixels.shape[-1], self.normalizer.table
-        outputs = predict(self.network, self.params, self.shape, count, lambda part: table[pixels[..., part]])
-        return outputs.argmax(0)
+        count, table = pixels.shape[-1], normalizer.table
+        each = (
+            predict(network, trained, shape, count, lambda part: table[pixels[..., part]])
+            for network, trained, _, _ in self.networks
+        )
+        return np.sum(list(each), axis=0).argmax(0)
 
 
 mlflow.models.set_model(Digits())
