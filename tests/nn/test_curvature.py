@@ -97,7 +97,7 @@ def test_a_loss_gives_its_own_second_derivative(loss):
 
 
 @pytest.mark.parametrize("factor", [1, 0.5])
-@pytest.mark.parametrize("loss", [MaximumLikelihood(), MaximumAPosteriori()])
+@pytest.mark.parametrize("loss", [MaximumLikelihood(), MaximumAPosteriori(0.1)])
 def test_the_codes_are_the_bottom_of_a_parabola(loss, factor):
     """Of the first criterion: d2/dx2 |x - w|^2 = 2; the second is treated as the first."""
     x, layer, labels = normal(6, 3), RBF(normal(4, 6), factor), np.array([1, 0, 3])

@@ -40,7 +40,7 @@ LOSSES = [
     CrossEntropy(),
     SoftmaxCrossEntropy(),
     MaximumLikelihood(),
-    MaximumAPosteriori(),
+    MaximumAPosteriori(0.1),
     MaximumAPosteriori(j=3.0),
 ]
 

@@ -130,7 +130,7 @@ LOSSES = {
     "loss-softmax": criterion(nn.SoftmaxCrossEntropy(), peers.cross_entropy),
     "loss-softmax-extreme": criterion(nn.SoftmaxCrossEntropy(), peers.cross_entropy, extreme),
     "loss-likelihood": criterion(nn.MaximumLikelihood(), peers.likelihood),
-    "loss-posterior": criterion(nn.MaximumAPosteriori(), peers.posterior),
+    "loss-posterior": criterion(nn.MaximumAPosteriori(0.1), peers.posterior),
     "loss-posterior-j": criterion(nn.MaximumAPosteriori(2.5), partial(peers.posterior, j=2.5)),
     "loss-sigmoid-then-binary": Case(
         nn.Sigmoid(), (6,), lambda t, x: x.sigmoid(), nn.BinaryCrossEntropy(), peers.binary, batch=5

@@ -73,7 +73,7 @@ def _habr(t: Any, x: Any, C1: Any, C2: Any, F3: Any, output: Any, **_: Any) -> A
 
 
 NETWORKS = {
-    "network-lenet5-1998": Case(LENET5_1998, (32, 1, 32), _lenet5_1998, MaximumAPosteriori(), posterior, batch=2),
+    "network-lenet5-1998": Case(LENET5_1998, (32, 1, 32), _lenet5_1998, MaximumAPosteriori(0.1), posterior, batch=2),
     "network-lenet5-modern": Case(LENET5_MODERN, (28, 1, 24), _lenet5_modern, SoftmaxCrossEntropy(), cross_entropy),
     "network-habr": Case(HABR, (16, 1, 16), _habr, SoftmaxCrossEntropy(), cross_entropy),
 }
