@@ -146,6 +146,16 @@ def test_rates_are_capped_by_mu():
     assert optimizer.looks == 5000 and len(optimizer.patterns(60_000, np.random.default_rng(0))) == 500
 
 
+@pytest.mark.parametrize(("largest", "expected"), [(True, [0.5, 0.5]), (False, [0.5, 2])])
+def test_rates_only_fall_unless_the_latest_look_alone_counts(largest, expected):
+    theta, optimizer = np.zeros(2), DiagonalLM(mu=0.5, largest=largest)
+    state = optimizer.init(theta)
+    optimizer.look(np.array([0, 1.5]), state)
+    assert_allclose(state["gain"], [2, 0.5])
+    optimizer.look(np.array([1.5, 0]), state)
+    assert_allclose(state["gain"], expected)
+
+
 @pytest.mark.parametrize("wrong", [{"mu": 0.0}, {"samples": 0}, {"every": 0}])
 def test_what_would_divide_by_zero_or_never_look_is_refused(wrong):
     with pytest.raises(ValueError, match="choose"):

@@ -110,14 +110,16 @@ class DiagonalLM(Optimizer):
     """Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, App. C): ``theta -= rate g / (mu + h)``.
 
     h is the diagonal of the Gauss-Newton matrix, a mean over ``samples`` patterns, seen again after every
-    ``every`` patterns: others at random each time, or always the ``first``. The paper looks once a pass, and does
-    not say at which; in between, h may grow a hundredfold.
+    ``every`` patterns: others at random each time, or always the ``first``. The paper looks once a pass, does not
+    say at which, and takes what it sees. But a unit that saturates has no curvature, its rates would rise to
+    their cap, and drive it further: so h is the ``largest`` seen so far, and rates only ever fall.
     """
 
     mu: float = 0.02
     samples: int = 500
     every: int = 5000
     first: bool = False
+    largest: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what would divide by zero or never look."""
@@ -136,12 +138,13 @@ class DiagonalLM(Optimizer):
         return np.arange(min(self.samples, count)) if self.first else rng.integers(count, size=self.samples)
 
     def init(self, theta: Array) -> State:
-        """``1 / (mu + h)``, at its cap until the first look."""
-        return {"gain": np.full_like(theta, 1 / self.mu)}
+        """h, nothing until the first look, and ``1 / (mu + h)``."""
+        return {"h": np.zeros_like(theta), "gain": np.full_like(theta, 1 / self.mu)}
 
     def look(self, curvature: Array, state: State) -> None:
         """See the class."""
-        np.divide(1, curvature + self.mu, out=state["gain"])
+        np.maximum(curvature, state["h"] if self.largest else 0, out=state["h"])
+        np.divide(1, state["h"] + self.mu, out=state["gain"])
 
     def update(self, theta: Array, gradient: Array, state: State, rate: float) -> None:
         """See the class."""
