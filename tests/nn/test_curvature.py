@@ -143,7 +143,7 @@ def test_rates_are_capped_by_mu():
     optimizer.look(np.array([0, 0.5, 1.5]), state)
     optimizer.step(theta, np.ones(3), state, 1.0)
     assert_allclose(theta, [-4, -3, -2.5])
-    assert optimizer.looks == 1000 and len(optimizer.patterns(60_000, np.random.default_rng(0))) == 500
+    assert optimizer.looks == 5000 and len(optimizer.patterns(60_000, np.random.default_rng(0))) == 500
 
 
 @pytest.mark.parametrize(("largest", "expected"), [(True, [0.5, 0.5]), (False, [0.5, 2])])

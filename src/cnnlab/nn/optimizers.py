@@ -117,7 +117,7 @@ class DiagonalLM(Optimizer):
 
     mu: float = 0.02
     samples: int = 500
-    every: int = 1000
+    every: int = 5000
     first: bool = False
     largest: bool = True
 
