@@ -1,13 +1,16 @@
 """Sweeps by the command line: every arm once, a summary, and one failing arm that stops no other."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.conftest import SMALL, Home, Said, arms_of, end, kill, wait_for
+from tests.conftest import LIMIT, SMALL, Home, Said, arms_of, end, kill, wait_for
 from tests.test_config import leaves
 
 pytestmark = pytest.mark.slow
@@ -102,6 +105,17 @@ def test_two_sweeps_at_once_share_the_arms(fresh_home: Home) -> None:
     runs = fresh_home.runs("smoke")
     assert sorted(run.data.params["activation"] for run in runs) == ["relu", "tanh"]
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_workers_end_when_their_sweep_is_killed(home: Home) -> None:
+    process = home.start("sweep=smoke", "epochs=2000")
+    wait_for(home.checkpoints, process)
+    os.kill(process.pid, signal.SIGKILL)  # it alone, as the system does when memory is short
+    limit = time.monotonic() + LIMIT
+    while "RUNNING" in {run.info.status for run in home.runs("smoke")} and time.monotonic() < limit:
+        time.sleep(0.1)
+    kill(process)
+    assert {run.info.status for run in home.runs("smoke")} == {"KILLED"} and home.checkpoints()
 
 
 def test_a_sweep_killed_twice_ends_with_every_arm_once(home: Home) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +36,7 @@ class Outcome:
     reason: str = ""
 
 
+LAUNCHER = "CNNLAB_LAUNCHER"  # the process that makes a sweep: its workers end when it does
 Trained = tuple[Sequential, Params]
 Make = Callable[[RunLog, Path], Record]  # what makes a run, given its record and a place for its checkpoint
 
@@ -101,10 +103,14 @@ def _record_failure(log: RunLog, error: Exception, reason: str) -> None:
 
 
 def checked(log: RunLog, tick: Tick) -> Tick:
-    """``tick`` that also ends a training whose record says that it is not wanted, or not possible."""
+    """``tick`` that also ends a training whose record says that it is not wanted, or whose sweep is dead."""
+    launcher = os.environ.get(LAUNCHER)
+    launched = launcher == str(os.getppid())
 
     def checking(*progress: Any) -> None:
         log.check()
+        if launched and launcher != str(os.getppid()):
+            raise SystemExit("the sweep that this run belongs to was killed")
         tick(*progress)
 
     return checking

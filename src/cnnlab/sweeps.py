@@ -10,7 +10,7 @@ from typing import Any
 from .config import Plan
 from .console import ARMS
 from .paths import conf_folder, root
-from .recording import Outcome
+from .recording import LAUNCHER, Outcome
 from .report import arms, swept, terminal_table, write_report
 from .tracking.records import environment, latest_runs, log_summary, newest_summary, record, summarised
 from .tracking.store import FINGERPRINT, Study, link, store_errors
@@ -77,7 +77,7 @@ def _launched(sweep: Sweep, study: Study, missing: list[int], launch: Launch) ->
         left = [number for number in missing if number not in failed]
         if not left:
             break
-        os.environ[ARMS] = str(len(left))
+        os.environ |= {ARMS: str(len(left)), LAUNCHER: str(os.getpid())}
         try:
             outcomes = launch(left)
         except Exception as error:
