@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from cnnlab.plots.style import Array, History, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+ACROSS = 30  # pictures side by side
 
 
 def errors_beside(rows: Mapping[str, tuple[float, float, float]]) -> Figure:
@@ -69,16 +72,16 @@ def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title:
 
 
 def layer_by_layer(image: Array, outputs: Mapping[str, Array], title: str) -> Figure:
-    """What every layer makes of one image, as in Fig. 2: maps (H, C, W) as pictures, vectors (D,) as strips.
+    """What every layer makes of one image, as in Fig. 2: maps (H, C, W) as pictures, vectors (D,) as squares.
 
     Each layer has a scale of greys of its own, from its smallest value to its largest.
     """
     stages = {"input": image[None]} | {name: _pictures(value) for name, value in outputs.items()}
-    heights = [max(0.35, 0.11 * style.mosaic(pictures, 30).shape[0] / 4) for pictures in stages.values()]
+    heights = [0.27 * math.ceil(len(pictures) / ACROSS) for pictures in stages.values()]
     figure = style.canvas(9, sum(heights) + 0.25 * len(stages) + 0.6, margins=(0.9, 0.2, 0.2, 0.4))
     rows = figure.subplots(len(stages), 1, squeeze=False, gridspec_kw={"height_ratios": heights, "hspace": 0.4})
     for axes, (name, pictures) in zip(rows[:, 0], stages.items(), strict=True):
-        grid = style.mosaic(pictures, 30)
+        grid = style.mosaic(pictures, ACROSS)
         axes.imshow(grid, cmap="gray_r", interpolation="nearest", aspect="equal")
         axes.set_anchor("W")
         axes.axis("off")
@@ -88,5 +91,5 @@ def layer_by_layer(image: Array, outputs: Mapping[str, Array], title: str) -> Fi
 
 
 def _pictures(value: Array) -> Array:
-    """The maps of a layer (C, H, W), or its units as one strip (1, 1, D)."""
-    return value.transpose(1, 0, 2) if value.ndim == 3 else value[None, None]
+    """The maps of a layer (C, H, W), or its units as pictures of a pixel (D, 1, 1)."""
+    return value.transpose(1, 0, 2) if value.ndim == 3 else value[:, None, None]
