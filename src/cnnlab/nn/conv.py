@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .correlate import Correlation
+from .correlate import Correlation, Product
 from .initializers import FanInUniform, Initializer
 from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, squared
 from .windows import Margins, Padding, Pair, crop, margins, pad, pair, window_grid
@@ -67,19 +67,19 @@ class Conv2D(Layer):
         return rows, self.filters, columns
 
     def _mask(self, channels: int) -> Array | None:
-        """1 where a filter sees an input map, 0 where not: (filters, 1, C, 1)."""
+        """1 where a filter sees an input map, 0 where not, in the shape of the kernels: broadcasting would be slow."""
         if self.connections is None:
             return None
-        mask = np.zeros((self.filters, 1, channels, 1), np.float32)
-        for row, seen in zip(mask[:, 0, :, 0], self.connections, strict=True):
-            row[list(seen)] = 1
+        mask = np.zeros((self.filters, self._size[0], channels, self._size[1]), np.float32)
+        for kernel, seen in zip(mask, self.connections, strict=True):
+            kernel[:, list(seen)] = 1
         return mask
 
     def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
         """Kernels scaled by each filter's own fan-in; weights that are not connected are 0."""
         out, (rows, columns), channels = self.out_shape(shape), self._size, shape[1]
         mask = self._mask(channels)
-        fan_in = rows * columns * (channels if mask is None else mask.sum((1, 2, 3), keepdims=True))
+        fan_in = rows * columns * channels if mask is None else mask.sum((1, 2, 3), keepdims=True)
         fan_out = rows * columns * self.filters
         W = self.initializer.weights((self.filters, rows, channels, columns), fan_in, fan_out, rng)
         params = {"W": W if mask is None else W * mask}
@@ -97,10 +97,15 @@ class Conv2D(Layer):
         connected = W if mask is None else np.empty(W.shape, x.dtype)
         padded = pad(x, self._around, self.pad_value)
         inside = crop(padded, self._around)
-        correlation = Correlation(padded, self._turned(connected), self._step)
-        kernel_gradient = correlation.kernel_gradient(self._turned(dW))
-        input_gradient = None if dx is None else correlation.input_gradient(dx, top, left)
-        y, dy, b = correlation.y, correlation.dy, params.get("b")
+        product: Product | Correlation
+        if padded is x and x.shape[:3:2] == self._size and not self.flip:  # one window: a fully connected layer
+            product = Product(x, connected)
+        else:
+            product = Correlation(padded, self._turned(connected), self._step, (top, left))
+        kernel_gradient = product.kernel_gradient(self._turned(dW))
+        input_gradient = None if dx is None else product.input_gradient(dx)
+        y, dy = (maps.reshape(*self.out_shape(x.shape[:3]), -1) for maps in (product.y, product.dy))
+        b = params.get("b")
         if b is not None:
             b, kept = (b[:, None, None], "hfwn->f") if self.bias == "map" else (b[..., None], "hfwn->hfw")
 
@@ -109,7 +114,7 @@ class Conv2D(Layer):
                 np.copyto(inside, x)
             if mask is not None:
                 np.multiply(W, mask, out=connected)
-            correlation.forward()
+            product.forward()
             if b is not None:
                 np.add(y, b, out=y)
 
@@ -131,9 +136,9 @@ class Conv2D(Layer):
     def cost(self, shape: Shape) -> Cost:
         """Every connection counts, the bias's too; shared weights count once as parameters."""
         mask, (rows, columns) = self._mask(shape[1]), self._size
-        kernels = self.filters * shape[1] if mask is None else int(mask.sum())
+        weights = self.filters * rows * shape[1] * columns if mask is None else int(mask.sum())
         out_rows, _, out_columns = self.out_shape(shape)
-        weights, positions = kernels * rows * columns, out_rows * out_columns
+        positions = out_rows * out_columns
         biases = {"map": self.filters, "position": self.filters * positions, None: 0}[self.bias]
         units = self.filters * positions if self.bias else 0
         return Cost(weights + biases, weights * positions + units, weights * positions)

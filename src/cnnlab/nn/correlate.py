@@ -18,13 +18,14 @@ class Correlation:
     """``y[h, f, w] = sum_icj K[f, i, c, j] x[h s + i, c, w s + j]`` over arrays made once, to be run often.
 
     ``forward`` fills y, ``[H_out, F, W_out, N]``, from x and K as they now are: one product for each output row,
-    or for a few of them together. The gradients are laid out on demand; they read dy.
+    or for a few of them together. The gradients are laid out on demand; they read dy. Where x has margins, ``corner``
+    is where the maps within begin, to which alone the input's gradient belongs.
     """
 
-    def __init__(self, x: Array, K: Array, step: tuple[int, int]) -> None:
+    def __init__(self, x: Array, K: Array, step: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> None:
         (filters, kernel_rows, _, kernel_columns), batch = K.shape, x.shape[3]
         rows, columns = window_grid(x.shape[:3], (kernel_rows, kernel_columns), step)
-        self.K, self.step, self.together = K, step, _rows_together(rows, kernel_rows, filters)
+        self.K, self.step, self.corner, self.together = K, step, corner, _rows_together(rows, kernel_rows, filters)
         self.y = np.empty((rows, filters, columns, batch), x.dtype)
         self.dy = np.empty_like(self.y)
         shifted = shifted_columns(x, kernel_columns, step[1], columns)
@@ -66,15 +67,15 @@ class Correlation:
 
         return run
 
-    def input_gradient(self, dx: Array, top: int = 0, left: int = 0) -> Run:
-        """What fills ``dx[r, c, q] = sum_hwf dy[h, f, w] K[f, r - h s, c, q - w s]``, from row top and column left on.
+    def input_gradient(self, dx: Array) -> Run:
+        """What fills ``dx[r, c, q] = sum_hwf dy[h, f, w] K[f, r - h s, c, q - w s]``, from the ``corner`` on.
 
         The products give what each kernel column j contributes, ``parts[r, c, j, w]``; what belongs to the
         same q = w + j lies on a diagonal. Strides are zeros between the errors.
         """
         spread, errors = dilated(self.dy, self.step)
         (filters, kernel_rows, channels, kernel_columns), batch = self.K.shape, dx.shape[3]
-        rows, columns = spread.shape[0], spread.shape[2]
+        rows, columns, (top, left) = spread.shape[0], spread.shape[2], self.corner
         parts = np.zeros(
             (rows + kernel_rows - 1, channels, kernel_columns, columns + kernel_columns - 1, batch), dx.dtype
         )
@@ -94,6 +95,43 @@ class Correlation:
             if reached.size < dx.size:
                 dx.fill(0)
             np.einsum("rcjqn->rcqn", seen, out=reached)
+
+        return run
+
+
+class Product:
+    """``y = K x`` and its gradients, over arrays made once: a correlation whose kernels cover the whole of the maps.
+
+    K is ``[F, ...]`` and x ``[..., N]``, contiguous, with the same values between in the same order; y and dy are
+    ``[F, N]``.
+    """
+
+    def __init__(self, x: Array, K: Array) -> None:
+        self.K = K.reshape(len(K), -1)
+        self.x = x.reshape(self.K.shape[1], -1)
+        self.y = np.empty((len(K), x.shape[-1]), x.dtype)
+        self.dy = np.empty_like(self.y)
+
+    def forward(self) -> None:
+        """Fills y from x and K as they now are."""
+        np.matmul(self.K, self.x, out=self.y)
+
+    def kernel_gradient(self, dK: Array) -> Run:
+        """What fills ``dK = dy x^T``."""
+        product = np.multiply if self.x.shape[1] == 1 else np.matmul  # BLAS is slow at outer products
+        x, out = self.x.T, dK.reshape(self.K.shape)
+
+        def run() -> None:
+            product(self.dy, x, out=out)
+
+        return run
+
+    def input_gradient(self, dx: Array) -> Run:
+        """What fills ``dx = K^T dy``."""
+        K, out = self.K.T, dx.reshape(self.x.shape)
+
+        def run() -> None:
+            np.matmul(K, self.dy, out=out)
 
         return run
 

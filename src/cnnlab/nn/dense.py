@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from .correlate import Product
 from .initializers import FanInUniform, Initializer
 from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, size, squared
 
@@ -39,22 +40,22 @@ class Dense(Layer):
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """``[units, N]``."""
-        W, dW, flat = params["W"], grads["W"], x.reshape(size(x.shape[:-1]), -1)
-        y = np.empty((self.units, x.shape[-1]), x.dtype)
-        dy, b = np.empty_like(y), params["b"][:, None] if self.bias else None
-        product = np.multiply if x.shape[-1] == 1 else np.matmul  # BLAS is slow at outer products
+        product = Product(x, params["W"])
+        kernel_gradient = product.kernel_gradient(grads["W"])
+        input_gradient = None if dx is None else product.input_gradient(dx)
+        y, dy, b = product.y, product.dy, params["b"][:, None] if self.bias else None
 
         def forward(rng: Rng | None) -> None:
-            np.matmul(W, flat, out=y)
+            product.forward()
             if b is not None:
                 np.add(y, b, out=y)
 
         def backward() -> None:
-            product(dy, flat.T, out=dW)
+            kernel_gradient()
             if b is not None:
                 np.add.reduce(dy, 1, out=grads["b"])
-            if dx is not None:
-                np.matmul(W.T, dy, out=dx.reshape(flat.shape))
+            if input_gradient:
+                input_gradient()
 
         return Bound(y, dy, forward, backward)
 
