@@ -205,6 +205,12 @@ def test_the_page_holds_every_arm_run_and_reason_with_nothing_left_unescaped(rep
     assert "not resolved" in page.text and "at its own learning rate" in page.text
 
 
+def test_a_study_of_unlike_rows_is_not_counted_as_a_grid(tmp_path):
+    rows = [run({name: f"{name}{n}" for name in OPTIONS}, number=n) for n in range(5)]
+    page = Page(write_report("rows", rows, tmp_path, NOTES).read_text("utf-8"))
+    assert "5 arms, 5 runs, 5 with a result." in page.text and page.tags.count("img") == 4
+
+
 def test_the_markdown_stands_beside_its_pictures(report):
     text = (report.parent / "report.md").read_text("utf-8")
     pictures = re.findall(r"!\[.*\]\((.+)\)", text)

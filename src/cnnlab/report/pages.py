@@ -88,11 +88,20 @@ def _summary(found: Sequence[Arm], words: Words) -> str:
     """How much of the sweep there is: arms, runs, failures, combinations that nobody ran."""
     runs = [record for arm in found for record in arm.records]
     done = sum(record.finished for record in runs)
-    missing = math.prod(map(len, words.values())) - len({tuple(arm.swept.values()) for arm in found})
     text = f"{_count(len(found), 'arm')}, {_count(len(runs), 'run')}, {done} with a result"
-    if missing:
-        text += f"; of {len(found) + missing} combinations of the swept words {missing} not run"
+    combinations, here = _combinations(words), len({tuple(arm.swept.values()) for arm in found})
+    if _is_grid(found, words) and here < combinations:
+        text += f"; of {combinations} combinations of the swept words {combinations - here} not run"
     return text + "."
+
+
+def _combinations(words: Words) -> int:
+    return math.prod(map(len, words.values()))
+
+
+def _is_grid(found: Sequence[Arm], words: Words) -> bool:
+    """Whether at least half of the combinations were run; a study of unlike rows has a handful of thousands."""
+    return bool(words) and 2 * len(found) >= _combinations(words)
 
 
 def _count(number: int, noun: str) -> str:
@@ -108,8 +117,8 @@ def _error_bars(found: Sequence[Arm], words: Words) -> Picture:
 
 
 def _heat_map(found: Sequence[Arm], words: Words) -> Picture | None:
-    """None unless at least half of the combinations were run: else the map would be mostly empty."""
-    if not words or 2 * len(found) < math.prod(map(len, words.values())):
+    """None for what is no grid: the map would be mostly empty."""
+    if not _is_grid(found, words):
         return None
     caption = (
         "Test error (%) of every combination: compare neighbouring rows or columns to see what one word changes;"
