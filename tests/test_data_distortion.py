@@ -9,7 +9,8 @@ import pytest
 from tests.conftest import untimed
 
 from cnnlab.data import Dataset, Distortion, Images
-from cnnlab.data.distortion import LIMITS, PIECE, warp
+from cnnlab.data.distortion import LIMITS, PIECE
+from cnnlab.data.warping import warp
 from cnnlab.models import mlp
 from cnnlab.nn import SGD, Constant, SoftmaxCrossEntropy
 from cnnlab.training import DISTORTED, Recipe, State, start, train

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import HEAVY
 
 import cnnlab
 
 SOURCE = Path(cnnlab.__file__).parent
 FILES = {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
 MODULES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
-HEAVY = {"matplotlib", "mlflow", "mlxtend", "pandas", "scipy", "sklearn"}
 SCRIPTS = {"tracking/pyfunc.py": {"mlflow"}}  # MLflow runs this file itself; nothing may import it
 
 

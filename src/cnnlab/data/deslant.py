@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnlab.data.dataset import Images
+from cnnlab.data.warping import Bytes, warp
 
 SIDE = 20
 CHUNK = 2000  # images at a time: a dozen megabytes of temporaries instead of a gigabyte
@@ -25,20 +26,15 @@ def deslanted(images: Images, side: int = SIDE) -> Images:
     return Images(np.concatenate(parts), images.labels)
 
 
-def upright(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def upright(pixels: Bytes) -> Bytes:
     """Images uint8 (N, H, W), each line shifted by its distance from the centre of mass times the slant."""
     centre, slant = _moments(pixels)
-    _, height, width = pixels.shape
-    shift = slant[:, None] * (np.arange(height) - centre[:, None])
-    whole = np.floor(shift)
-    part = (shift - whole)[..., None].astype(np.float32)
-    source = np.arange(width) + whole[..., None].astype(np.intp) + 1  # one column of background on either side
-    framed = np.pad(pixels, ((0, 0), (0, 0), (1, 1)))
-    near, far = (np.take_along_axis(framed, (source + step).clip(0, width + 1), 2) for step in (0, 1))
-    return np.rint((1 - part) * near + part * far).astype(np.uint8)
+    rows, columns = (grid.astype(np.float32) for grid in np.indices(pixels.shape)[1:])
+    shift = slant[:, None] * (np.arange(pixels.shape[1]) - centre[:, None])
+    return warp(pixels, rows, columns + shift[:, :, None].astype(np.float32))
 
 
-def _moments(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moments(pixels: Bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Each image's row of the centre of mass, and its slant: columns that ink drifts by, per row."""
     _, height, width = pixels.shape
     rows, columns = np.arange(height), np.arange(width)

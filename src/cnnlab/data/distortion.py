@@ -6,10 +6,8 @@ from dataclasses import astuple, dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
+from cnnlab.data.warping import Bytes, Floats, warp
 
 PIECE = 128  # images that are warped together: few enough for the processor's cache
 LIMITS = {  # lowest and highest value of each amplitude
@@ -115,42 +113,3 @@ def _smoothing(size: int, sigma: float) -> Floats:
     points = np.arange(-sigma, size + 2 * sigma, sigma)
     weights = np.exp(-((np.arange(size)[:, None] - points) ** 2) / (2 * sigma**2))
     return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
-
-
-def warp(pixels: Bytes, rows: Floats, columns: Floats) -> Bytes:
-    """Images whose pixels are taken from those places, between four pixels in proportion to their nearness.
-
-    All are (N, H, W); `rows` and `columns` are overwritten. This is `scipy.ndimage.map_coordinates` of
-    order 1, rounded, in a third of its time. A frame of 0 keeps each image apart from the next.
-    """
-    count, height, width = pixels.shape
-    framed = np.zeros((count, height + 3, width + 3), np.float32)
-    framed[:, 1:-2, 1:-2] = pixels
-    line = framed.shape[2]
-    first, down = _split(rows, height)
-    column, right = _split(columns, width)
-    first += np.arange(count)[:, None, None] * framed.shape[1]
-    first *= line
-    first += column
-    upper, lower = (
-        _between(framed.ravel()[start:].take(first), framed.ravel()[start + 1 :].take(first), right)
-        for start in (0, line)
-    )
-    return (_between(upper, lower, down) + np.float32(0.5)).astype(np.uint8)
-
-
-def _split(places: Floats, size: int) -> tuple[NDArray[np.intp], Floats]:
-    """The framed pixel before each place, and how far beyond that the place is, 0 to 1; far out is the frame."""
-    np.clip(places, -1, size, out=places)
-    places += 1
-    whole = places.astype(np.intp)
-    places -= whole
-    return whole, places
-
-
-def _between(first: Floats, second: Floats, part: Floats) -> Floats:
-    """first + part (second - first), in the memory of the second."""
-    second -= first
-    second *= part
-    second += first
-    return second
