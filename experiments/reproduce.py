@@ -7,6 +7,7 @@ What is finished is skipped; experiments/lenet_family/ is written anew from all 
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 import tempfile
@@ -27,9 +28,9 @@ from cnnlab.classics.config import ClassicsConfig
 from cnnlab.config import Plan, TrainConfig
 from cnnlab.metrics import accuracy
 from cnnlab.nn import Params, Sequential
-from cnnlab.paths import conf_folder, root
+from cnnlab.paths import conf_folder, root, write_atomically
 from cnnlab.plots import png
-from cnnlab.recording import Outcome
+from cnnlab.recording import Outcome, by_margin
 from cnnlab.report import RunRecord
 from cnnlab.report.family import Result, Row, replaced, results_csv, results_table
 from cnnlab.sweeps import Sweep, run_sweep
@@ -72,21 +73,40 @@ def main(names: Sequence[str]) -> int:
 
 
 def write(plans: dict[Row, list[Plan]], study: Study) -> None:
-    """The notebook's table, ``results.csv`` and figures, from all runs that are finished."""
+    """The notebook's table, ``results.csv`` and figures, from all runs that are finished.
+
+    A row without any keeps its line, which was found elsewhere.
+    """
     runs = {name: run for name, run in latest_runs(study).items() if run.info.status == "FINISHED"}
     found = {row: [runs[p.fingerprint] for p in made if p.fingerprint in runs] for row, made in plans.items()}
-    results = [Result(row, _records(row, plans[row], study, made)) for row, made in found.items()]
-    (NOTEBOOK / "results.csv").write_text(results_csv(results), encoding="utf-8")
-    page = NOTEBOOK / "README.md"
-    page.write_text(replaced(page.read_text(encoding="utf-8"), "results", results_table(results)), encoding="utf-8")
-    if bars := {r.row.name: (r.row.paper, r.error.mean, r.error.half_width) for r in results if r.records}:
+    page, lines = NOTEBOOK / "README.md", NOTEBOOK / "results.csv"
+    kept = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    known = {line["name"]: line for line in csv.DictReader(kept)}
+    results = [_result(row, _records(row, plans[row], study, made), known) for row, made in found.items()]
+    write_atomically(lines, results_csv(results).encode())
+    write_atomically(page, replaced(page.read_text(encoding="utf-8"), "results", results_table(results)).encode())
+    if bars := {r.row.name: (r.row.paper, r.error.mean, r.error.half_width) for r in results if r.error.n}:
         _draw("errors", plots.errors_beside, bars)
     _sizes({result.row.name: result for result in results})
     for row, made in found.items():
         if row.name == STAR and made:
-            _draw("passes", plots.against_passes, [record(study, run).history for run in made], TITLES["passes"])
+            histories, watched = (
+                [record(study, run).history for run in made],
+                plans[row][0].config["data"]["validation"],
+            )
+            _draw(
+                "passes",
+                plots.against_passes,
+                histories,
+                TITLES["passes"],
+                "test" if watched == "test" else "validation",
+            )
             _look_inside(study, made[0], plans[row][0])
     print(results_table(results), f"written: {page}", sep="\n")
+
+
+def _result(row: Row, records: Sequence[RunRecord], known: dict[str, dict[str, str]]) -> Result:
+    return Result.read(row, known[row.name]) if row.name in known and not records else Result.of(row, records)
 
 
 def _records(row: Row, plans: Sequence[Plan], study: Study, runs: Sequence[Run]) -> list[RunRecord]:
@@ -94,7 +114,7 @@ def _records(row: Row, plans: Sequence[Plan], study: Study, runs: Sequence[Run])
     records = [record(study, run, details=False) for run in runs]
     if not row.votes:
         return records
-    if len(runs) < 2:
+    if len(runs) < len(plans):
         return []
     data = load_data(plans[0])
     answers = np.array([predict(*_network(study, run), data, data.test).argmax(0) for run in runs])
@@ -112,13 +132,13 @@ def _network(study: Study, run: Run) -> tuple[Sequential, Params]:
 
 
 def _draw(name: str, draw: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    (NOTEBOOK / f"{name}.png").write_bytes(png(draw(*arguments, **options)))
+    write_atomically(NOTEBOOK / f"{name}.png", png(draw(*arguments, **options)))
 
 
 def _sizes(results: dict[str, Result]) -> None:
     """Test and training error of LeNet-5 by the number of training images, where all were run."""
     names = {15000: f"{STAR}_15000", 30000: f"{STAR}_30000", 60000: STAR}
-    rows = {size: results[name] for size, name in names.items() if name in results and results[name].records}
+    rows = {size: results[name] for size, name in names.items() if name in results and results[name].error.n}
     if len(rows) == len(names):
         points = {
             "test": {size: (result.error.mean, result.error.half_width) for size, result in rows.items()},
@@ -130,14 +150,15 @@ def _sizes(results: dict[str, Result]) -> None:
 def _look_inside(study: Study, run: Run, plan: Plan) -> None:
     """What the trained network still gets wrong, makes of one digit layer by layer, and has learned to look for."""
     (network, params), data = _network(study, run), load_data(plan)
-    images, outputs = data.test, predict(network, params, data, data.test)
-    answers, margin = outputs.argmax(0), outputs.max(0) - outputs[images.labels, np.arange(len(images))]
-    seen = (images.pixels, images.labels, answers, margin, data.classes)
+    images, seen = data.test, by_margin(predict(network, params, data, data.test), data)
     _draw("mistakes", plots.mistakes, *seen, limit=len(images), measure="margin")
     layers = {name: y[..., 0] for name, y in network.outputs(params, data.batch(images, slice(1))).items()}
     _draw("layers", plots.layer_by_layer, images.pixels[0], layers, TITLES["layers"])
-    for name in ("C1", "C3"):
-        _draw(f"kernels_{name}", plots.kernels, params[name]["W"], f"kernels of {name}")
+    _draw("kernels_C1", plots.kernels, params["C1"]["W"], "kernels of C1")
+    W = params["C3"]["W"]
+    W = np.where(W.any((1, 3), keepdims=True), W, np.nan).transpose(2, 0, 1, 3)  # nothing where nothing is connected
+    title, pictures = "kernels of C3: a row for each map of S2", W.reshape(-1, W.shape[2], 1, W.shape[3])
+    _draw("kernels_C3", plots.kernels, pictures, title, columns=W.shape[1])
 
 
 def _typed(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from tests.conftest import Home, end, is_one_line
+from tests.conftest import Home, end, is_one_line, plan_of
 
 from cnnlab import boosting
 from cnnlab.boosting import _disputed, _half_wrong
 from cnnlab.data import Dataset, Distortion, Images
+from cnnlab.runs import execute
+from cnnlab.tracking.log import RunLog
+from hydra_plugins.cnnlab_sweeper import build
 
 SHIFTS = Distortion(shift=1)
 
@@ -60,6 +63,20 @@ def test_a_boosted_run_is_recorded(home: Home, digits: Dataset) -> None:
     assert np.mean(answers == digits.test.labels) == run.data.metrics["test/accuracy"]
     report = end(home.start("runs", program="report"))
     assert (report.code, report.err) == (0, ""), report
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_what_was_trained_outlives_a_store_that_fails(inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(log: RunLog) -> None:
+        raise OSError("no space left")
+
+    plan = plan_of(*WORDS, "augment=shift")
+    with monkeypatch.context() as broken:
+        broken.setattr(RunLog, "upload", full)
+        assert execute(plan, lambda: build(plan), RunLog()).reason == "OSError: no space left"
+    assert len(inside.checkpoints()) == 3
+    assert execute(plan, lambda: build(plan), RunLog()).status == "finished" and not inside.checkpoints()
 
 
 @pytest.mark.slow

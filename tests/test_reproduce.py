@@ -25,7 +25,8 @@ def run(error: float, seconds: float = 10.0, epochs: str = "20") -> RunRecord:
 
 
 def result(*errors: float, paper: float = 1.0, goal: tuple[float, float] | None = None) -> Result:
-    return Result(Row("net", "experiment=net", "a source, 1998", paper, len(errors), goal), [run(e) for e in errors])
+    row = Row("net", "experiment=net", "a source, 1998", paper, len(errors), goal)
+    return Result.of(row, [run(error) for error in errors])
 
 
 @pytest.mark.parametrize(
@@ -50,9 +51,17 @@ def test_the_table_for_machines() -> None:
     rows = list(csv.DictReader(results_csv([result(0.009, 0.011, goal=(0.9, 1.1)), result()]).splitlines()))
     assert list(rows[0]) == list(COLUMNS)
     assert list(rows[0].values()) == [
-        *("net", "1.00", "a source, 1998", "1.00", "0.14", "2", "20", "1.00", "60000", "", "10", "met")
+        *("net", "1.00", "a source, 1998", "1.000", "0.1414", "2", "20", "1.00", "60000", "", "10", "met")
     ]
     assert rows[1]["our_error_mean"] == rows[1]["passes"] == "" and rows[1]["seeds"] == "0"
+
+
+def test_a_line_says_what_the_records_said() -> None:
+    for found in (result(0.009, 0.011, 0.0104), result(0.012), result()):
+        (line,) = csv.DictReader(results_csv([found]).splitlines())
+        again = Result.read(found.row, line)
+        assert again.cells() == found.cells()
+        assert results_table([again]) == results_table([found])
 
 
 def test_the_table_for_people() -> None:
@@ -81,8 +90,9 @@ def test_the_figures_show_what_they_are_given() -> None:
     bars = plots.errors_beside({"LeNet-5": (0.95, 0.97, 0.1), "k-NN": (5.0, 2.95, math.nan)}).axes[0]
     assert [patch.get_width() for patch in bars.patches] == [0.95, 5.0, 0.97, 2.95]
     history = [{"epoch": n, "train/accuracy": 1 - 0.05 / n, "val/accuracy": 1 - 0.04 / n} for n in (1, 2)]
-    curves = plots.against_passes([history, history], "title").axes[0]
-    assert [line.get_label() for line in curves.lines if not line.get_label().startswith("_")] == ["training", "test"]
+    curves = plots.against_passes([history, history], "title", "watched").axes[0]
+    labels = [line.get_label() for line in curves.lines if not line.get_label().startswith("_")]
+    assert labels == ["training", "watched"] and curves.get_ylim()[1] > 5
     np.testing.assert_allclose(curves.lines[1].get_ydata(), [4, 2])
     sizes = plots.against_size({"test": {15000: (1.7, 0.1), 60000: (0.95, 0.1)}}, "title").axes[0]
     assert list(sizes.lines[0].get_xdata()) == [15000, 60000]
@@ -124,6 +134,7 @@ def family(home: Home) -> Home:
     folder = home.folder / "experiments/lenet_family"
     folder.mkdir(parents=True)
     (folder / "README.md").write_text(PAGE)
+    (folder / "results.csv").write_text(results_csv([replace(result(0.02), row=Row("vote", votes="lenet5_1998"))]))
     return home
 
 
@@ -133,7 +144,8 @@ def test_a_reproduction_of_tiny_rows(family: Home, digits: Dataset) -> None:
     assert one.code == 0, one.err
     notebook = family.folder / "experiments/lenet_family"
     rows = {row["name"]: row for row in csv.DictReader((notebook / "results.csv").read_text().splitlines())}
-    assert [rows[name]["seeds"] for name in rows] == ["0", "0", "0", "0", "1"]
+    assert [rows[name]["seeds"] for name in rows] == ["0", "0", "0", "1", "1"]
+    assert rows["vote"]["our_error_mean"] == "2.000"  # found elsewhere
     all_of_them = end(family.start(program="reproduce", JOBS="2"))
     assert all_of_them.code == 0, all_of_them.err
     assert "4 arms to do, 1 finished" in all_of_them.out

@@ -56,6 +56,31 @@ def test_a_killed_run_goes_on_bit_equal(home: Home, new_home: Callable[..., Home
     assert [name for name in matrices if ours[name].read_bytes() != theirs[name].read_bytes()] == []
 
 
+SMALL_NET = ("model=mlp", "model.hidden=[8]", "data.train=1000", "data.validation=0", "epochs=3")
+CUTS = {  # words, and the checkpoint at which a run is cut off
+    "the 1998 rule": (("optimizer=sdlm", "optimizer.every=300", "batch_size=1", "reshuffle=false", "lr=0.001"), ".npz"),
+    "boosted, in its second network": (("boost=true", "augment=shift"), ".1.npz"),
+}
+
+
+@pytest.mark.parametrize(("words", "cut"), CUTS.values(), ids=CUTS)
+def test_other_trainings_go_on_bit_equal(
+    home: Home, new_home: Callable[..., Home], tmp_path: Path, words: tuple[str, ...], cut: str
+) -> None:
+    process = home.start(*SMALL_NET, *words)
+    wait_for(lambda: [file for file in home.checkpoints() if file.name.endswith(cut)], process)
+    kill(process)
+    said = home.train(*SMALL_NET, *words)
+    assert (said.code, said.err) == (0, "") and not home.checkpoints()
+    uncut_home = new_home(tmp_path / "uncut")
+    assert uncut_home.train(*SMALL_NET, *words).code == 0
+    ours, theirs = home.artifacts(home.runs()[-1]), uncut_home.artifacts(uncut_home.run())
+    assert without_clocks(ours["history.csv"]) == without_clocks(theirs["history.csv"])
+    networks = [name for name in ours if name.endswith(".npz")]
+    assert len(networks) == (3 if "boost=true" in words else 1)
+    assert all(theta_of(ours[name]).tobytes() == theta_of(theirs[name]).tobytes() for name in networks)
+
+
 @pytest.mark.parametrize("damage", ["cut", "foreign"])
 def test_a_checkpoint_that_is_not_whole_means_from_the_start(damage: str, inside: Home) -> None:
     from tests.conftest import plan_of

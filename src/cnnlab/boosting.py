@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
@@ -37,11 +38,13 @@ def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick)
     log.text("config/network.txt", describe(recipe.network, data.shape) + "\n")
     states: list[State] = []
     history: list[Record] = []  # of all three, one after the other
+    searched = 0.0  # seconds
     for number, find in enumerate((None, _half_wrong, _disputed)):
         images, plain = data.train, replace(recipe, distortion=Distortion())
         if find:
-            rng = np.random.default_rng([seed, number])
+            rng, began = np.random.default_rng([seed, number]), perf_counter()
             images = find([_answers(recipe, state, data) for state in states], data.train, recipe.distortion, rng)
+            searched += perf_counter() - began
         state, place = start(plain, data.shape, NETWORKS * seed + number), checkpoint.with_suffix(f".{number}.npz")
         restore_state(place, state)
         for record in chain(state.history, train(plain, state, replace(data, train=images), checked(log, tick))):
@@ -52,9 +55,8 @@ def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick)
         states.append(state)
     keep_training(history, [(recipe.network, state.params) for state in states], data, log)
     metrics = _tested(recipe, states, data, log)
+    metrics["time/total_s"] = searched + sum(record["time/epoch_s"] for record in history)
     log.metrics(metrics, NETWORKS * recipe.epochs)
-    for number in range(NETWORKS):
-        checkpoint.with_suffix(f".{number}.npz").unlink(missing_ok=True)
     return metrics
 
 
@@ -109,7 +111,6 @@ def _tested(recipe: Recipe, states: list[State], data: Dataset, log: RunLog) -> 
     right = accuracy(data.train.labels, outputs(data.train).argmax(0))
     return keep_test(outputs(data.test), data, log) | {
         "train/accuracy": right,
-        "time/total_s": sum(record["time/epoch_s"] for state in states for record in state.history),
         "size/parameters": NETWORKS * cost.parameters,
         "size/macs": NETWORKS * cost.macs,
     }

@@ -55,10 +55,16 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     data = np.asarray(values, dtype=float).ravel()
     n = data.size
     if n < 2:
-        return Interval(float(data[0]) if n else math.nan, math.nan, math.nan, math.nan, n)
+        return t_interval(float(data[0]) if n else math.nan, math.nan, n, confidence)
+    return t_interval(float(data.mean()), float(data.std(ddof=1)), n, confidence)
+
+
+def t_interval(mean: float, sd: float, n: int, confidence: float = 0.95) -> Interval:
+    """The interval by Student's t of a mean of n values that are known by their deviation alone."""
+    if n < 2:
+        return Interval(mean, math.nan, math.nan, math.nan, n)
     from scipy.special import stdtrit  # the quantile of t, without scipy.stats' 2 s
 
-    mean, sd = float(data.mean()), float(data.std(ddof=1))
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * sd / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, sd, n)
 

@@ -89,7 +89,8 @@ def _closed(plan: Plan, make: Make, log: RunLog, checkpoint: Path) -> Outcome:
         with suppress(Exception):
             log.close("KILLED")
         raise
-    checkpoint.unlink(missing_ok=True)
+    for file in checkpoint.parent.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):  # of one network, or of several
+        file.unlink(missing_ok=True)
     return Outcome("finished", log.run_id, plan.label, metrics)
 
 
@@ -129,13 +130,18 @@ def keep_test(outputs: np.ndarray, data: Dataset, log: RunLog) -> Record:
 
     The worst are those whose answer outscores the truth by the largest margin.
     """
-    images, answers = data.test, outputs.argmax(0)
-    right = accuracy(images.labels, answers)
-    margin = outputs.max(0) - outputs[images.labels, np.arange(len(images))]
-    keep_confusion(log, "test", confusion_matrix(images.labels, answers, len(data.classes)), data.classes)
-    seen = (images.pixels, images.labels, answers, margin, data.classes)
-    log.figure("plots/mistakes.png", plots.mistakes, *seen, measure="margin")
+    labels, answers = data.test.labels, outputs.argmax(0)
+    right = accuracy(labels, answers)
+    keep_confusion(log, "test", confusion_matrix(labels, answers, len(data.classes)), data.classes)
+    log.figure("plots/mistakes.png", plots.mistakes, *by_margin(outputs, data), measure="margin")
     return {"test/accuracy": right, "test/error": 1 - right}
+
+
+def by_margin(outputs: np.ndarray, data: Dataset) -> tuple[Any, ...]:
+    """What ``plots.mistakes`` asks for, of the test images, by how far each answer outscores the truth."""
+    images = data.test
+    margin = outputs.max(0) - outputs[images.labels, np.arange(len(images))]
+    return images.pixels, images.labels, outputs.argmax(0), margin, data.classes
 
 
 def keep_training(history: list[Record], networks: Sequence[Trained], data: Dataset, log: RunLog) -> None:

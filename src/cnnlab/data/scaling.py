@@ -14,7 +14,7 @@ from cnnlab.data.dataset import Images
 Bytes = NDArray[np.uint8]
 
 LARGEST = 99
-CHUNK = 5000  # images at a time
+CHUNK = 1000  # images at a time
 
 
 def scaled(images: Images, size: int | None, margin: int = 0) -> Images:
@@ -33,12 +33,13 @@ def _resized(pixels: Bytes, size: int) -> Bytes:
     """Every image, those whose longer sides are alike together."""
     result = np.empty((len(pixels), size, size), np.uint8)
     tops, lefts, sides = _squares(pixels)
-    framed = np.pad(pixels, ((0, 0), *((max(pixels.shape[1:]),) * 2,) * 2))
+    frame = (max(pixels.shape[1:]),) * 2
     for side in np.unique(sides):
         alike = np.flatnonzero(sides == side)
         for chunk in (alike[start : start + CHUNK] for start in range(0, len(alike), CHUNK)):
+            framed, number = np.pad(pixels[chunk], ((0, 0), frame, frame)), np.arange(len(chunk))[:, None, None]
             rows, columns = ((first[chunk, None] + np.arange(side)) for first in (tops, lefts))
-            result[chunk] = _averaged(framed[chunk[:, None, None], rows[:, :, None], columns[:, None]], size)
+            result[chunk] = _averaged(framed[number, rows[:, :, None], columns[:, None]], size)
     return result
 
 

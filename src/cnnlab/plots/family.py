@@ -40,15 +40,15 @@ def errors_beside(rows: Mapping[str, tuple[float, float, float]]) -> Figure:
     return figure
 
 
-def against_passes(histories: Sequence[History], title: str) -> Figure:
+def against_passes(histories: Sequence[History], title: str, watched: str = "validation") -> Figure:
     """Training error as met, and error on the images that were watched, after each pass: a line for each seed."""
     figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
     axes = figure.subplots()
     for number, history in enumerate(histories):
-        for split, name, colour in (("train", "training", style.TRAIN), ("val", "test", style.VALIDATION)):
+        for split, name, colour in (("train", "training", style.TRAIN), ("val", watched, style.VALIDATION)):
             errors = style.error_percent(history, split)
             axes.plot(style.epochs_of(history), errors, color=colour, lw=1.2, label=name if number == 0 else None)
-    axes.set_ylim(0, 5)
+    axes.set_ylim(bottom=0)
     style.whole_epochs(axes)
     axes.set(xlabel="pass", ylabel="error (%)", title=plain(title))
     axes.grid(alpha=0.3)

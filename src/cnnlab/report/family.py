@@ -3,10 +3,10 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from cnnlab.metrics import Interval, mean_interval
+from cnnlab.metrics import Interval, mean_interval, t_interval
 from cnnlab.report.arms import RunRecord
 from cnnlab.report.tables import NOTHING, number
 
@@ -14,6 +14,8 @@ COLUMNS = (
     *("name", "paper_error", "paper_source", "our_error_mean", "our_error_sd", "seeds", "passes", "train_error"),
     *("parameters", "macs", "seconds_per_run", "verdict"),
 )
+
+UNKNOWN = mean_interval([])
 
 
 @dataclass(frozen=True)
@@ -35,24 +37,49 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """A row and its finished runs, a seed each."""
+    """A row and what its finished runs found, a seed each: a line of ``results.csv``.
+
+    ``error`` is the test error in per cent after the last pass, a mean over seeds; what is not known is nan.
+    """
 
     row: Row
-    records: Sequence[RunRecord] = field(default_factory=tuple)
+    error: Interval = UNKNOWN
+    passes: str = ""
+    train_error: float = math.nan
+    parameters: float = math.nan
+    macs: float = math.nan
+    seconds: float = math.nan
 
-    @property
-    def error(self) -> Interval:
-        """Test error in per cent after the last pass: mean over seeds."""
-        return mean_interval([100 * record.error("test") for record in self.records])
+    @classmethod
+    def of(cls, row: Row, records: Sequence[RunRecord]) -> "Result":
+        """Means over the records of finished runs.
 
-    def mean(self, metric: str) -> float:
-        """A metric's mean over seeds."""
-        return mean_interval([record.metrics.get(metric, math.nan) for record in self.records]).mean
+        Training error is that of a network as met during the last pass, of a classifier and of boosted networks as
+        they are in the end.
+        """
+        passes = records[0].words.get("epochs", "none") if records else "none"
 
-    @property
-    def train_error(self) -> float:
-        """Training error in per cent, of a network as met during the last pass."""
-        return 100 * mean_interval([record.error("train") for record in self.records]).mean
+        def mean(metric: str) -> float:
+            return mean_interval([record.metrics.get(metric, math.nan) for record in records]).mean
+
+        return cls(
+            row,
+            mean_interval([100 * record.error("test") for record in records]),
+            "" if passes == "none" else passes,
+            100 * mean_interval([record.error("train") for record in records]).mean,
+            mean("size/parameters"),
+            mean("size/macs"),
+            mean_interval([record.seconds for record in records]).mean,
+        )
+
+    @classmethod
+    def read(cls, row: Row, line: Mapping[str, str]) -> "Result":
+        """What a line of ``results.csv`` says of the row."""
+        mean, sd, *others = (
+            float(line[name] or math.nan)
+            for name in ("our_error_mean", "our_error_sd", "train_error", "parameters", "macs", "seconds_per_run")
+        )
+        return cls(row, t_interval(mean, sd, int(line["seeds"])), line["passes"], *others)
 
     @property
     def verdict(self) -> str:
@@ -63,8 +90,8 @@ class Result:
         mean, row = self.error.mean, self.row
         if math.isnan(mean):
             return "not run"
-        if len(self.records) < row.seeds:
-            return f"{len(self.records)} of {row.seeds} seeds"
+        if self.error.n < row.seeds:
+            return f"{self.error.n} of {row.seeds} seeds"
         if row.goal:
             return "met" if row.goal[0] <= mean <= row.goal[1] else "missed"
         if math.isnan(row.paper):
@@ -75,13 +102,11 @@ class Result:
     def cells(self) -> dict[str, str]:
         """The row as text, by column."""
         row, error = self.row, self.error
-        seconds = mean_interval([record.seconds for record in self.records]).mean
-        passes = self.records[0].words.get("epochs", "none") if self.records else "none"
         values = (
-            *(row.name, _plain(row.paper, ".2f"), row.source, _plain(error.mean, ".2f"), _plain(error.sd, ".2f")),
-            *(str(len(self.records)), "" if passes == "none" else passes, _plain(self.train_error, ".2f")),
-            *(_plain(self.mean("size/parameters"), ".0f"), _plain(self.mean("size/macs"), ".0f")),
-            *(_plain(seconds, ".0f"), self.verdict),
+            *(row.name, _plain(row.paper, ".2f"), row.source, _plain(error.mean, ".3f"), _plain(error.sd, ".4f")),
+            *(str(error.n), self.passes, _plain(self.train_error, ".2f")),
+            *(_plain(value, ".0f") for value in (self.parameters, self.macs, self.seconds)),
+            self.verdict,
         )
         return dict(zip(COLUMNS, values, strict=True))
 
