@@ -57,7 +57,7 @@ def _confusion(recipe: Recipe, state: State, data: Dataset, images: Images) -> n
 
 
 def _test(recipe: Recipe, state: State, data: Dataset, log: RunLog) -> Record:
-    """The one look at the test images."""
+    """What the network is worth on the test images."""
     outputs = predict(recipe.network, state.params, data, data.test)
     loss, _ = recipe.loss(outputs, data.test.labels)
     return {"test/loss": loss} | keep_test(outputs, data, log)

@@ -177,6 +177,13 @@ def test_2_9_lenet5s_tanh_maps_one_to_one():
     assert_allclose(Tanh(1.7159, 2 / 3).f(np.array([-1.0, 1.0])), [-1, 1], atol=1e-4)
 
 
+def test_2_9_lenet5s_tanh_bends_most_at_one():
+    """The paper's Appendix A: the second derivative's absolute value is largest at +-1."""
+    a = np.linspace(-3, 3, 6001)
+    bend = np.abs(np.gradient(np.gradient(Tanh(1.7159, 2 / 3).f(a), a), a))
+    assert np.abs(a[bend.argmax()]) == pytest.approx(1, abs=0.02)
+
+
 def test_2_9_outputs_softmax_and_euclidean_distance():
     x, codes = normal(4, 2), normal(3, 4, seed=1)
     scores, _ = RBF(codes).forward({}, x)

@@ -16,7 +16,7 @@ class Loss:
         raise NotImplementedError
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """The second derivative by each output, never negative: what ``Layer.curvature`` carries back."""
+        """The second derivative by each output, or what stands in for it, never negative: see ``Layer.curvature``."""
         raise NotImplementedError
 
 
@@ -136,9 +136,9 @@ class MaximumAPosteriori(Loss):
         return value, gradient[:-1]
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """As of the first criterion, which does not vanish.
+        """That of the first criterion, our choice: its own nearly vanishes for patterns that are already learnt.
 
-        The exact one falls to 0 for patterns already learnt, where rates would jump to their cap.
+        In trials its own was stable too where rates only fall, and no better.
         """
         return MaximumLikelihood().curvature(output, labels)
 

@@ -109,10 +109,11 @@ class Adam(Optimizer):
 class DiagonalLM(Optimizer):
     """Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, App. C): ``theta -= rate g / (mu + h)``.
 
-    h is the diagonal of the Gauss-Newton matrix, a mean over ``samples`` patterns, seen again after every
-    ``every`` patterns: others at random each time, or always the ``first``. The paper looks once a pass, does not
-    say at which, and takes what it sees. But a unit that saturates has no curvature, its rates would rise to
-    their cap, and drive it further: so h is the ``largest`` seen so far, and rates only ever fall.
+    h is the diagonal of the Gauss-Newton matrix, from what ``Loss.curvature`` gives, a mean over ``samples``
+    patterns, seen again after every ``every`` patterns: others at random each time, or always the ``first``. The
+    paper looks once a pass, does not say at which, and takes what it sees. But a unit that saturates has no
+    curvature, its rates would rise to their cap, and drive it further: so h is the ``largest`` seen so far, and
+    rates only ever fall.
     """
 
     mu: float = 0.02

@@ -84,7 +84,7 @@ def predict(network: Layer, params: Params, shape: Shape, count: int, batch: Cal
 
 
 def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels: Array) -> Array:
-    """The diagonal of the mean loss's Gauss-Newton matrix, a vector in the order of ``pack``."""
+    """The diagonal of the mean loss's Gauss-Newton matrix, from ``Loss.curvature``; a vector as ``pack`` makes it."""
     found = []
     for piece in split(network, x.shape[:-1], len(labels)):
         part, truth = x[..., piece], labels[piece]
