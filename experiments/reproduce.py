@@ -157,7 +157,7 @@ def _look_inside(study: Study, run: Run, plan: Plan) -> None:
     _draw("kernels_C1", plots.kernels, params["C1"]["W"], "kernels of C1")
     W = params["C3"]["W"]
     W = np.where(W.any((1, 3), keepdims=True), W, np.nan).transpose(2, 0, 1, 3)  # nothing where nothing is connected
-    title, pictures = "kernels of C3: a row for each map of S2", W.reshape(-1, W.shape[2], 1, W.shape[3])
+    title, pictures = "kernels of C3, a column each, for the maps of S2, a row each", W.reshape(-1, W.shape[2], 1, W.shape[3])
     _draw("kernels_C3", plots.kernels, pictures, title, columns=W.shape[1])
 
 
