@@ -50,6 +50,7 @@ TITLES = {
     "passes": "LeNet-5 as in 1998: error against passes",
     "sizes": "LeNet-5 as in 1998: error against training images",
     "layers": "LeNet-5 as in 1998: what each layer makes of the first test image",
+    "kernels": "kernels of C3 (columns) for each map of S2 (rows)",
 }
 
 
@@ -157,8 +158,8 @@ def _look_inside(study: Study, run: Run, plan: Plan) -> None:
     _draw("kernels_C1", plots.kernels, params["C1"]["W"], "kernels of C1")
     W = params["C3"]["W"]
     W = np.where(W.any((1, 3), keepdims=True), W, np.nan).transpose(2, 0, 1, 3)  # nothing where nothing is connected
-    title, pictures = "kernels of C3, a column each, for the maps of S2, a row each", W.reshape(-1, W.shape[2], 1, W.shape[3])
-    _draw("kernels_C3", plots.kernels, pictures, title, columns=W.shape[1])
+    single = W.reshape(-1, W.shape[2], 1, W.shape[3])
+    _draw("kernels_C3", plots.kernels, single, TITLES["kernels"], columns=W.shape[1])
 
 
 def _typed(values: dict[str, Any]) -> dict[str, Any]:
