@@ -164,6 +164,7 @@ def test_a_reproduction_of_tiny_rows(family: Home, digits: Dataset) -> None:
     again = end(family.start(program="reproduce"))
     assert "all 5 arms are finished, nothing to do" in again.out
     assert len(family.runs("family")) == 5
+    assert {run.data.tags["mlflow.source.name"] for run in family.runs("family")} == {"experiments/reproduce.py"}
 
 
 def test_rows_that_fail_say_why_and_the_others_are_made(family: Home) -> None:

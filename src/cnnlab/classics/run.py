@@ -14,8 +14,6 @@ from ..tracking.log import RunLog
 from ..training import Record
 from .classifiers import Classic, Fitted, Rows, load
 
-SOURCE = {"mlflow.source.name": "experiments/classics.py"}
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -31,7 +29,7 @@ def execute(plan: Plan, build: Callable[[], Parts], log: RunLog) -> Outcome:
 
     load()
     with threadpool_limits(plan.config["threads"]):
-        return recorded(plan, SOURCE, log, lambda log, _: _made(plan, build(), log))
+        return recorded(plan, {}, log, lambda log, _: _made(plan, build(), log))
 
 
 def _made(plan: Plan, parts: Parts, log: RunLog) -> Record:

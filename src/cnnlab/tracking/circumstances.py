@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import cache
 from importlib.metadata import distributions
+from pathlib import Path
 
 from ..paths import root
 
@@ -29,10 +30,11 @@ def process() -> dict[str, str]:
 def code() -> dict[str, str]:
     """By which code a run is made."""
     commit = git("rev-parse", "HEAD").strip()
+    script = Path(sys.argv[0])  # a worker has its parent's
     return {
         "git.commit": commit or "none",
         "git.dirty": str(bool(git("status", "--porcelain"))).lower() if commit else "unknown",
-        "mlflow.source.name": "experiments/train.py",
+        "mlflow.source.name": f"experiments/{script.name if script.parent.name == 'experiments' else 'train.py'}",
         "mlflow.source.type": "LOCAL",
     }
 
