@@ -91,17 +91,9 @@ def write(plans: dict[Row, list[Plan]], study: Study) -> None:
     _sizes({result.row.name: result for result in results})
     for row, made in found.items():
         if row.name == STAR and made:
-            histories, watched = (
-                [record(study, run).history for run in made],
-                plans[row][0].config["data"]["validation"],
-            )
-            _draw(
-                "passes",
-                plots.against_passes,
-                histories,
-                TITLES["passes"],
-                "test" if watched == "test" else "validation",
-            )
+            histories = [record(study, run).history for run in made]
+            watched = "test" if plans[row][0].config["data"]["validation"] == "test" else "validation"
+            _draw("passes", plots.against_passes, histories, TITLES["passes"], watched)
             _look_inside(study, made[0], plans[row][0])
     print(results_table(results), f"written: {page}", sep="\n")
 

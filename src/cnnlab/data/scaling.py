@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnlab.data.dataset import Images
-
-Bytes = NDArray[np.uint8]
+from cnnlab.data.warping import Bytes
 
 LARGEST = 99
 CHUNK = 1000  # images at a time
