@@ -52,8 +52,8 @@ test: $(READY) ## the tests that need no PyTorch; ARGS="-k conv" chooses
 parity: $(TORCH) ## install PyTorch, compare values and gradients with it
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m parity tests/parity $(ARGS)
 
-lint: $(READY) ## ruff and mypy
-	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+lint: $(READY) ## ruff, mypy, and whether the lock holds all that is needed
+	@$(BIN)/pip check && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
 
 bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(TORCH)) ## the speed beside PyTorch's (15 minutes); ARGS="--only step/*/32", "--profile", "--growth"
 	@$(BIN)/python experiments/bench.py $(ARGS)
