@@ -20,11 +20,13 @@ Rows = NDArray[np.float64]
 class Fitted:
     """A classifier after training: ``scores`` of rows (N, D) are (N, classes), and the largest is the answer.
 
-    ``parameters`` is how many numbers it has to keep, stored images included.
+    ``parameters`` is how many numbers it has to keep, stored images included; ``macs`` is how many multiply-adds a row
+    takes, and an image that is compared with a stored one takes one for each pixel.
     """
 
     scores: Callable[[Rows], Rows]
     parameters: int
+    macs: int
 
 
 class Classic(ABC):
@@ -54,7 +56,7 @@ class Linear(Classic):
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Solve the normal equations."""
         unit = _least_squares(self.ridge).fit(x, labels)
-        return Fitted(unit.decision_function, unit.coef_.size + unit.intercept_.size)
+        return Fitted(unit.decision_function, unit.coef_.size + unit.intercept_.size, unit.coef_.size)
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class PairwiseLinear(Classic):
         from sklearn.multiclass import OneVsOneClassifier
 
         votes = OneVsOneClassifier(_least_squares(self.ridge)).fit(x, labels)
-        sizes = (unit.coef_.size + unit.intercept_.size for unit in votes.estimators_)
-        return Fitted(votes.decision_function, sum(sizes))
+        weights = sum(unit.coef_.size for unit in votes.estimators_)
+        return Fitted(votes.decision_function, weights + len(votes.estimators_), weights)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class KNN(Classic):
         if self.k > len(x):
             raise ValueError(f"classifier.k={self.k}: there are only {len(x)} training images")
         neighbours = KNeighborsClassifier(self.k, algorithm="brute").fit(x, labels)
-        return Fitted(neighbours.predict_proba, x.size)
+        return Fitted(neighbours.predict_proba, x.size, x.size)
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,9 @@ class PCAQuadratic(Classic):
             raise ValueError(f"classifier.components={self.components}: choose a whole number from 1 to {most}")
         axes = PCA(self.components, svd_solver="covariance_eigh").fit(x).components_.T
         linear = _least_squares(self.ridge).fit(quadratic(x @ axes), labels)
-        size = axes.size + linear.coef_.size + linear.intercept_.size
-        return Fitted(lambda x: linear.decision_function(quadratic(x @ axes)), size)
+        weights, products = axes.size + linear.coef_.size, linear.n_features_in_
+        sizes = (weights + linear.intercept_.size, weights + products)
+        return Fitted(lambda x: linear.decision_function(quadratic(x @ axes)), *sizes)
 
 
 def quadratic(z: Rows) -> Rows:
@@ -164,8 +167,9 @@ class RBFNetwork(Classic):
         _, nearest = pairwise_distances_argmin_min(x, centres, metric="sqeuclidean")
         gamma = 1 / (2 * self.width**2 * nearest.mean())
         linear = _least_squares(self.ridge).fit(rbf_kernel(x, centres, gamma), labels)
-        size = centres.size + linear.coef_.size + linear.intercept_.size
-        return Fitted(lambda x: linear.decision_function(rbf_kernel(x, centres, gamma)), size)
+        weights = centres.size + linear.coef_.size
+        sizes = (weights + linear.intercept_.size, weights)
+        return Fitted(lambda x: linear.decision_function(rbf_kernel(x, centres, gamma)), *sizes)
 
     def _centres(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Rows:
         from sklearn.cluster import KMeans
@@ -179,13 +183,14 @@ class RBFNetwork(Classic):
 
 @dataclass(frozen=True)
 class SVM(Classic):
-    """Support vectors for the polynomials of a degree, a machine to each pair of classes: the paper's 1.1 and 1.4%.
+    """Support vectors for the polynomials of a degree, a machine to each class: the paper's 1.1 and 1.4%.
 
     Section III-C quotes Cortes and Vapnik (1.1%; on the data set's own page those images are deslanted) and Burges
-    and Schoelkopf (1.4%); kernel and cost are not given. scikit-learn's machines are one to each pair of classes,
-    and vote. The kernel is (x.y / (mean of x.x) + ``offset``)^``degree``. Chosen, fitting only 8,000 images:
-    ``offset`` 1 (validation error 4.1%; at 0 it is 5.6% at best) and ``cost`` 1 (from 0.1 to 10 it hardly matters).
-    The training error is that of the first 10,000 training images, for all would take many minutes.
+    and Schoelkopf (1.4%); kernel and cost are not given. Its 14 million multiply-adds are those of a machine to each
+    class against all others, and these are better than one to each pair (with 10,000 images a validation error of
+    3.2 and 3.7%). The kernel is (x.y / (mean of x.x) + ``offset``)^``degree``. Fitting only 8,000 images of pixels
+    from 0 to 1, it hardly matters (``offset`` from 0 to 1 and ``cost`` from 1 to 10: validation error 3.6 to 3.8%;
+    ``cost`` 0.1: 4.2%). The training error is that of the first 10,000 training images, for all would take minutes.
     """
 
     degree: int = 4
@@ -198,15 +203,18 @@ class SVM(Classic):
         _positive(degree=self.degree, cost=self.cost, cache_mb=self.cache_mb)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
-        """Find the support vectors of each pair."""
+        """Find the support vectors of each class."""
+        from sklearn.multiclass import OneVsRestClassifier
         from sklearn.svm import SVC
 
         gamma = 1 / np.einsum("nd,nd->n", x, x).mean()
         machine = SVC(
             C=self.cost, kernel="poly", degree=self.degree, gamma=gamma, coef0=self.offset, cache_size=self.cache_mb
-        ).fit(x, labels)
-        size = machine.support_vectors_.size + machine.dual_coef_.size + machine.intercept_.size
-        return Fitted(machine.decision_function, size)
+        )
+        machines = OneVsRestClassifier(machine).fit(x, labels)
+        found = machines.estimators_
+        weights = sum(each.support_vectors_.size + each.dual_coef_.size for each in found)
+        return Fitted(machines.decision_function, weights + len(found), weights)
 
 
 def load() -> None:

@@ -43,7 +43,7 @@ def _made(plan: Plan, parts: Parts, log: RunLog) -> Record:
     times = {"time/fit_s": trained - began, "time/predict_s": perf_counter() - trained}
     times["time/total_s"] = sum(times.values())
     metrics = keep_test(outputs.T, data, log) | times | dict(_judged(parts, fitted))
-    metrics["size/parameters"] = fitted.parameters
+    metrics |= {"size/parameters": fitted.parameters, "size/macs": fitted.macs}
     log.metrics(metrics)
     return metrics
 
