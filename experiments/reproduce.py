@@ -8,6 +8,7 @@ What is finished is skipped; experiments/lenet_family/ is written anew from all 
 from __future__ import annotations
 
 import csv
+import math
 import os
 import sys
 import tempfile
@@ -59,7 +60,7 @@ def main(names: Sequence[str]) -> int:
     table = yaml.safe_load((conf_folder() / "reproduce.yaml").read_text(encoding="utf-8"))
     rows = {name: Row(name, **_typed(values)) for name, values in table["rows"].items()}
     if unknown := set(names) - set(rows):
-        raise ValueError(f"{', '.join(sorted(unknown))}: choose from {' '.join(rows)}")
+        raise ValueError(f"there is no row {', '.join(sorted(unknown))}: choose from {' '.join(rows)}")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         plans = {row: _plans(rows.get(row.votes, row), table["study"]) for row in rows.values()}
     wanted = {plan.fingerprint: plan for row in plans if row.name in names or not names for plan in plans[row]}
@@ -76,14 +77,14 @@ def main(names: Sequence[str]) -> int:
 def write(plans: dict[Row, list[Plan]], study: Study) -> None:
     """The notebook's table, ``results.csv`` and figures, from all runs that are finished.
 
-    A row without any keeps its line, which was found elsewhere.
+    A row keeps its line of ``results.csv``, which was found elsewhere, as long as that has more seeds.
     """
     runs = {name: run for name, run in latest_runs(study).items() if run.info.status == "FINISHED"}
     found = {row: [runs[p.fingerprint] for p in made if p.fingerprint in runs] for row, made in plans.items()}
     page, lines = NOTEBOOK / "README.md", NOTEBOOK / "results.csv"
     kept = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
     known = {line["name"]: line for line in csv.DictReader(kept)}
-    results = [_result(row, _records(row, plans[row], study, made), known) for row, made in found.items()]
+    results = [_result(row, plans[row], _records(row, plans[row], study, made), known) for row, made in found.items()]
     write_atomically(lines, results_csv(results).encode())
     write_atomically(page, replaced(page.read_text(encoding="utf-8"), "results", results_table(results)).encode())
     if bars := {r.row.name: (r.row.paper, r.error.mean, r.error.half_width) for r in results if r.error.n}:
@@ -98,8 +99,12 @@ def write(plans: dict[Row, list[Plan]], study: Study) -> None:
     print(results_table(results), f"written: {page}", sep="\n")
 
 
-def _result(row: Row, records: Sequence[RunRecord], known: dict[str, dict[str, str]]) -> Result:
-    return Result.read(row, known[row.name]) if row.name in known and not records else Result.of(row, records)
+def _result(row: Row, plans: Sequence[Plan], records: Sequence[RunRecord], known: dict[str, dict[str, str]]) -> Result:
+    found, line = Result.of(row, records), known.get(row.name)
+    if not line or line["passes"] != str(plans[0].config.get("epochs", "")):  # of another recipe
+        return found
+    kept = Result.read(row, line)
+    return kept if kept.error.n > found.error.n else found
 
 
 def _records(row: Row, plans: Sequence[Plan], study: Study, runs: Sequence[Run]) -> list[RunRecord]:
@@ -135,7 +140,7 @@ def _sizes(results: dict[str, Result]) -> None:
     if len(rows) == len(names):
         points = {
             "test": {size: (result.error.mean, result.error.half_width) for size, result in rows.items()},
-            "training": {size: (result.train_error, 0.0) for size, result in rows.items()},
+            "training": {size: (result.train_error, math.nan) for size, result in rows.items()},
         }
         _draw("sizes", plots.against_size, points, TITLES["sizes"])
 

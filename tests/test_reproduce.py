@@ -87,8 +87,8 @@ def test_every_row_has_its_words_and_a_range_that_makes_sense(name: str) -> None
 
 
 def test_the_figures_show_what_they_are_given() -> None:
-    bars = plots.errors_beside({"LeNet-5": (0.95, 0.97, 0.1), "k-NN": (5.0, 2.95, math.nan)}).axes[0]
-    assert [patch.get_width() for patch in bars.patches] == [0.95, 5.0, 0.97, 2.95]
+    panels = plots.errors_beside({"k-NN": (5.0, 2.95, math.nan), "LeNet-5": (0.95, 0.97, 0.1)}).axes
+    assert [[patch.get_width() for patch in bars.patches] for bars in panels] == [[0.95, 0.97], [5.0, 2.95]]
     history = [{"epoch": n, "train/accuracy": 1 - 0.05 / n, "val/accuracy": 1 - 0.04 / n} for n in (1, 2)]
     curves = plots.against_passes([history, history], "title", "watched").axes[0]
     labels = [line.get_label() for line in curves.lines if not line.get_label().startswith("_")]
@@ -134,7 +134,10 @@ def family(home: Home) -> Home:
     folder = home.folder / "experiments/lenet_family"
     folder.mkdir(parents=True)
     (folder / "README.md").write_text(PAGE)
-    (folder / "results.csv").write_text(results_csv([replace(result(0.02), row=Row("vote", votes="lenet5_1998"))]))
+    vote = replace(result(0.02), row=Row("vote", votes="lenet5_1998"), passes="2")
+    of_another_recipe = replace(result(0.02), row=Row("lenet5_1998_30000"), passes="9")
+    of_more_seeds = replace(result(0.02, 0.03, 0.04), row=Row("lenet5_1998_15000"), passes="1")
+    (folder / "results.csv").write_text(results_csv([vote, of_another_recipe, of_more_seeds]))
     return home
 
 
@@ -144,7 +147,7 @@ def test_a_reproduction_of_tiny_rows(family: Home, digits: Dataset) -> None:
     assert one.code == 0, one.err
     notebook = family.folder / "experiments/lenet_family"
     rows = {row["name"]: row for row in csv.DictReader((notebook / "results.csv").read_text().splitlines())}
-    assert [rows[name]["seeds"] for name in rows] == ["0", "0", "0", "1", "1"]
+    assert [rows[name]["seeds"] for name in rows] == ["0", "0", "3", "1", "1"]
     assert rows["vote"]["our_error_mean"] == "2.000"  # found elsewhere
     all_of_them = end(family.start(program="reproduce", JOBS="2"))
     assert all_of_them.code == 0, all_of_them.err
@@ -158,6 +161,7 @@ def test_a_reproduction_of_tiny_rows(family: Home, digits: Dataset) -> None:
     answers = np.array([family.model(run).predict(digits.test.pixels[:50]) for run in runs])  # a tie goes down
     assert float(rows["vote"]["our_error_mean"]) == 100 * np.mean(answers.min(0) != digits.test.labels[:50])
     assert (rows["vote"]["seeds"], rows["vote"]["parameters"]) == ("1", "120000")
+    assert (rows["lenet5_1998_30000"]["seeds"], rows["lenet5_1998_15000"]["seeds"]) == ("1", "3")
     assert "| lenet5_1998 " in (notebook / "README.md").read_text()
     pictures = {"errors", "passes", "sizes", "mistakes", "layers", "kernels_C1", "kernels_C3"}
     assert {file.stem for file in notebook.glob("*.png")} == pictures
@@ -181,4 +185,4 @@ def test_rows_that_fail_say_why_and_the_others_are_made(family: Home) -> None:
 def test_a_row_that_there_is_not(family: Home) -> None:
     said = end(family.start("alexnet", program="reproduce"))
     assert said.code == 1 and is_one_line(said.err)
-    assert said.err.startswith("alexnet: choose from lenet5_1998 ")
+    assert said.err.startswith("there is no row alexnet: choose from lenet5_1998 ")

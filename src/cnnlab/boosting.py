@@ -7,7 +7,6 @@ images, since there are not enough others; the first network is trained "the usu
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
@@ -18,7 +17,7 @@ from .config import Plan
 from .data import Dataset, Distortion, Images
 from .metrics import accuracy
 from .models import describe
-from .recording import checked, keep_circumstances, keep_test, keep_training
+from .recording import checked, keep_circumstances, keep_distortion, keep_test, keep_training
 from .tracking.log import RunLog
 from .training import Parts, Recipe, Record, State, Tick, predict, start, train
 
@@ -32,13 +31,16 @@ Answers = Callable[[Images], np.ndarray]
 def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -> Record:
     """Train the three, one after the other, and test their sum; the metrics of the test."""
     data, recipe, seed = parts.data, parts.recipe, plan.config["seed"]
-    if recipe.distortion.idle:
-        raise ValueError("boost=true: needs distorted images to find hard ones among; choose another augment than none")
     keep_circumstances(plan, data, log)
     log.text("config/network.txt", describe(recipe.network, data.shape) + "\n")
     states: list[State] = []
     history: list[Record] = []  # of all three, one after the other
     searched = 0.0  # seconds
+
+    def keep(record: Record) -> None:
+        history.append(record | {"epoch": len(history) + 1})
+        log.epoch(history[-1])
+
     for number, find in enumerate((None, _half_wrong, _disputed)):
         images, plain = data.train, replace(recipe, distortion=Distortion())
         if find:
@@ -46,13 +48,16 @@ def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick)
             images = find([_answers(recipe, state, data) for state in states], data.train, recipe.distortion, rng)
             searched += perf_counter() - began
         state, place = start(plain, data.shape, NETWORKS * seed + number), checkpoint.with_suffix(f".{number}.npz")
-        restore_state(place, state)
-        for record in chain(state.history, train(plain, state, replace(data, train=images), checked(log, tick))):
+        if restore_state(place, state):
+            log.tag("cnnlab.resumed_after_epoch", str(len(history) + len(state.history)))
+        for record in state.history:
+            keep(record)
+        for record in train(plain, state, replace(data, train=images), checked(log, tick)):
             log.check(begun=True)
             save_state(place, state)
-            history.append(record | {"epoch": len(history) + 1})
-            log.epoch(history[-1])
+            keep(record)
         states.append(state)
+    keep_distortion(recipe.distortion, data, log)
     keep_training(history, [(recipe.network, state.params) for state in states], data, log)
     metrics = _tested(recipe, states, data, log)
     metrics["time/total_s"] = searched + sum(record["time/epoch_s"] for record in history)

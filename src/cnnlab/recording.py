@@ -16,7 +16,7 @@ import yaml
 from . import plots
 from .checkpoint import network_bytes
 from .config import Plan
-from .data import Dataset
+from .data import Dataset, Distortion
 from .metrics import accuracy, confusion_matrix
 from .nn import Params, Sequential
 from .tracking import circumstances
@@ -142,6 +142,13 @@ def by_margin(outputs: np.ndarray, data: Dataset) -> tuple[Any, ...]:
     images = data.test
     margin = outputs.max(0) - outputs[images.labels, np.arange(len(images))]
     return images.pixels, images.labels, outputs.argmax(0), margin, data.classes
+
+
+def keep_distortion(distortion: Distortion, data: Dataset, log: RunLog) -> None:
+    """A sheet of training images beside distorted copies, if any are made."""
+    if not distortion.idle:
+        shown = (data.train.pixels[:100], distortion, "training images and distorted copies")
+        log.figure("plots/distortions.png", plots.distortions, *shown)
 
 
 def keep_training(history: list[Record], networks: Sequence[Trained], data: Dataset, log: RunLog) -> None:

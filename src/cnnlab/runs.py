@@ -5,14 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from . import plots
 from .boosting import boosted
 from .checkpoint import restore_state, save_state
 from .config import Plan
 from .data import Dataset, Images
 from .metrics import confusion_matrix
 from .models import describe
-from .recording import Outcome, checked, keep_circumstances, keep_confusion, keep_test, keep_training, recorded
+from .recording import (
+    Outcome,
+    checked,
+    keep_circumstances,
+    keep_confusion,
+    keep_distortion,
+    keep_test,
+    keep_training,
+    recorded,
+)
 from .tracking.log import RunLog
 from .tracking.store import SWEEP
 from .training import Parts, Recipe, Record, State, Tick, predict, silent, start, train
@@ -67,7 +75,5 @@ def _keep_results(recipe: Recipe, state: State, data: Dataset, log: RunLog) -> N
     """Confusion on validation images, distorted images, and what all trainings leave."""
     for epoch, matrix in state.confusions.items():
         keep_confusion(log, f"val_epoch_{int(epoch):03}", np.array(matrix), data.classes)
-    if not recipe.distortion.idle:
-        shown = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
-        log.figure("plots/distortions.png", plots.distortions, *shown)
+    keep_distortion(recipe.distortion, data, log)
     keep_training(state.history, [(recipe.network, state.params)], data, log)

@@ -1,5 +1,6 @@
 """How Hydra's configs become plans and objects, and a sweeper that makes only what is not finished."""
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ def build(plan: "Plan") -> "Parts":
         words = ("model", "activation", "loss", "pooling", "padding", "data")
         together = " ".join(f"{word}={plan.words[word]}" for word in words)
         raise ValueError(f"{together} do not go together: {error}") from None
+    if config["boost"] and parts["augment"].idle:
+        raise ValueError("boost=true: needs distorted images to find hard ones among; choose another augment than none")
     numbers = (config["lr"], config["epochs"], config["batch_size"], config["reshuffle"])
     recipe = Recipe(
         network, parts["loss"]["criterion"], parts["optimizer"], parts["schedule"], *numbers, parts["augment"]
@@ -124,15 +127,21 @@ def build_classic(plan: "Plan") -> "ClassicParts":
 
 def load_data(plan: "Plan") -> "Dataset":
     """The data of a plan."""
-    return instantiated(plan.config["data"])
+    return instantiated({"data": plan.config["data"]})["data"]
 
 
 def instantiated(node: dict[str, Any]) -> Any:
-    """The objects of a node; an error inside comes out as itself, without Hydra's frame."""
+    """The objects of a node; an error inside comes out as itself, without Hydra's frame.
+
+    One that begins with an option and its value names the option as it is typed: ``optimizer.mu=-1: choose ...``.
+    """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
-        raise error.__cause__ or error from None
+        cause, group = error.__cause__, re.search(r"full_key: (\S+)", str(error))
+        if isinstance(cause, ValueError) and group and re.match(r"\w+=", str(cause)):
+            raise ValueError(f"{group[1]}.{cause}") from None
+        raise cause or error from None

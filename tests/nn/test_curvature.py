@@ -127,6 +127,22 @@ def test_for_a_linear_network_it_is_the_hessian():
     assert_allclose(found, pack({"OUT": {"W": np.tile(squares, (3, 1)), "b": np.ones(3)}}), rtol=1e-6)
 
 
+def test_through_lenet5s_layers_it_is_the_gauss_newton_diagonal():
+    """Of the trained layer above the last mixture the recursion is exact: J^T (2 I) J by finite differences."""
+    layers = {"C": Conv2D(2, 2), "A": Tanh(1.7159, 2 / 3), "S": Subsample(2), "A2": Tanh(1.7159, 2 / 3), "F": Dense(1)}
+    hidden = Sequential(layers | {"A3": Tanh(1.7159, 2 / 3)})
+    whole = Sequential({**hidden.layers, "OUT": RBF(normal(3, 1))})
+    params, _ = hidden.init((3, 1, 3), np.random.default_rng(0))
+    params = {name: {key: np.asarray(value, np.float64) for key, value in each.items()} for name, each in params.items()}
+    x, labels = normal(3, 1, 3, 4), np.array([0, 2, 1, 0])
+    found = unpack(mean_curvature(whole, MaximumLikelihood(), params | {"OUT": {}}, x, labels), params)
+    for name in ("S", "F"):
+        for key, value in params[name].items():
+            jacobian = slopes(lambda: hidden.forward(params, x)[0], value)
+            expected = 2 * np.square(jacobian).sum(tuple(range(value.ndim, jacobian.ndim))) / 4
+            assert_allclose(found[name][key], expected, rtol=1e-5, err_msg=f"{name}.{key}")
+
+
 def test_through_a_network_it_is_a_product_of_squares():
     """Layer by layer, off-diagonal terms dropped, which is what the recursion of Appendix C says."""
     network = Sequential({"F1": Dense(3), "A1": Tanh(), "OUT": Dense(2)})

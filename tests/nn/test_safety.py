@@ -95,7 +95,7 @@ def test_softmax_survives_any_score(dtype):
 
 
 @DTYPES
-@pytest.mark.parametrize("j", [-5.0, 0.0, 0.1, 30.0])
+@pytest.mark.parametrize("j", [0.1, 5.0, 30.0])
 def test_the_posterior_criterion_is_never_negative(j, dtype):
     for scale in (1e-3, 1, 30, FAR):
         penalties = np.abs(normal(10, 50)) * scale

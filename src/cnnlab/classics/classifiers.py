@@ -201,6 +201,8 @@ class SVM(Classic):
 
     def __post_init__(self) -> None:
         _positive(degree=self.degree, cost=self.cost, cache_mb=self.cache_mb)
+        if not self.offset >= 0:
+            raise ValueError(f"classifier.offset={self.offset}: choose a number from 0 up")
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Find the support vectors of each class."""

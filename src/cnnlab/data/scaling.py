@@ -19,7 +19,8 @@ CHUNK = 1000  # images at a time
 def scaled(images: Images, size: int | None, margin: int = 0) -> Images:
     """What each image shows, its longer side `size` pixels long (None: all of it as it is), within a margin of 0.
 
-    The middle of what is shown comes to the middle of the new image. Raises ValueError on a size of 0.
+    The middle of what is shown comes to the middle of the new image. Raises ValueError unless the size is from 1
+    to 99 and the margin from 0 to 99.
     """
     for word, value, least in (("size", size, 1), ("margin", margin, 0)):
         if value is not None and not least <= value <= LARGEST:

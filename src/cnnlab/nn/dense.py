@@ -81,6 +81,11 @@ class RBF(Layer):
     codes: Array = field(compare=False)
     factor: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse to turn near and far around."""
+        if not self.factor > 0:
+            raise ValueError(f"factor={self.factor}: choose a number above 0")
+
     def out_shape(self, shape: Shape) -> Shape:
         """(units,)."""
         units, width = self.codes.shape

@@ -129,6 +129,11 @@ class MaximumAPosteriori(Loss):
 
     j: float
 
+    def __post_init__(self) -> None:
+        """Refuse a j that the paper excludes."""
+        if not self.j > 0:
+            raise ValueError(f"j={self.j}: choose a number above 0")
+
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
         """Gradient ``p - t`` with p the probabilities beside the rubbish class."""
         rubbish = np.full((1, output.shape[1]), -self.j, output.dtype)

@@ -124,10 +124,11 @@ class DiagonalLM(Optimizer):
 
     def __post_init__(self) -> None:
         """Refuse what would divide by zero or never look."""
-        if self.mu <= 0:
+        if not self.mu > 0:
             raise ValueError(f"mu={self.mu}: choose a number above 0")
-        if min(self.samples, self.every) < 1:
-            raise ValueError(f"samples={self.samples} every={self.every}: choose 1 or more")
+        for name, value in (("samples", self.samples), ("every", self.every)):
+            if value < 1:
+                raise ValueError(f"{name}={value}: choose 1 or more")
 
     @property
     def looks(self) -> int:

@@ -67,7 +67,7 @@ def mistakes(
         return figure
     names = [_verdict(classes[labels[index]], classes[predictions[index]]) for index in worst]
     sure = [f"{100 * c:.0f} %" if measure == "probability" else f"{c:.3g}" for c in np.asarray(confidence)[worst]]
-    shown = f"the {len(worst)} surest of {len(wrong)}" if len(worst) < len(wrong) else "all the"
+    shown = f"the {len(worst)} surest of {len(wrong)}" if len(worst) < len(wrong) else f"all {len(worst)}"
     title = f"{shown} mistakes: truth → answer, and its {plain(measure)}"
     return _captioned(np.asarray(pixels)[worst], names, sure, float(np.max(pixels)), title)
 

@@ -12,32 +12,46 @@ from cnnlab.plots import style
 from cnnlab.plots.style import Array, History, plain
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ACROSS = 30  # pictures side by side
+SMALL = 2  # per cent
+GROUND = "lightsteelblue"  # behind pictures in grey, whose lightest would be lost on white
 
 
 def errors_beside(rows: Mapping[str, tuple[float, float, float]]) -> Figure:
-    """Bars of test error (%): the source's beside ours with its 95% interval, as (theirs, ours, half width)."""
-    figure = style.canvas(9, 0.9 + 0.42 * len(rows), margins=(2.1, 0.5, 0.3, 0.3))
-    axes = figure.subplots()
+    """Bars of test error (%): the source's beside ours with its 95% interval, as (theirs, ours, half width).
+
+    Rows of small errors have an axis of their own, above the others.
+    """
+    small = {name: row for name, row in rows.items() if np.nanmax(row[:2]) <= SMALL}
+    panels = [panel for panel in (small, {name: rows[name] for name in rows if name not in small}) if panel]
+    figure = style.canvas(9, 0.42 * len(rows) + 0.8 * len(panels), margins=(2.1, 0.5, 0.3, 0.3))
+    heights = [len(panel) + 1 for panel in panels]
+    both = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights, "hspace": 0.12})
+    for axes, panel in zip(both[:, 0], panels, strict=True):
+        _bars(axes, panel)
+    both[-1, 0].set_xlabel("test error (%)")
+    both[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+    return figure
+
+
+def _bars(axes: Axes, rows: Mapping[str, tuple[float, float, float]]) -> None:
     places, (theirs, ours, spread) = np.arange(len(rows)), np.array(list(rows.values())).T
     axes.barh(places - 0.19, theirs, 0.36, color=style.GREY, edgecolor="0.6", label="source")
     axes.barh(places + 0.19, ours, 0.36, color=style.COLOURS[0], label="cnnlab")
-    axes.errorbar(ours, places + 0.19, xerr=np.nan_to_num(spread), fmt="none", ecolor="k", capsize=2)
+    axes.errorbar(ours, places + 0.19, xerr=spread, fmt="none", ecolor="k", capsize=2)
     ends = (theirs, ours + np.nan_to_num(spread))
     for beside, values, right in zip((-0.19, 0.19), (theirs, ours), ends, strict=True):
         for place, value, end in zip(places, values, right, strict=True):
             if np.isfinite(value):
                 at = (end, place + beside)
-                axes.annotate(f"{value:.3g}", at, (4, 0), textcoords="offset points", va="center", fontsize=7)
+                axes.annotate(f"{value:.2f}", at, (4, 0), textcoords="offset points", va="center", fontsize=7)
     axes.set_yticks(places, [plain(name) for name in rows])
     axes.invert_yaxis()
-    axes.margins(x=0.06)
-    axes.set_xlabel("test error (%)")
-    axes.legend(loc="lower right")
+    axes.margins(x=0.06, y=0.02)
     axes.grid(axis="x", alpha=0.3)
-    return figure
 
 
 def against_passes(histories: Sequence[History], title: str, watched: str = "validation") -> Figure:
@@ -62,7 +76,7 @@ def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title:
     axes = figure.subplots()
     for (kind, values), colour in zip(points.items(), style.COLOURS, strict=False):
         sizes, (mean, spread) = list(values), np.array(list(values.values())).T
-        axes.errorbar(sizes, mean, np.nan_to_num(spread), color=colour, marker="o", capsize=3, label=plain(kind))
+        axes.errorbar(sizes, mean, spread, color=colour, marker="o", capsize=3, label=plain(kind))
     axes.set_xticks(sorted({size for values in points.values() for size in values}))
     axes.set_ylim(bottom=0)
     axes.set(xlabel="training images", ylabel="error (%)", title=plain(title))
@@ -84,7 +98,8 @@ def layer_by_layer(image: Array, outputs: Mapping[str, Array], title: str) -> Fi
         grid = style.mosaic(pictures, ACROSS)
         axes.imshow(grid, cmap="gray_r", interpolation="nearest", aspect="equal")
         axes.set_anchor("W")
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[], facecolor=GROUND)
+        axes.spines[:].set_visible(False)
         axes.text(-0.01, 0.5, plain(name), transform=axes.transAxes, ha="right", va="center", fontsize=9)
     figure.suptitle(plain(title), y=0.995, va="top", fontsize=10)
     return figure
