@@ -128,12 +128,12 @@ def test_for_a_linear_network_it_is_the_hessian():
 
 
 def test_through_lenet5s_layers_it_is_the_gauss_newton_diagonal():
-    """Of the trained layer above the last mixture the recursion is exact: J^T (2 I) J by finite differences."""
+    """Where each weight reaches the codes by way of one unit, nothing is dropped: J^T (2 I) J by finite differences."""
     layers = {"C": Conv2D(2, 2), "A": Tanh(1.7159, 2 / 3), "S": Subsample(2), "A2": Tanh(1.7159, 2 / 3), "F": Dense(1)}
     hidden = Sequential(layers | {"A3": Tanh(1.7159, 2 / 3)})
     whole = Sequential({**hidden.layers, "OUT": RBF(normal(3, 1))})
     params, _ = hidden.init((3, 1, 3), np.random.default_rng(0))
-    params = {name: {key: np.asarray(value, np.float64) for key, value in each.items()} for name, each in params.items()}
+    params = {layer: {name: np.float64(value) for name, value in each.items()} for layer, each in params.items()}
     x, labels = normal(3, 1, 3, 4), np.array([0, 2, 1, 0])
     found = unpack(mean_curvature(whole, MaximumLikelihood(), params | {"OUT": {}}, x, labels), params)
     for name in ("S", "F"):
