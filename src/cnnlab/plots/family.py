@@ -95,12 +95,13 @@ def layer_by_layer(image: Array, outputs: Mapping[str, Array], title: str) -> Fi
     figure = style.canvas(9, sum(heights) + 0.25 * len(stages) + 0.6, margins=(0.9, 0.2, 0.2, 0.4))
     rows = figure.subplots(len(stages), 1, squeeze=False, gridspec_kw={"height_ratios": heights, "hspace": 0.4})
     for axes, (name, pictures) in zip(rows[:, 0], stages.items(), strict=True):
-        grid = style.mosaic(pictures, ACROSS)
+        grid = style.mosaic(pictures, min(ACROSS, len(pictures)))
         axes.imshow(grid, cmap="gray_r", interpolation="nearest", aspect="equal")
         axes.set_anchor("W")
         axes.set(xticks=[], yticks=[], facecolor=GROUND)
         axes.spines[:].set_visible(False)
-        axes.text(-0.01, 0.5, plain(name), transform=axes.transAxes, ha="right", va="center", fontsize=9)
+        beside = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "va": "center"}
+        axes.annotate(plain(name), (0, 0.5), (-6, 0), fontsize=9, **beside)
     figure.suptitle(plain(title), y=0.995, va="top", fontsize=10)
     return figure
 
