@@ -188,7 +188,7 @@ def test_mistakes_are_the_surest_wrong_answers():
     drawn(figure)
     scores = plots.mistakes(pixels, labels, answers, sure - 1, classes, measure="margin")
     assert texts(scores.axes[0])[1] == "-0.3"
-    assert "all 3 mistakes" in scores.get_suptitle() and "margin" in scores.get_suptitle()
+    assert "all 4 mistakes" in scores.get_suptitle() and "margin" in scores.get_suptitle()
 
 
 def test_no_mistakes_say_so():
