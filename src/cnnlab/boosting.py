@@ -12,12 +12,12 @@ from time import perf_counter
 
 import numpy as np
 
-from .checkpoint import restore_state, save_state
+from .checkpoint import save_state
 from .config import Plan
 from .data import Dataset, Distortion, Images
 from .metrics import accuracy
 from .models import describe
-from .recording import checked, keep_circumstances, keep_distortion, keep_test, keep_training
+from .recording import checked, keep_circumstances, keep_distortion, keep_test, keep_training, resume
 from .tracking.log import RunLog
 from .training import Parts, Recipe, Record, State, Tick, predict, start, train
 
@@ -48,8 +48,7 @@ def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick)
             images = find([_answers(recipe, state, data) for state in states], data.train, recipe.distortion, rng)
             searched += perf_counter() - began
         state, place = start(plain, data.shape, NETWORKS * seed + number), checkpoint.with_suffix(f".{number}.npz")
-        if restore_state(place, state):
-            log.tag("cnnlab.resumed_after_epoch", str(len(history) + len(state.history)))
+        resume(place, state, log, len(history))
         for record in state.history:
             keep(record)
         for record in train(plain, state, replace(data, train=images), checked(log, tick)):

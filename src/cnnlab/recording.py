@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from . import plots
-from .checkpoint import network_bytes
+from .checkpoint import network_bytes, restore_state
 from .config import Plan
 from .data import Dataset, Distortion
 from .metrics import accuracy, confusion_matrix
@@ -22,7 +22,7 @@ from .nn import Params, Sequential
 from .tracking import circumstances
 from .tracking.log import DIVERGED, REASON, Made, RunLog
 from .tracking.store import FINGERPRINT, KIND, one_line, state_folder
-from .training import Diverged, Record, Tick
+from .training import Diverged, Record, State, Tick
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,12 @@ def by_margin(outputs: np.ndarray, data: Dataset) -> tuple[Any, ...]:
     images = data.test
     margin = outputs.max(0) - outputs[images.labels, np.arange(len(images))]
     return images.pixels, images.labels, outputs.argmax(0), margin, data.classes
+
+
+def resume(checkpoint: Path, state: State, log: RunLog, before: int = 0) -> None:
+    """Bring a fresh state to where an earlier try ended, and say so, counting the epochs ``before`` this training."""
+    if restore_state(checkpoint, state):
+        log.tag("cnnlab.resumed_after_epoch", str(before + len(state.history)))
 
 
 def keep_distortion(distortion: Distortion, data: Dataset, log: RunLog) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .boosting import boosted
-from .checkpoint import restore_state, save_state
+from .checkpoint import save_state
 from .config import Plan
 from .data import Dataset, Images
 from .metrics import confusion_matrix
@@ -20,6 +20,7 @@ from .recording import (
     keep_test,
     keep_training,
     recorded,
+    resume,
 )
 from .tracking.log import RunLog
 from .tracking.store import SWEEP
@@ -37,8 +38,7 @@ def _made(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -
     """Train, test and keep everything that there is to see; the metrics of the test."""
     data, recipe = parts.data, parts.recipe
     state = start(recipe, data.shape, plan.config["seed"])
-    if restore_state(checkpoint, state):
-        log.tag("cnnlab.resumed_after_epoch", str(len(state.history)))
+    resume(checkpoint, state, log)
     keep_circumstances(plan, data, log)
     log.text("config/network.txt", describe(recipe.network, data.shape) + "\n")
     for record in state.history:
