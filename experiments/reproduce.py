@@ -57,6 +57,7 @@ TITLES = {
 
 def main(names: Sequence[str]) -> int:
     """Make the rows of these names, or all; how many runs failed. ValueError for a name that is no row's."""
+    workers = _workers()
     table = yaml.safe_load((conf_folder() / "reproduce.yaml").read_text(encoding="utf-8"))
     rows = {name: Row(name, **_typed(values)) for name, values in table["rows"].items()}
     if unknown := set(names) - set(rows):
@@ -65,7 +66,7 @@ def main(names: Sequence[str]) -> int:
         plans = {row: _plans(rows.get(row.votes, row), table["study"]) for row in rows.values()}
     wanted = {plan.fingerprint: plan for row in plans if row.name in names or not names for plan in plans[row]}
     load_data(next(iter(wanted.values())))  # data that are not there are better missed once than by every run
-    sweep = Sweep(list(wanted.values()), "make reproduce", int(os.environ.get("JOBS", "2")))
+    sweep = Sweep(list(wanted.values()), "make reproduce", workers)
 
     def launch(numbers: Sequence[int]) -> list[Outcome]:
         jobs = (delayed(_make)(sweep.plans[number], place) for place, number in enumerate(numbers))
@@ -157,6 +158,13 @@ def _look_inside(study: Study, run: Run, plan: Plan) -> None:
     W = np.where(W.any((1, 3), keepdims=True), W, np.nan).transpose(2, 0, 1, 3)  # nothing where nothing is connected
     single = W.reshape(-1, W.shape[2], 1, W.shape[3])
     _draw("kernels_C3", plots.kernels, single, TITLES["kernels"], columns=W.shape[1])
+
+
+def _workers() -> int:
+    said = os.environ.get("JOBS", "2")
+    if not said.isdecimal() or int(said) < 1:
+        raise ValueError(f"JOBS={said}: a positive whole number is needed")
+    return int(said)
 
 
 def _typed(values: dict[str, Any]) -> dict[str, Any]:

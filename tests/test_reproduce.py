@@ -186,3 +186,9 @@ def test_a_row_that_there_is_not(family: Home) -> None:
     said = end(family.start("alexnet", program="reproduce"))
     assert said.code == 1 and is_one_line(said.err)
     assert said.err.startswith("there is no row alexnet: choose from lenet5_1998 ")
+
+
+@pytest.mark.parametrize("jobs", ["two", "0", "-1", ""])
+def test_workers_that_are_no_number(family: Home, jobs: str) -> None:
+    said = end(family.start("linear", program="reproduce", JOBS=jobs))
+    assert said.code == 1 and said.err.strip() == f"JOBS={jobs}: a positive whole number is needed"
