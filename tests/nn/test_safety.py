@@ -8,13 +8,17 @@ from numpy.testing import assert_allclose
 from cnnlab.nn import (
     RBF,
     SGD,
+    Adam,
     AvgPool,
     BinaryCrossEntropy,
     Conv2D,
+    Cosine,
     CrossEntropy,
     Dense,
     Dropout,
+    Gaussian,
     GlobalAvgPool,
+    Glorot,
     LeakyReLU,
     MaximumAPosteriori,
     MaxPool,
@@ -26,6 +30,7 @@ from cnnlab.nn import (
     Softmax,
     SoftmaxCrossEntropy,
     Stages,
+    Steps,
     StochasticPool,
     Tanh,
 )
@@ -103,6 +108,16 @@ def test_the_posterior_criterion_is_never_negative(j, dtype):
         assert value >= 0
 
 
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), MaximumAPosteriori(1), MeanSquaredError()], ids=type)
+def test_labels_of_any_whole_type_are_the_same_labels(loss):
+    outputs, labels = -np.abs(normal(10, 64)), np.arange(64) % 10  # 9 times 64 is no uint8
+    value, gradient = loss(outputs, labels)
+    for dtype in (np.uint8, np.int8, np.int32, np.uint64):
+        again, same = loss(outputs, labels.astype(dtype))
+        assert again == value
+        assert_allclose(same, gradient, rtol=0, atol=0)
+
+
 def forward(layer, x):
     return layer.forward(layer.init(x.shape[:-1], np.random.default_rng(0))[0], x)
 
@@ -126,11 +141,22 @@ BAD = {
     "a map before the first": (lambda: forward(Conv2D(1, 3, connections=[[-1]]), MAPS), "the input has maps 0 to 1"),
     "no filters": (lambda: Conv2D(0, 3), "filters=0: choose 1 or more"),
     "no units": (lambda: Dense(0), "units=0: choose 1 or more"),
-    "no window": (lambda: forward(MaxPool(0), MAPS), "sizes and strides are 1 or more"),
-    "no stride": (lambda: forward(Conv2D(2, 3, stride=0), MAPS), "sizes and strides are 1 or more"),
+    "no window": (lambda: forward(MaxPool(0), MAPS), "size=0: choose 1 or more"),
+    "no stride": (lambda: forward(Conv2D(2, 3, stride=0), MAPS), "stride=0: choose 1 or more"),
     "one margin": (lambda: forward(Conv2D(2, 3, padding=(1, 2)), MAPS), "choose valid, same, full"),
     "softmax of maps": (lambda: Softmax().out_shape((6, 2, 5)), "softmax is over vectors"),
     "a label too far": (lambda: MeanSquaredError()(VECTOR, np.array([0, 1, 4])), "labels 0 to 4 for classes 0 to 3"),
+    "a label before the first": (lambda: SoftmaxCrossEntropy()(VECTOR, np.array([0, -1, 1])), "labels -1 to 1 for"),
+    "the rubbish class": (lambda: MaximumAPosteriori(1)(-VECTOR, np.array([0, 4, 1])), "labels 0 to 4 for classes 0"),
+    "vectors for labels": (lambda: MeanSquaredError()(VECTOR, VECTOR), "labels of shape (4, 3), not (N,)"),
+    "weight decay": (lambda: SGD(weight_decay=-1.0), "weight_decay=-1.0: choose 0 or more"),
+    "no norm": (lambda: SGD(clip_norm=0.0), "clip_norm=0.0: choose a number above 0"),
+    "beta": (lambda: Adam(beta1=1.0), "beta1=1.0: choose a number from 0 up to"),
+    "epsilon": (lambda: Adam(epsilon=0.0), "epsilon=0.0: choose a number above 0"),
+    "a rate that climbs": (lambda: Cosine(final=-5.0), "final=-5.0: choose 0 or more"),
+    "a point behind the end": (lambda: Steps(at=(0.5, 2.0)), "at[1]=2.0: choose a number from 0"),
+    "gain": (lambda: Glorot(gain=-1.0), "gain=-1.0: choose 0 or more"),
+    "deviation": (lambda: Gaussian(std=-1.0), "std=-1.0: choose 0 or more"),
     "stages": (lambda: Stages((0.1, 0.5), (1.0, 0.5)), "starts=(0.1, 0.5): give increasing fractions"),
     "warmup": (lambda: OneCycle(warmup=1.0), "warmup=1.0: choose a fraction"),
     "momentum": (lambda: SGD(momentum=-1.0), "momentum=-1.0: choose a number from 0"),

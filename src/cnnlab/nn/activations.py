@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from .layer import Array, Backward, Bound, Layer, Params, Rng, Shape
+from .options import positive
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,7 @@ class Tanh(Activation):
 
     def __post_init__(self) -> None:
         """Refuse what would fall."""
-        if min(self.amplitude, self.slope) <= 0:
-            raise ValueError(f"amplitude={self.amplitude} slope={self.slope}: choose numbers above 0")
+        positive(amplitude=self.amplitude, slope=self.slope)
 
     @property
     def steepest(self) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from .correlate import Correlation, Product
 from .initializers import FanInUniform, Initializer
 from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, squared
+from .options import at_least
 from .windows import Margins, Padding, Pair, crop, margins, pad, pair, window_grid
 
 
@@ -38,18 +39,17 @@ class Conv2D(Layer):
         """Refuse what no map could make right."""
         if self.bias not in ("map", "position", None):
             raise ValueError(f"bias={self.bias}: choose map, position or None")
-        if self.filters < 1:
-            raise ValueError(f"filters={self.filters}: choose 1 or more")
+        at_least(1, filters=self.filters)
         if self.connections is not None and (len(self.connections) != self.filters or not all(self.connections)):
             raise ValueError(f"connections={self.connections}: give each of {self.filters} filters a row of maps")
 
     @cached_property
     def _size(self) -> tuple[int, int]:
-        return pair(self.kernel)
+        return pair(self.kernel, "kernel")
 
     @cached_property
     def _step(self) -> tuple[int, int]:
-        return pair(self.stride)
+        return pair(self.stride, "stride")
 
     @cached_property
     def _around(self) -> Margins:

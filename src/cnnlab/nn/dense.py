@@ -1,6 +1,6 @@
 """Fully connected layers: Dense, LeNet-5's radial basis output, and dropout."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from .correlate import Product
 from .initializers import FanInUniform, Initializer
 from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, size, squared
+from .options import at_least, below_one, positive
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,7 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         """Refuse a layer of nothing."""
-        if self.units < 1:
-            raise ValueError(f"units={self.units}: choose 1 or more")
+        at_least(1, units=self.units)
 
     def out_shape(self, shape: Shape) -> Shape:
         """(units,)."""
@@ -69,7 +69,7 @@ class Dense(Layer):
         return Cost(weights + biases, weights + biases, weights)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RBF(Layer):
     """Euclidean radial basis units with fixed codes: ``y_i = -factor sum_j (x_j - c_ij)^2``.
 
@@ -78,13 +78,20 @@ class RBF(Layer):
     factor is 1, LeCun's later code has 1/2.
     """
 
-    codes: Array = field(compare=False)
+    codes: Array
     factor: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse to turn near and far around."""
-        if not self.factor > 0:
-            raise ValueError(f"factor={self.factor}: choose a number above 0")
+        positive(factor=self.factor)
+
+    def __eq__(self, other: object) -> bool:
+        """The same codes and factor."""
+        return isinstance(other, RBF) and self.factor == other.factor and np.array_equal(self.codes, other.codes)
+
+    def __hash__(self) -> int:
+        """By what is compared."""
+        return hash((self.codes.tobytes(), self.factor))
 
     def out_shape(self, shape: Shape) -> Shape:
         """(units,)."""
@@ -135,8 +142,7 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         """Refuse a rate that would drop everything."""
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"rate={self.rate}: choose a number from 0 up to, but not including, 1")
+        below_one(rate=self.rate)
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         """``x * mask / (1 - rate)`` while training, x when predicting."""

@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 
 from .layer import Array, Rng, Shape
+from .options import at_least
 
 Fan = int | Array
 
@@ -59,6 +60,10 @@ class Glorot(Initializer):
 
     gain: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a width below 0."""
+        at_least(0, gain=self.gain or 0)
+
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
         """See the class."""
         gain = 1.0 if self.gain is None else self.gain
@@ -89,6 +94,10 @@ class Gaussian(Initializer):
     std: float = 1.0
     power: float = 0.5
     bias_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a width below 0."""
+        at_least(0, std=self.std, bias_std=self.bias_std)
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
         """See the class."""

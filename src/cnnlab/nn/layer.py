@@ -72,7 +72,8 @@ class Layer:
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         """Output and its backward; with a generator the layer is training, without it predicting.
 
-        ``backward(dy)`` returns the gradient of the input and those of the parameters, under their names.
+        ``backward(dy)`` returns the gradient of the input and those of the parameters, under their names. It may read
+        what went in and came out: nothing of that may be written to before.
         """
         raise NotImplementedError
 
@@ -86,7 +87,8 @@ class Layer:
     def curvature(self, params: Params, x: Array) -> Backward:
         """A backward for second derivatives: from the outputs' to the input's and the parameters'.
 
-        They are the diagonal of the Gauss-Newton matrix, ``h_x = sum (dy/dx)^2 h_y`` (LeCun et al. 1998, App. C).
+        They approximate the diagonal of the Gauss-Newton matrix layer by layer, without what units of a layer have to
+        do with each other: ``h_x = sum (dy/dx)^2 h_y`` (LeCun et al. 1998, App. C).
         What only copies, picks or drops values has derivatives 0 and 1, whose squares are the same.
         """
         return self.forward(params, x)[1]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .layer import Array
+from .options import positive
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,17 @@ class Loss:
 
 def one_hot(labels: Array, classes: int, dtype: np.typing.DTypeLike = np.float32) -> Array:
     """Target vectors ``[classes, N]``: 1 at the label, 0 elsewhere; ValueError for a label that is no class."""
-    if not 0 <= labels.min() <= labels.max() < classes:
+    return (np.arange(classes)[:, None] == _whole(labels, classes)).astype(dtype)
+
+
+def _whole(labels: Array, classes: int) -> Array:
+    """Labels (N,) as int64, whose multiples cannot overflow; ValueError for what is no class."""
+    whole = labels.astype(np.int64, copy=False)
+    if whole.ndim != 1:
+        raise ValueError(f"labels of shape {labels.shape}, not (N,)")
+    if np.maximum.reduce(whole.view(np.uint64)) >= classes:  # there, what is negative is huge
         raise ValueError(f"labels {labels.min()} to {labels.max()} for classes 0 to {classes - 1}")
-    return (np.arange(classes)[:, None] == labels).astype(dtype)
+    return whole
 
 
 @dataclass(frozen=True)
@@ -93,11 +102,11 @@ class SoftmaxCrossEntropy(Loss):
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
         """Gradient ``softmax(y) - t``."""
-        return _negative_log_likelihood(output, labels)
+        return _negative_log_likelihood(output, _whole(labels, len(output)))
 
     def curvature(self, output: Array, labels: Array) -> Array:
         """``p (1 - p)`` with p = softmax(y)."""
-        count, gradient = len(labels), _negative_log_likelihood(output, labels)[1]
+        count, gradient = len(labels), self(output, labels)[1]
         p = count * gradient + one_hot(labels, len(output), output.dtype)
         return p * (1 - p) / count
 
@@ -131,13 +140,13 @@ class MaximumAPosteriori(Loss):
 
     def __post_init__(self) -> None:
         """Refuse a j that the paper excludes."""
-        if not self.j > 0:
-            raise ValueError(f"j={self.j}: choose a number above 0")
+        positive(j=self.j)
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
         """Gradient ``p - t`` with p the probabilities beside the rubbish class."""
         rubbish = np.full((1, output.shape[1]), -self.j, output.dtype)
-        value, gradient = _negative_log_likelihood(np.concatenate([output, rubbish]), labels)
+        scores = np.concatenate([output, rubbish])
+        value, gradient = _negative_log_likelihood(scores, _whole(labels, len(output)))
         return value, gradient[:-1]
 
     def curvature(self, output: Array, labels: Array) -> Array:

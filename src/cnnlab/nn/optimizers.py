@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .layer import Array, Rng
+from .options import at_least, below_one, positive
 
 State = dict[str, Array]
 
@@ -20,9 +21,15 @@ class Optimizer:
     weight_decay: float = 0.0
     clip_norm: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what would climb, or stand still."""
+        at_least(0, weight_decay=self.weight_decay)
+        if self.clip_norm is not None:
+            positive(clip_norm=self.clip_norm)
+
     @property
     def looks(self) -> int:
-        """After how many patterns it wants to look at the curvature again: 0 for never."""
+        """After how many patterns of a pass it wants to look at the curvature again: 0 for never."""
         return 0
 
     def patterns(self, count: int, rng: Rng) -> Array:
@@ -30,7 +37,7 @@ class Optimizer:
         raise NotImplementedError
 
     def look(self, curvature: Array, state: State) -> None:
-        """Take in the mean diagonal of the Gauss-Newton matrix."""
+        """Take in the mean of what ``Layer.curvature`` finds, a value for each parameter."""
 
     def init(self, theta: Array) -> State:
         """The optimiser's own vectors before the first step, by name."""
@@ -62,8 +69,8 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         """Refuse a momentum that would not fade, and Nesterov's form without any."""
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum}: choose a number from 0 up to, but not including, 1")
+        super().__post_init__()
+        below_one(momentum=self.momentum)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=true: choose a momentum above 0")
 
@@ -90,6 +97,12 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
 
+    def __post_init__(self) -> None:
+        """Refuse means that would never move, and a division by zero."""
+        super().__post_init__()
+        below_one(beta1=self.beta1, beta2=self.beta2)
+        positive(epsilon=self.epsilon)
+
     def init(self, theta: Array) -> State:
         """Running mean, running square, and the number of steps so far."""
         return {"mean": np.zeros_like(theta), "square": np.zeros_like(theta), "steps": np.zeros((), np.int64)}
@@ -109,11 +122,11 @@ class Adam(Optimizer):
 class DiagonalLM(Optimizer):
     """Stochastic diagonal Levenberg-Marquardt (LeCun et al. 1998, App. C): ``theta -= rate g / (mu + h)``.
 
-    h is the diagonal of the Gauss-Newton matrix, from what ``Loss.curvature`` gives, a mean over ``samples``
-    patterns, seen again after every ``every`` patterns: others at random each time, or always the ``first``. The
-    paper looks once a pass, does not say at which, and takes what it sees. But a unit that saturates has no
-    curvature, its rates would rise to their cap, and drive it further: so h is the ``largest`` seen so far, and
-    rates only ever fall.
+    h is ``Layer.curvature``'s approximation, from what ``Loss.curvature`` gives, a mean over ``samples`` patterns at
+    the start of each pass and after every ``every`` patterns of it: others at random each time, or always the
+    ``first``. The paper looks once a pass, does not say at which, and takes what it sees. But a unit that saturates
+    has no curvature, its rates would rise to their cap, and drive it further: so h is the ``largest`` seen so far,
+    and rates only ever fall.
     """
 
     mu: float = 0.02
@@ -124,11 +137,9 @@ class DiagonalLM(Optimizer):
 
     def __post_init__(self) -> None:
         """Refuse what would divide by zero or never look."""
-        if not self.mu > 0:
-            raise ValueError(f"mu={self.mu}: choose a number above 0")
-        for name, value in (("samples", self.samples), ("every", self.every)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: choose 1 or more")
+        super().__post_init__()
+        positive(mu=self.mu)
+        at_least(1, samples=self.samples, every=self.every)
 
     @property
     def looks(self) -> int:

@@ -38,7 +38,7 @@ class Pool(Layer):
 
     @cached_property
     def _step(self) -> tuple[int, int]:
-        return pair(self.size if self.stride is None else self.stride)
+        return pair(self.size) if self.stride is None else pair(self.stride, "stride")
 
     def out_shape(self, shape: Shape) -> Shape:
         """(H_out, C, W_out)."""

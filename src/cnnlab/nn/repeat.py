@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .layer import Array, Backward, Layer, Params, Rng, Shape
+from .options import at_least
 from .windows import window_grid
 
 
@@ -16,8 +17,7 @@ class Repeat(Layer):
 
     def __post_init__(self) -> None:
         """Refuse fewer than one."""
-        if self.times < 1:
-            raise ValueError(f"times={self.times}: choose 1 or more")
+        at_least(1, times=self.times)
 
     def out_shape(self, shape: Shape) -> Shape:
         """(H, times * C, W)."""

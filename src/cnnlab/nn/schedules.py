@@ -4,6 +4,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from math import cos, pi
 
+from .options import at_least, below_one, positive
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -21,10 +23,15 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Steps(Schedule):
-    """``factor`` times smaller (or larger) after each of the points ``at``, as fractions of the run."""
+    """The rate times ``factor`` once more after each of the points ``at``, as fractions of the run."""
 
     at: tuple[float, ...] = (0.5, 0.75)
     factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Points of the run, and a factor that turns nothing around."""
+        below_one(**{f"at[{number}]": point for number, point in enumerate(self.at)})
+        positive(factor=self.factor)
 
     def __call__(self, progress: float) -> float:
         """``factor ** (points passed)``."""
@@ -43,6 +50,7 @@ class Stages(Schedule):
         starts = tuple(self.starts)
         if len(starts) != len(self.factors) or starts[:1] != (0,) or list(starts) != sorted(set(starts)):
             raise ValueError(f"starts={starts}: give increasing fractions from 0 on, as many as factors")
+        at_least(0, **{f"factors[{number}]": factor for number, factor in enumerate(self.factors)})
 
     def __call__(self, progress: float) -> float:
         """The factor of the stage that this point lies in."""
@@ -54,6 +62,10 @@ class Cosine(Schedule):
     """Half a cosine from 1 down to ``final`` (Loshchilov and Hutter 2017, without restarts)."""
 
     final: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that would climb."""
+        at_least(0, final=self.final)
 
     def __call__(self, progress: float) -> float:
         """``final + (1 - final) (1 + cos(pi progress)) / 2``."""
@@ -69,7 +81,8 @@ class OneCycle(Schedule):
     final: float = 0.0001
 
     def __post_init__(self) -> None:
-        """Both halves take some of the run."""
+        """Both halves take some of the run, and no rate would climb."""
+        at_least(0, start=self.start, final=self.final)
         if not 0 < self.warmup < 1:
             raise ValueError(f"warmup={self.warmup}: choose a fraction of the run between 0 and 1")
 

@@ -13,11 +13,11 @@ Margins = tuple[tuple[int, int], tuple[int, int]]
 Padding = str | int | Sequence[Sequence[int]]
 
 
-def pair(value: Pair) -> tuple[int, int]:
-    """One number for both axes, or (rows, columns); ValueError unless both are 1 or more."""
+def pair(value: Pair, name: str = "size") -> tuple[int, int]:
+    """One number for both axes, or (rows, columns); ValueError, which names the option, unless both are 1 or more."""
     rows, columns = (value, value) if isinstance(value, (int, np.integer)) else value
     if rows < 1 or columns < 1:
-        raise ValueError(f"sizes and strides are 1 or more, not {value}")
+        raise ValueError(f"{name}={value}: choose 1 or more, for both axes or as (rows, columns)")
     return int(rows), int(columns)
 
 

@@ -84,7 +84,7 @@ def predict(network: Layer, params: Params, shape: Shape, count: int, batch: Cal
 
 
 def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels: Array) -> Array:
-    """The diagonal of the mean loss's Gauss-Newton matrix, from ``Loss.curvature``; a vector as ``pack`` makes it."""
+    """The mean loss's second derivatives, by ``Loss.curvature`` and ``Layer.curvature``: a vector like ``pack``'s."""
     found = []
     for piece in split(network, x.shape[:-1], len(labels)):
         part, truth = x[..., piece], labels[piece]
