@@ -9,7 +9,7 @@ from cnnlab.boosting import _disputed, _half_wrong
 from cnnlab.data import Dataset, Distortion, Images
 from cnnlab.runs import execute
 from cnnlab.tracking.log import RunLog
-from hydra_plugins.cnnlab_sweeper import build
+from hydra_plugins.cnnlab_sweeper import build, load_data
 
 SHIFTS = Distortion(shift=1)
 
@@ -45,7 +45,7 @@ def test_a_search_that_finds_too_little_is_given_up(images: Images, monkeypatch:
     assert is_one_line(str(caught.value))
 
 
-WORDS = ("model=mlp", "model.hidden=[8]", "data.train=300", "data.validation=0", "epochs=2", "boost=true")
+WORDS = ("model=mlp", "model.hidden=[8]", "data.train=300", "data.validation=50", "epochs=2", "boost=true")
 
 
 @pytest.mark.slow
@@ -61,6 +61,10 @@ def test_a_boosted_run_is_recorded(home: Home, digits: Dataset) -> None:
     assert {"confusion/test.json", "plots/mistakes.png", "config/network.txt", "plots/learning_curves.png"} <= names
     answers = home.model(run).predict(digits.test.pixels)
     assert np.mean(answers == digits.test.labels) == run.data.metrics["test/accuracy"]
+    held_out = load_data(plan_of(*WORDS)).val
+    found = np.mean(home.model(run).predict(held_out.pixels) == held_out.labels)  # of the three, not of the last
+    assert found == run.data.metrics["val/accuracy"] and f"validation error {100 * (1 - found):.2f}%" in said.out
+    assert {"train/loss", "val/loss", "test/loss"} <= run.data.metrics.keys()
     report = end(home.start("runs", program="report"))
     assert (report.code, report.err) == (0, ""), report
 

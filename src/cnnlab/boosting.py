@@ -106,15 +106,19 @@ def _answers(recipe: Recipe, state: State, data: Dataset) -> Answers:
 
 
 def _tested(recipe: Recipe, states: list[State], data: Dataset, log: RunLog) -> Record:
-    """What the sum of the outputs is worth, on the test images and on those of training as they are."""
+    """What the sum of the outputs is worth, on test, training and validation images as they are.
+
+    A loss is that of their mean, which is as large as the outputs of one network.
+    """
 
     def outputs(images: Images) -> np.ndarray:
         return sum(predict(recipe.network, state.params, data, images) for state in states)  # type: ignore[return-value]
 
     cost = recipe.network.cost(data.shape)
-    right = accuracy(data.train.labels, outputs(data.train).argmax(0))
-    return keep_test(outputs(data.test), data, log) | {
-        "train/accuracy": right,
-        "size/parameters": NETWORKS * cost.parameters,
-        "size/macs": NETWORKS * cost.macs,
-    }
+    found = keep_test(outputs(data.test), data, log)
+    for split, images in {"train": data.train, "val": data.val, "test": data.test}.items():
+        if len(images):
+            summed = outputs(images)
+            found[f"{split}/loss"] = recipe.loss(summed / NETWORKS, images.labels)[0]
+            found[f"{split}/accuracy"] = accuracy(images.labels, summed.argmax(0))
+    return found | {"size/parameters": NETWORKS * cost.parameters, "size/macs": NETWORKS * cost.macs}
