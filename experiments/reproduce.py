@@ -11,7 +11,6 @@ import csv
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +23,9 @@ from hydra.core.config_store import ConfigStore
 from joblib import Parallel, delayed
 
 from cnnlab import console, plots
-from cnnlab.checkpoint import load_network
 from cnnlab.classics.config import ClassicsConfig
 from cnnlab.config import Plan, TrainConfig
+from cnnlab.data import Dataset
 from cnnlab.metrics import accuracy
 from cnnlab.nn import Params, Sequential
 from cnnlab.paths import conf_folder, root, write_atomically
@@ -36,7 +35,7 @@ from cnnlab.report import RunRecord
 from cnnlab.report.family import Result, Row, replaced, results_csv, results_table
 from cnnlab.sweeps import Sweep, run_sweep
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.records import latest_runs, record
+from cnnlab.tracking.records import latest_runs, networks, record
 from cnnlab.tracking.store import Study
 from cnnlab.training import predict
 from hydra_plugins.cnnlab_sweeper import build, build_classic, load_data, planned, planned_classic
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 NOTEBOOK = root() / "experiments" / "lenet_family"
 STAR = "lenet5_1998"  # the row that the figures look at
 SUMMED = ("size/parameters", "size/macs", "time/total_s")  # what a vote costs is what all its voters do
+PAGE = "# LeNet-5's family\n\n<!-- results -->\n<!-- /results -->\n"  # where there is no notebook yet
 TITLES = {
     "passes": "LeNet-5 as in 1998: error against passes",
     "sizes": "LeNet-5 as in 1998: error against training images",
@@ -62,6 +62,8 @@ def main(names: Sequence[str]) -> int:
     rows = {name: Row(name, **_typed(values)) for name, values in table["rows"].items()}
     if unknown := set(names) - set(rows):
         raise ValueError(f"there is no row {', '.join(sorted(unknown))}: choose from {' '.join(rows)}")
+    if astray := {row.votes for row in rows.values() if row.votes} - set(rows):
+        raise ValueError(f"conf/reproduce.yaml: votes: {', '.join(sorted(astray))} is no row")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         plans = {row: _plans(rows.get(row.votes, row), table["study"]) for row in rows.values()}
     wanted = {plan.fingerprint: plan for row in plans if row.name in names or not names for plan in plans[row]}
@@ -78,7 +80,7 @@ def main(names: Sequence[str]) -> int:
 def write(plans: dict[Row, list[Plan]], study: Study) -> None:
     """The notebook's table, ``results.csv`` and figures, from all runs that are finished.
 
-    A row keeps its line of ``results.csv``, which was found elsewhere, as long as that has more seeds.
+    A row keeps its line of ``results.csv``, which was found elsewhere, until all its seeds, or as many, are found here.
     """
     runs = {name: run for name, run in latest_runs(study).items() if run.info.status == "FINISHED"}
     found = {row: [runs[p.fingerprint] for p in made if p.fingerprint in runs] for row, made in plans.items()}
@@ -87,8 +89,9 @@ def write(plans: dict[Row, list[Plan]], study: Study) -> None:
     known = {line["name"]: line for line in csv.DictReader(kept)}
     results = [_result(row, plans[row], _records(row, plans[row], study, made), known) for row, made in found.items()]
     write_atomically(lines, results_csv(results).encode())
-    write_atomically(page, replaced(page.read_text(encoding="utf-8"), "results", results_table(results)).encode())
-    if bars := {r.row.name: (r.row.paper, r.error.mean, r.error.half_width) for r in results if r.error.n}:
+    text = page.read_text(encoding="utf-8") if page.exists() else PAGE
+    write_atomically(page, replaced(text, "results", results_table(results)).encode())
+    if bars := {r.row.name: (r.row.paper, r.error) for r in results if r.error.n}:
         _draw("errors", plots.errors_beside, bars)
     _sizes({result.row.name: result for result in results})
     for row, made in found.items():
@@ -105,7 +108,7 @@ def _result(row: Row, plans: Sequence[Plan], records: Sequence[RunRecord], known
     if not line or line["passes"] != str(plans[0].config.get("epochs", "")):  # of another recipe
         return found
     kept = Result.read(row, line)
-    return kept if kept.error.n > found.error.n else found
+    return kept if found.error.n < min(kept.error.n, row.seeds) else found
 
 
 def _records(row: Row, plans: Sequence[Plan], study: Study, runs: Sequence[Run]) -> list[RunRecord]:
@@ -116,18 +119,16 @@ def _records(row: Row, plans: Sequence[Plan], study: Study, runs: Sequence[Run])
     if len(runs) < len(plans):
         return []
     data = load_data(plans[0])
-    answers = np.array([predict(*_network(study, run), data, data.test).argmax(0) for run in runs])
+    answers = np.array([_outputs(networks(study, run), data).argmax(0) for run in runs])
     votes = np.array([(answers == digit).sum(0) for digit in range(len(data.classes))])
     metrics = {name: sum(each.metrics[name] for each in records) for name in SUMMED}
     metrics["test/error"] = 1 - accuracy(data.test.labels, votes.argmax(0))
     return [replace(records[0], metrics=metrics)]
 
 
-def _network(study: Study, run: Run) -> tuple[Sequential, Params]:
-    """The network that a run trained, and its parameters."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = study.client.download_artifacts(run.info.run_id, "model/artifacts/network.npz", folder)
-        return load_network(Path(file))[:2]
+def _outputs(trained: Sequence[tuple[Sequential, Params]], data: Dataset) -> np.ndarray:
+    """The sum of what networks say of the test images, ``[classes, N]``."""
+    return np.sum([predict(*network, data, data.test) for network in trained], axis=0)
 
 
 def _draw(name: str, draw: Callable[..., Any], *arguments: Any, **options: Any) -> None:
@@ -148,9 +149,9 @@ def _sizes(results: dict[str, Result]) -> None:
 
 def _look_inside(study: Study, run: Run, plan: Plan) -> None:
     """What the trained network still gets wrong, makes of one digit layer by layer, and has learned to look for."""
-    (network, params), data = _network(study, run), load_data(plan)
-    images, seen = data.test, by_margin(predict(network, params, data, data.test), data)
-    _draw("mistakes", plots.mistakes, *seen, limit=len(images), measure="margin")
+    trained, data = networks(study, run), load_data(plan)
+    images, seen, (network, params) = data.test, by_margin(_outputs(trained, data), data), trained[0]
+    _draw("mistakes", plots.mistakes, *seen, limit=len(images))
     layers = {name: y[..., 0] for name, y in network.outputs(params, data.batch(images, slice(1))).items()}
     _draw("layers", plots.layer_by_layer, images.pixels[0], layers, TITLES["layers"])
     _draw("kernels_C1", plots.kernels, params["C1"]["W"], "kernels of C1")
@@ -187,7 +188,7 @@ def _executed(plan: Plan, log: RunLog) -> Outcome:
     if "classifier" not in plan.config:
         from cnnlab.runs import execute
 
-        return execute(plan, lambda: build(plan), log, sweep=True)
+        return execute(plan, lambda: build(plan), log)
     from cnnlab.classics.run import execute as fit
 
     return fit(plan, lambda: build_classic(plan), log)

@@ -12,6 +12,7 @@ from tests.conftest import CONF, Home, end, is_one_line
 
 from cnnlab import plots
 from cnnlab.data import Dataset
+from cnnlab.metrics import binomial_interval, mean_interval
 from cnnlab.report import RunRecord
 from cnnlab.report.family import COLUMNS, Result, Row, replaced, results_csv, results_table
 
@@ -35,6 +36,8 @@ def result(*errors: float, paper: float = 1.0, goal: tuple[float, float] | None 
         (result(0.009, 0.011, goal=(0.9, 1.1)), "met"),
         (result(0.009, 0.011, goal=(0.2, 0.9)), "missed"),
         (result(0.0105), "agrees"),
+        (result(0.0118), "agrees"),  # 118 of 10,000: 0.99 to 1.41
+        (result(0.0125), "higher"),  # 1.05 to 1.49
         (result(0.008, 0.0081), "lower"),
         (result(0.02, 0.0201), "higher"),
         (result(0.01, 0.03), "agrees"),  # the interval is as wide as a house
@@ -68,6 +71,8 @@ def test_the_table_for_people() -> None:
     head, _, line, _ = results_table([result(0.009, 0.011), result()]).splitlines()
     assert [cell.strip() for cell in head.split("|")][1:4] == ["row", "source's error (%)", "ours (%)"]
     assert "1.00 ± 1.27" in line and "60,000" in line
+    one, single = results_table([result(0.0295)]).splitlines()[-1], binomial_interval(295, 10_000)
+    assert f"2.95 [{100 * single.low:.2f}, {100 * single.high:.2f}]" in one
 
 
 def test_a_page_keeps_what_is_written_by_hand() -> None:
@@ -87,7 +92,9 @@ def test_every_row_has_its_words_and_a_range_that_makes_sense(name: str) -> None
 
 
 def test_the_figures_show_what_they_are_given() -> None:
-    panels = plots.errors_beside({"k-NN": (5.0, 2.95, math.nan), "LeNet-5": (0.95, 0.97, 0.1)}).axes
+    panels = plots.errors_beside(
+        {"k-NN": (5.0, mean_interval([2.95])), "LeNet-5": (0.95, mean_interval([0.9, 1.04]))}
+    ).axes
     assert [[patch.get_width() for patch in bars.patches] for bars in panels] == [[0.95, 0.97], [5.0, 2.95]]
     history = [{"epoch": n, "train/accuracy": 1 - 0.05 / n, "val/accuracy": 1 - 0.04 / n} for n in (1, 2)]
     curves = plots.against_passes([history, history], "title", "watched").axes[0]
@@ -161,7 +168,7 @@ def test_a_reproduction_of_tiny_rows(family: Home, digits: Dataset) -> None:
     answers = np.array([family.model(run).predict(digits.test.pixels[:50]) for run in runs])  # a tie goes down
     assert float(rows["vote"]["our_error_mean"]) == 100 * np.mean(answers.min(0) != digits.test.labels[:50])
     assert (rows["vote"]["seeds"], rows["vote"]["parameters"]) == ("1", "120000")
-    assert (rows["lenet5_1998_30000"]["seeds"], rows["lenet5_1998_15000"]["seeds"]) == ("1", "3")
+    assert (rows["lenet5_1998_30000"]["seeds"], rows["lenet5_1998_15000"]["seeds"]) == ("1", "1")
     assert "| lenet5_1998 " in (notebook / "README.md").read_text()
     pictures = {"errors", "passes", "sizes", "mistakes", "layers", "kernels_C1", "kernels_C3"}
     assert {file.stem for file in notebook.glob("*.png")} == pictures
@@ -186,6 +193,24 @@ def test_a_row_that_there_is_not(family: Home) -> None:
     said = end(family.start("alexnet", program="reproduce"))
     assert said.code == 1 and is_one_line(said.err)
     assert said.err.startswith("there is no row alexnet: choose from lenet5_1998 ")
+
+
+def test_a_row_keeps_its_line_until_all_its_seeds_are_found(family: Home) -> None:
+    notebook = family.folder / "experiments/lenet_family"
+    many = replace(result(0.02, 0.03), row=Row("linear"), passes="")
+    (notebook / "results.csv").write_text(results_csv([many]))
+    (notebook / "README.md").unlink()  # as in a home of one's own
+    assert end(family.start("linear", program="reproduce", JOBS="1")).code == 0
+    lines = csv.DictReader((notebook / "results.csv").read_text().splitlines())
+    (line,) = (line for line in lines if line["name"] == "linear")
+    assert line["seeds"] == "1" and "| linear " in (notebook / "README.md").read_text()
+
+
+def test_a_vote_of_nobody(family: Home) -> None:
+    page = family.folder / "conf/reproduce.yaml"
+    page.write_text(page.read_text().replace("votes: lenet5_1998", "votes: lenet6"))
+    said = end(family.start("linear", program="reproduce"))
+    assert said.code == 1 and said.err.strip() == "conf/reproduce.yaml: votes: lenet6 is no row"
 
 
 @pytest.mark.parametrize("jobs", ["two", "0", "-1", ""])

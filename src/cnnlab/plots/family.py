@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnnlab.metrics import Interval
 from cnnlab.plots import style
 from cnnlab.plots.style import Array, History, plain
 
@@ -20,12 +21,15 @@ SMALL = 2  # per cent
 GROUND = "lightsteelblue"  # behind pictures in grey, whose lightest would be lost on white
 
 
-def errors_beside(rows: Mapping[str, tuple[float, float, float]]) -> Figure:
-    """Bars of test error (%): the source's beside ours with its 95% interval, as (theirs, ours, half width).
+Bars = Mapping[str, tuple[float, Interval]]
+
+
+def errors_beside(rows: Bars) -> Figure:
+    """Bars of test error (%): the source's beside ours with its 95% interval.
 
     Rows of small errors have an axis of their own, above the others.
     """
-    small = {name: row for name, row in rows.items() if np.nanmax(row[:2]) <= SMALL}
+    small = {name: row for name, row in rows.items() if np.nanmax((row[0], row[1].mean)) <= SMALL}
     panels = [panel for panel in (small, {name: rows[name] for name in rows if name not in small}) if panel]
     figure = style.canvas(9, 0.42 * len(rows) + 0.8 * len(panels), margins=(2.1, 0.5, 0.3, 0.3))
     heights = [len(panel) + 1 for panel in panels]
@@ -37,12 +41,13 @@ def errors_beside(rows: Mapping[str, tuple[float, float, float]]) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, rows: Mapping[str, tuple[float, float, float]]) -> None:
-    places, (theirs, ours, spread) = np.arange(len(rows)), np.array(list(rows.values())).T
+def _bars(axes: Axes, rows: Bars) -> None:
+    places, numbers = np.arange(len(rows)), [(theirs, x.mean, x.low, x.high) for theirs, x in rows.values()]
+    theirs, ours, low, high = np.array(numbers).T
     axes.barh(places - 0.19, theirs, 0.36, color=style.GREY, edgecolor="0.6", label="source")
     axes.barh(places + 0.19, ours, 0.36, color=style.COLOURS[0], label="cnnlab")
-    axes.errorbar(ours, places + 0.19, xerr=spread, fmt="none", ecolor="k", capsize=2)
-    ends = (theirs, ours + np.nan_to_num(spread))
+    axes.errorbar(ours, places + 0.19, xerr=(ours - low, high - ours), fmt="none", ecolor="k", capsize=2)
+    ends = (theirs, np.fmax(ours, high))
     for beside, values, right in zip((-0.19, 0.19), (theirs, ours), ends, strict=True):
         for place, value, end in zip(places, values, right, strict=True):
             if np.isfinite(value):

@@ -4,9 +4,9 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cnnlab.metrics import Interval, mean_interval, t_interval
+from cnnlab.metrics import Interval, binomial_interval, mean_interval, t_interval
 from cnnlab.report.arms import RunRecord
 from cnnlab.report.tables import NOTHING, number
 
@@ -16,6 +16,7 @@ COLUMNS = (
 )
 
 UNKNOWN = mean_interval([])
+TEST_IMAGES = 10_000  # of MNIST, on which all rows are judged
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Row:
 class Result:
     """A row and what its finished runs found, a seed each: a line of ``results.csv``.
 
-    ``error`` is the test error in per cent after the last pass, a mean over seeds; what is not known is nan.
+    ``error`` is the test error in per cent after the last pass, a mean over seeds with Student's interval; of a single
+    run it is the score interval of the test images. What is not known is nan.
     """
 
     row: Row
@@ -64,7 +66,7 @@ class Result:
 
         return cls(
             row,
-            mean_interval([100 * record.error("test") for record in records]),
+            _error(mean_interval([100 * record.error("test") for record in records])),
             "" if passes == "none" else passes,
             100 * mean_interval([record.error("train") for record in records]).mean,
             mean("size/parameters"),
@@ -79,7 +81,7 @@ class Result:
             float(line[name] or math.nan)
             for name in ("our_error_mean", "our_error_sd", "train_error", "parameters", "macs", "seconds_per_run")
         )
-        return cls(row, t_interval(mean, sd, int(line["seeds"])), line["passes"], *others)
+        return cls(row, _error(t_interval(mean, sd, int(line["seeds"]))), line["passes"], *others)
 
     @property
     def verdict(self) -> str:
@@ -111,6 +113,13 @@ class Result:
         return dict(zip(COLUMNS, values, strict=True))
 
 
+def _error(errors: Interval) -> Interval:
+    if errors.n != 1:
+        return errors
+    single = binomial_interval(round(errors.mean / 100 * TEST_IMAGES), TEST_IMAGES)
+    return replace(errors, low=100 * single.low, high=100 * single.high)
+
+
 def _plain(value: float, form: str) -> str:
     return "" if math.isnan(value) else format(value, form)
 
@@ -133,7 +142,7 @@ def results_table(results: Iterable[Result]) -> str:
 
 def _shown(result: Result) -> dict[str, str]:
     cells, error, row = result.cells(), result.error, result.row
-    spread = f" ± {error.half_width:.2f}" if math.isfinite(error.low) else ""
+    spread = f" ± {error.half_width:.2f}" if error.n > 1 else f" [{error.low:.2f}, {error.high:.2f}]" if error.n else ""
     return {
         "row": row.name,
         "source's error (%)": number(row.paper, "g"),
