@@ -18,4 +18,7 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2] or ["classic_to_modern"]))
+    try:
+        sys.exit(main(*sys.argv[1:2] or ["classic_to_modern"]))
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))

@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> "Outcome":
     if context.mode == RunMode.MULTIRUN:
         from cnnlab.runs import execute
 
-        return console.arm(plan, lambda log: execute(plan, lambda: build(plan), log, sweep=True), context.job.num)
+        return console.arm(plan, lambda log: execute(plan, lambda: build(plan), log), context.job.num)
     return console.single(plan, build)
 
 

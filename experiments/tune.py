@@ -90,4 +90,6 @@ def _save(table: dict[str, Any]) -> None:
 if __name__ == "__main__":
     ConfigStore.instance().store(name="schema", node=TrainConfig)
     names = sorted(path.stem for path in Path(conf_folder(), "sweep").glob("*.yaml"))
+    if unknown := set(sys.argv[1:]) - set(names):
+        sys.exit(f"there is no sweep {', '.join(sorted(unknown))}: choose from {' '.join(names)}")
     main(sys.argv[1:] or [name for name in names if name not in ("smoke", "learning_rate")])

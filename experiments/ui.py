@@ -11,7 +11,11 @@ from cnnlab.tracking.store import link, studies, tracking_uri
 
 def main() -> int:
     """Serve until interrupted; the exit code."""
-    port, uri = int(os.environ.get("PORT", "5000")), tracking_uri()
+    said, uri = os.environ.get("PORT", "5000"), tracking_uri()
+    if not (said.isdecimal() and 0 < int(said) < 2**16):
+        print(f"PORT={said}: choose a whole number from 1 to {2**16 - 1}", file=sys.stderr)
+        return 1
+    port = int(said)
     known = studies()
     if not known:
         print("there are no runs yet: `make sweep` or `make train` makes some", file=sys.stderr)
@@ -36,4 +40,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except OSError as error:
+        sys.exit(str(error))

@@ -242,7 +242,7 @@ def test_a_network_without_pooling_has_none() -> None:
 @pytest.mark.parametrize(
     ("lr", "chosen", "expected"),
     [
-        (None, 0.3, (0.3, "chosen on validation data of mnist5k, 15 epochs")),
+        (None, 0.3, (0.3, "chosen for these words on validation images, see conf/rates.yaml")),
         (None, None, (0.02, "default of the optimizer")),
         (0.7, 0.3, (0.7, "given")),
     ],
@@ -252,6 +252,11 @@ def test_the_learning_rate(lr: float | None, chosen: float | None, expected: Any
     made = plan(default.config | {"lr": lr}, default.words, RATES | {"chosen": table})
     assert (made.config["lr"], made.lr_source) == expected
     assert made.words["lr"] == str(expected[0])
+
+
+def test_an_optimizer_without_a_rate_asks_for_one(default: Plan) -> None:
+    with pytest.raises(ValueError, match=r"^optimizer=momentum: conf/rates.yaml has no default rate .* lr=$"):
+        plan(default.config | {"lr": None}, default.words, {"chosen": {}, "default": {}})
 
 
 @pytest.mark.parametrize("group", [*GROUPS, "schedule"])
@@ -285,7 +290,7 @@ def test_every_sweep_composes(sweep: str, arms: Callable[..., Any]) -> None:
 def test_every_arm_has_a_rate_chosen_for_it(arms: Callable[..., Any]) -> None:
     """A shared rate would decide the result of a sweep."""
     needed = [arm for sweep in SWEEPS if sweep not in ("smoke", "learning_rate") for arm in arms(sweep)]
-    missing = sorted({arm["key"] for arm in needed if not arm["source"].startswith("chosen on")})
+    missing = sorted({arm["key"] for arm in needed if not arm["source"].startswith("chosen for")})
     said = f"conf/rates.yaml has no rate for {len(missing)} arms: run `python experiments/tune.py`"
     assert not missing, "\n".join([said, *missing])
 

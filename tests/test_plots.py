@@ -176,17 +176,17 @@ def test_mistakes_are_the_surest_wrong_answers():
     labels, answers = np.array([0, 1, 2, 0, 1, 2]), np.array([0, 2, 2, 1, 0, 0])
     sure = np.array([0.99, 0.5, 0.9, 0.7, 0.6, 0.2])
     classes = ["0", "1", "Ankle boot"]
-    figure = plots.mistakes(pixels, labels, answers, sure, classes, limit=3, measure="probability")
+    figure = plots.mistakes(pixels, labels, answers, sure, classes, limit=3)
     (axes,) = figure.axes
-    assert texts(axes) == ["0 → 1", "70 %", "1 → 0", "60 %", "1\n→ Ankle boot", "50 %"]
+    assert texts(axes) == ["0 → 1", "0.7", "1 → 0", "0.6", "1\n→ Ankle boot", "0.5"]
     grid = np.ma.getdata(axes.images[0].get_array())
     for line, index in zip(axes.lines, (3, 4, 1), strict=True):  # the pictures inside their frames
         left, right, upper, lower = (int(f(c) + 0.5) for c in data(line) for f in (min, max))
         np.testing.assert_array_equal(grid[upper:lower, left:right], pixels[index])
     assert np.sum(~np.isnan(grid)) == 3 * 16
-    assert figure.get_suptitle() == "the 3 surest of 4 mistakes: truth → answer, and its probability"
+    assert figure.get_suptitle() == "the 3 surest of 4 mistakes: truth → answer, and its margin"
     drawn(figure)
-    scores = plots.mistakes(pixels, labels, answers, sure - 1, classes, measure="margin")
+    scores = plots.mistakes(pixels, labels, answers, sure - 1, classes)
     assert texts(scores.axes[0])[1] == "-0.3"
     assert "all 4 mistakes" in scores.get_suptitle() and "margin" in scores.get_suptitle()
 

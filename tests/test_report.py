@@ -183,7 +183,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    return write_report("steps & <stones>", sweep(5), tmp_path_factory.mktemp("report"), {**NOTES, "date": "today"})
+    return write_report("steps & <stones>", sweep(5), tmp_path_factory.mktemp("report"), NOTES)
 
 
 def test_the_page_needs_nothing_but_itself(report):
@@ -238,12 +238,12 @@ def test_a_report_is_the_same_when_it_is_written_again(tmp_path):
     ids=["all failed", "one run", "numbers only"],
 )
 def test_a_report_of_little_is_still_a_report(records, tmp_path):
-    page = Page(write_report("little", records, tmp_path / "new" / "folder", {}).read_text("utf-8"))
+    page = Page(write_report("little", records, tmp_path / "new" / "folder", NOTES).read_text("utf-8"))
     assert all(arm.label in page.text for arm in grouped(records))
     assert (tmp_path / "new/folder/error_bars.png").stat().st_size < 150_000
 
 
 def test_a_report_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="report nothing: no run was found"):
-        write_report("nothing", [], tmp_path, {})
+        write_report("nothing", [], tmp_path, NOTES)
     json.dumps(table(grouped(sweep(1))))  # rows are plain text

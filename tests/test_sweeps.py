@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -134,3 +135,12 @@ def test_a_sweep_killed_twice_ends_with_every_arm_once(home: Home) -> None:
     assert sorted(finished) == ["relu", "tanh"]
     assert {run.info.status for run in runs} == {"FINISHED", "KILLED"}
     assert len(home.runs("smoke", "summary")) == 1 and not home.checkpoints()
+
+
+@pytest.mark.slow
+def test_the_command_of_a_report_can_be_given_again(home: Home) -> None:
+    words = ("-m", "data=digits", "data.train=200", "epochs=1", "study=again", "model=mlp", "model.hidden=[4]")
+    assert home.train(*words, "activation=tanh,relu").code == 0
+    page = (home.folder / "reports/again/report.md").read_text()
+    (command,) = (line.strip() for line in page.splitlines() if line.startswith("    python experiments/train.py"))
+    assert "all 2 arms are finished" in home.train(*shlex.split(command)[2:]).out

@@ -14,7 +14,7 @@ from tests.conftest import LIMIT, Home
 
 from cnnlab.tracking import apart
 from cnnlab.tracking.apart import log_apart
-from cnnlab.tracking.log import Made, RunLog
+from cnnlab.tracking.log import AlreadyFinished, RunLog
 from cnnlab.tracking.store import FINGERPRINT, KIND
 
 SERVE = apart._serve
@@ -33,7 +33,7 @@ def test_a_finished_run_is_not_made_again(where: str, inside: Home) -> None:
     run = inside.run()
     assert (run.info.status, run.info.run_name, run.data.params) == ("FINISHED", "a name", {"lr": "0.1"})
     assert inside.artifacts(run)["config/words.txt"].read_text() == "a few"
-    with LOGS[where]() as log, pytest.raises(Made) as caught:
+    with LOGS[where]() as log, pytest.raises(AlreadyFinished) as caught:
         log.begin("runs", "a name", {}, TAGS)
         log.check(begun=True)
     assert (caught.value.run_id, caught.value.metrics) == (run.info.run_id, {"test/error": 0.5})

@@ -129,9 +129,12 @@ def _uses(config: Mapping[str, Any], group: str) -> bool:
 def _learning_rate(given: float | None, words: Mapping[str, str], rates: Mapping[str, Any]) -> tuple[float, str]:
     if given is not None:
         return given, "given"
+    optimizer = words["optimizer"]
     if (chosen := rates["chosen"].get(rate_key(words))) is not None:
-        return chosen, "chosen on validation data of mnist5k, 15 epochs"
-    return rates["default"][words["optimizer"]], "default of the optimizer"
+        return chosen, "chosen for these words on validation images, see conf/rates.yaml"
+    if (default := rates["default"].get(optimizer)) is None:
+        raise ValueError(f"optimizer={optimizer}: conf/rates.yaml has no default rate for it; choose one with lr=")
+    return default, "default of the optimizer"
 
 
 def _low_numbers(config: Mapping[str, Any]) -> Iterator[str]:
@@ -195,4 +198,4 @@ def spoken(hint: Any) -> str:
     if typing.get_origin(hint) in (tuple, list, Sequence):
         return f"a list of {spoken(parts[0])}"
     plain = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", NoneType: "null"}
-    return plain.get(hint, str(hint))
+    return plain.get(hint, str(getattr(hint, "__name__", hint)))

@@ -20,8 +20,8 @@ from .data import Dataset, Distortion
 from .metrics import accuracy, confusion_matrix
 from .nn import Params, Sequential
 from .tracking import circumstances
-from .tracking.log import DIVERGED, REASON, Made, RunLog
-from .tracking.store import FINGERPRINT, KIND, one_line, state_folder
+from .tracking.log import DIVERGED, REASON, AlreadyFinished, RunLog
+from .tracking.store import FINGERPRINT, KIND, SWEEP, one_line, state_folder
 from .training import Diverged, Record, State, Tick
 
 
@@ -52,7 +52,7 @@ def recorded(plan: Plan, tags: Mapping[str, str], log: RunLog, make: Make) -> Ou
 
     place = state_folder() / plan.study
     place.mkdir(parents=True, exist_ok=True)
-    tags = {FINGERPRINT: plan.fingerprint, KIND: "run", **tags, **circumstances.process()}
+    tags = {FINGERPRINT: plan.fingerprint, KIND: "run", SWEEP: plan.study, **tags, **circumstances.process()}
     lock = FileLock(place / f"{plan.fingerprint}.lock")
     try:
         held = lock.acquire(timeout=0)
@@ -63,7 +63,7 @@ def recorded(plan: Plan, tags: Mapping[str, str], log: RunLog, make: Make) -> Ou
         try:
             log.begin(plan.study, plan.label, plan.words, tags, plan.config["rerun"])
             return _closed(plan, make, log, place / f"{plan.fingerprint}.npz")
-        except Made as made:
+        except AlreadyFinished as made:
             return Outcome("skipped", made.run_id, plan.label, made.metrics)
         except KeyboardInterrupt:  # one that came while the record was begun
             with suppress(Exception):
@@ -80,6 +80,8 @@ def _closed(plan: Plan, make: Make, log: RunLog, checkpoint: Path) -> Outcome:
         metrics = make(log, checkpoint)
         log.upload()
         log.close("FINISHED")
+    except AlreadyFinished:  # which the record found out while the training went on
+        raise
     except Exception as error:
         run_id, reason = log.run_id, f"{type(error).__name__}: {one_line(error)}"
         with suppress(Exception):  # a disk that is full, say, cannot take the record of it either
@@ -133,7 +135,7 @@ def keep_test(outputs: np.ndarray, data: Dataset, log: RunLog) -> Record:
     labels, answers = data.test.labels, outputs.argmax(0)
     right = accuracy(labels, answers)
     keep_confusion(log, "test", confusion_matrix(labels, answers, len(data.classes)), data.classes)
-    log.figure("plots/mistakes.png", plots.mistakes, *by_margin(outputs, data), measure="margin")
+    log.figure("plots/mistakes.png", plots.mistakes, *by_margin(outputs, data))
     return {"test/accuracy": right, "test/error": 1 - right}
 
 

@@ -23,18 +23,17 @@ from .recording import (
     resume,
 )
 from .tracking.log import RunLog
-from .tracking.store import SWEEP
 from .training import Parts, Recipe, Record, State, Tick, predict, silent, start, train
 
 
-def execute(plan: Plan, build: Callable[[], Parts], log: RunLog, sweep: bool = False, tick: Tick = silent) -> Outcome:
+def execute(plan: Plan, build: Callable[[], Parts], log: RunLog, tick: Tick = silent) -> Outcome:
     """Train the network of a plan, or three of a kind, unless that is done; ``tick`` sees each batch."""
-    tags = {"cnnlab.lr_source": plan.lr_source} | ({SWEEP: plan.study} if sweep else {})
-    make = boosted if plan.config["boost"] else _made
+    make = boosted if plan.config["boost"] else _train_and_test
+    tags = {"cnnlab.lr_source": plan.lr_source}
     return recorded(plan, tags, log, lambda log, checkpoint: make(plan, build(), log, checkpoint, tick))
 
 
-def _made(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -> Record:
+def _train_and_test(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -> Record:
     """Train, test and keep everything that there is to see; the metrics of the test."""
     data, recipe = parts.data, parts.recipe
     state = start(recipe, data.shape, plan.config["seed"])

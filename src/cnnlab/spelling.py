@@ -133,7 +133,8 @@ def _options_inside(folder: Path, choice: str | None) -> set[str]:
     """Every key of a group's choice (or choices, or of any where none is known)."""
     names = [name for name in str(choice).split(",") if (folder / f"{name}.yaml").is_file()]
     files = [folder / f"{name}.yaml" for name in names] or list(folder.glob("*.yaml"))
-    return {key for file in files for key in yaml.safe_load(file.read_text(encoding="utf-8")) or {}}
+    nodes = [yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in files]
+    return {key for node in nodes for key in node if not key.startswith("_")}
 
 
 def _guess(name: str, known: "set[str] | list[str]") -> str:

@@ -12,7 +12,8 @@ from .console import ARMS
 from .paths import conf_folder, root
 from .recording import LAUNCHER, Outcome
 from .report import arms, swept, terminal_table, write_report
-from .tracking.records import environment, latest_runs, log_summary, newest_summary, record, summarised
+from .report.tables import count
+from .tracking.records import environments, latest_runs, log_summary, newest_summary, record, summarised
 from .tracking.store import FINGERPRINT, Study, link, store_errors
 
 LAUNCHES = 3  # a launcher that dies (a worker killed by the system, say) is started again for what is left
@@ -55,7 +56,7 @@ def run_sweep(sweep: Sweep, launch: Launch, sum_up: "SumUp | None" = None) -> in
     if not missing:
         print(f"{sweep.name}: all {done} arms are finished, nothing to do", flush=True)
     else:
-        print(f"{sweep.name}: {len(missing)} arms to do, {done} finished, {sweep.workers} workers", flush=True)
+        print(f"{sweep.name}: {len(missing)} arms to do, {done} finished, {count(sweep.workers, 'worker')}", flush=True)
     failed = _launched(sweep, study, missing, launch)
     (sum_up or _sum_up)(sweep, study, bool(missing))
     for plan, reason in failed.items():
@@ -122,7 +123,7 @@ def report_again(study: Study) -> Path:
 def report(study: Study, runs: Sequence[Any], command: str) -> Path:
     """Write the report of some runs of a study into ``reports/``; its folder."""
     folder = root() / "reports" / study.name
-    notes = {"question": question(study.name), "command": command, "environment": environment(runs[0])}
+    notes = {"question": question(study.name), "command": command, "environment": environments(runs)}
     write_report(study.name, [record(study, run) for run in runs], folder, notes)
     return folder
 

@@ -1,6 +1,7 @@
 """How Hydra's configs become plans and objects, and a sweeper that makes only what is not finished."""
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,11 +40,14 @@ class CnnlabSweeper(BasicSweeper):
         from cnnlab.sweeps import Sweep, run_sweep
 
         assert self.config is not None
-        command = " ".join(["python experiments/train.py", *self.config.hydra.overrides.task])
+        said = self.config.hydra.overrides
+        words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
+        command = shlex.join(["python", "experiments/train.py", *words])
         workers = self.config.hydra.launcher.get("n_jobs", 1)
         try:
             arms = self._arms(arguments)
-            load_data(arms[0][0])  # data that are not there are better missed once than by every arm
+            for config in {str(plan.config["data"]): plan for plan, _ in arms}.values():
+                load_data(config)  # data that are not there are better missed once than by every arm
             sweep = Sweep([plan for plan, _ in arms], command, workers)
             failed = run_sweep(sweep, lambda numbers: self._launch([arms[number][1] for number in numbers]))
         except (ValueError, OSError, ImportError) as error:

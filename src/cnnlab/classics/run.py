@@ -29,10 +29,10 @@ def execute(plan: Plan, build: Callable[[], Parts], log: RunLog) -> Outcome:
 
     load()
     with threadpool_limits(plan.config["threads"]):
-        return recorded(plan, {}, log, lambda log, _: _made(plan, build(), log))
+        return recorded(plan, {}, log, lambda log, _: _fit_and_test(plan, build(), log))
 
 
-def _made(plan: Plan, parts: Parts, log: RunLog) -> Record:
+def _fit_and_test(plan: Plan, parts: Parts, log: RunLog) -> Record:
     """Fit, test and keep what there is to see; the metrics of the test."""
     data, classifier = parts.data, parts.classifier
     keep_circumstances(plan, data, log)

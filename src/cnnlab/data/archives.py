@@ -93,12 +93,12 @@ def mnist(
 
 def mnist_deslanted(
     normalization: str = "standardised",
-    validation: int = 5000,
+    validation: int | str = 5000,
     train: int | None = None,
     test: int | None = None,
     folder: str | Path | None = None,
 ) -> Dataset:
-    """MNIST with each digit made upright and cropped to 20x20 pixels; sizes, splits and words as for `mnist`."""
+    """MNIST with each digit made upright and cropped to 20x20 pixels; splits and words as for `mnist`."""
     plain = mnist("unit", validation, train, test, folder=folder)
     training, held_out, tests = (deslanted(images) for images in (plain.train, plain.val, plain.test))
     rule = normalizer(normalization, training.pixels)
@@ -107,7 +107,7 @@ def mnist_deslanted(
 
 def fashion_mnist(
     normalization: str = "standardised",
-    validation: int = 5000,
+    validation: int | str = 5000,
     train: int | None = None,
     test: int | None = None,
     size: int | None = None,

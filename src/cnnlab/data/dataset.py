@@ -61,6 +61,9 @@ class Normalizer:
         return self.shift
 
 
+RANGES = {"lecun": (-0.1, 1.175), "unit": (0.0, 1.0), "centred": (-0.5, 0.5), "signed": (-1.0, 1.0)}
+
+
 def normalizer(name: str, train_pixels: NDArray[np.uint8], levels: int = 255) -> Normalizer:
     """The normalisation of that name; `standardised` looks at the training pixels, uint8 of any shape.
 
@@ -72,17 +75,12 @@ def normalizer(name: str, train_pixels: NDArray[np.uint8], levels: int = 255) ->
 
     Raises ValueError on another name, and on training pixels that are all alike.
     """
-    if name == "lecun":
-        return Normalizer(1.275, -0.1, levels)
-    if name == "unit":
-        return Normalizer(1.0, 0.0, levels)
-    if name == "centred":
-        return Normalizer(1.0, -0.5, levels)
-    if name == "signed":
-        return Normalizer(2.0, -1.0, levels)
     if name == "standardised":
         return _standardised(train_pixels, levels)
-    raise ValueError(f"normalization={name}: choose one of lecun, standardised, unit, centred, signed")
+    if name not in RANGES:
+        raise ValueError(f"normalization={name}: choose one of standardised, {', '.join(RANGES)}")
+    lowest, highest = RANGES[name]
+    return Normalizer(highest - lowest, lowest, levels)
 
 
 def _standardised(pixels: NDArray[np.uint8], levels: int) -> Normalizer:

@@ -22,7 +22,7 @@ MNIST5K_DIGEST = "10061d003fb0baa9d39703021a6bc4600aa6b143556cbdb6abfc9a20e4f48e
 
 def mnist5k(
     normalization: str = "standardised",
-    validation: int = 500,
+    validation: int | str = 500,
     train: int | None = None,
     test: int | None = None,
     size: int | None = None,
@@ -42,7 +42,7 @@ def mnist5k(
 
 def digits(
     normalization: str = "standardised",
-    validation: int = 180,
+    validation: int | str = 180,
     train: int | None = None,
     test: int | None = None,
     enlarge: int = 1,
@@ -52,6 +52,8 @@ def digits(
     `enlarge` makes each pixel a square of that side, so that networks for larger images fit.
     """
     images = _packaged("sklearn", "datasets/data/digits.csv.gz", side=8)
+    if enlarge < 1:
+        raise ValueError(f"enlarge={enlarge}: choose a whole number from 1 up")
     images = Images(images.pixels.repeat(enlarge, 1).repeat(enlarge, 2), images.labels)
     return _dataset("digits", images, 360, Choices(normalization, validation, train, test), levels=16)
 

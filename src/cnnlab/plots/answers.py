@@ -49,26 +49,24 @@ def mistakes(
     pixels: Array,
     labels: Array,
     predictions: Array,
-    confidence: Array,
+    margin: Array,
     classes: Sequence[str],
     limit: int = 40,
-    measure: str = "confidence",
 ) -> Figure:
-    """The wrong answers given with the most confidence, as pictures under "truth → answer".
+    """The wrong answers that outscore the truth by the largest margin, as pictures under "truth → answer".
 
-    `pixels` (N, H, W), `labels` and `predictions` (N,), `confidence` (N,): how sure each answer was, whatever
-    `measure` says it is (a margin, a score); of a "probability" per cent are shown.
+    `pixels` (N, H, W), `labels`, `predictions` and `margin` (N,).
     """
     wrong = np.flatnonzero(np.asarray(labels) != np.asarray(predictions))
-    worst = wrong[np.argsort(-np.asarray(confidence)[wrong], kind="stable")][:limit]
+    worst = wrong[np.argsort(-np.asarray(margin)[wrong], kind="stable")][:limit]
     if not worst.size:
         figure = style.canvas(6, 2)
         style.note(figure.subplots(), f"No mistakes among {len(labels)} images.")
         return figure
     names = [_verdict(classes[labels[index]], classes[predictions[index]]) for index in worst]
-    sure = [f"{100 * c:.0f} %" if measure == "probability" else f"{c:.3g}" for c in np.asarray(confidence)[worst]]
+    sure = [f"{value:.3g}" for value in np.asarray(margin)[worst]]
     shown = f"the {len(worst)} surest of {len(wrong)}" if len(worst) < len(wrong) else f"all {len(worst)}"
-    title = f"{shown} mistakes: truth → answer, and its {plain(measure)}"
+    title = f"{shown} mistakes: truth → answer, and its margin"
     return _captioned(np.asarray(pixels)[worst], names, sure, float(np.max(pixels)), title)
 
 

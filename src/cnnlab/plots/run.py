@@ -80,18 +80,16 @@ def kernels(
     W: Array,
     title: str,
     shape: tuple[int, int, int] | None = None,
-    limit: int | None = None,
     columns: int | None = None,
 ) -> Figure:
     """The weights of a first layer as pictures on one scale of colours around 0; nan is left blank.
 
     `W` is (F, K_h, C, K_w) of a convolution, or (units, D) of a dense layer over images of `shape` (H, C, W),
-    without which D has to be a square. Several channels are shown as their mean. `limit` is how many
-    pictures are drawn: 64 for a convolution and 36 for a dense layer unless it says otherwise, or all if
-    ``columns`` says how many lie side by side.
+    without which D has to be a square. Several channels are shown as their mean. The first 64 of
+    a convolution and 36 of a dense layer are drawn, or all if ``columns`` says how many lie side by side.
     """
     pictures = _pictures(W, shape)
-    limit = limit or (len(pictures) if columns else 36 if W.ndim == 2 else 64)
+    limit = len(pictures) if columns else 36 if W.ndim == 2 else 64
     count, (_, height, width) = len(pictures), pictures.shape
     pictures = pictures[:limit]
     wide = math.ceil(math.sqrt(len(pictures) * 1.6 * height / width))

@@ -56,11 +56,11 @@ def error_bars(arms: Sequence[Arm]) -> Figure:
     axes.set_xlabel("test error (%)")
     _error_limits(axes, arms)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_title(interval_kind(arms), fontsize=10)
+    axes.set_title(_interval_kind(arms), fontsize=10)
     return figure
 
 
-def interval_kind(arms: Sequence[Arm]) -> str:
+def _interval_kind(arms: Sequence[Arm]) -> str:
     """What the intervals of these arms are, in words."""
     several = "filled: mean and 95% t interval over seeds (dots)"
     single = "open: one seed, 95% binomial interval of its test set"

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cnnlab import plots
 from cnnlab.paths import write_atomically
 from cnnlab.report.arms import Arm, RunRecord, arms, ranked, steps, swept
-from cnnlab.report.tables import legend, number, step_rows, table
+from cnnlab.report.tables import count, legend, number, step_rows, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Words = Mapping[str, Sequence[str]]
-NAMED_NOTES = ("question", "command", "environment")
 
 
 class Picture(NamedTuple):
@@ -35,7 +34,7 @@ class Picture(NamedTuple):
 def write_report(name: str, records: Sequence[RunRecord], folder: Path, notes: Mapping[str, str]) -> Path:
     """The report of a sweep: `report.md` with its PNGs and a self-contained `index.html`, whose path is returned.
 
-    `notes` may hold `question`, `command` and `environment`; anything else is listed under its own name.
+    `notes` holds the `question`, the `command` and the `environment`.
     The order of the records is the order of the options: the first of each word is the baseline.
     Raises ValueError when there are no records.
     """
@@ -46,15 +45,10 @@ def write_report(name: str, records: Sequence[RunRecord], folder: Path, notes: M
     pictures = [picture for draw in FIGURES if (picture := draw(found, words))]
     for picture in pictures:
         write_atomically(folder / picture.file, picture.data)
-    facts = {"name": name, "notes": _notes(notes), "pictures": pictures, **_facts(found, words)}
+    facts = {"name": name, "notes": notes, "pictures": pictures, **_facts(found, words)}
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
         write_atomically(folder / file, _render(template, facts).encode())
     return folder / "index.html"
-
-
-def _notes(notes: Mapping[str, str]) -> dict[str, Any]:
-    others = {key: str(value) for key, value in notes.items() if key not in NAMED_NOTES}
-    return {**{key: str(notes.get(key, "")).strip() for key in NAMED_NOTES}, "others": others}
 
 
 def _facts(found: Sequence[Arm], words: Words) -> dict[str, Any]:
@@ -65,6 +59,7 @@ def _facts(found: Sequence[Arm], words: Words) -> dict[str, Any]:
         "rows": table(found),
         "legend": legend(found),
         "steps": step_rows(steps(found, words)),
+        "watched_test": all(record.error("val") == record.error("test") for record in records if record.finished),
         "own_lr": "lr" not in words and len({arm.words.get("lr") for arm in found}) > 1,
         "failures": [
             (arm.label, r.words.get("seed", ""), r.failure) for arm in found for r in arm.records if r.failure
@@ -88,7 +83,7 @@ def _summary(found: Sequence[Arm], words: Words) -> str:
     """How much of the sweep there is: arms, runs, failures, combinations that nobody ran."""
     runs = [record for arm in found for record in arm.records]
     done = sum(record.finished for record in runs)
-    text = f"{_count(len(found), 'arm')}, {_count(len(runs), 'run')}, {done} with a result"
+    text = f"{count(len(found), 'arm')}, {count(len(runs), 'run')}, {done} with a result"
     combinations, here = _combinations(words), len({tuple(arm.swept.values()) for arm in found})
     if _is_grid(found, words) and here < combinations:
         text += f"; of {combinations} combinations of the swept words {combinations - here} not run"
@@ -102,10 +97,6 @@ def _combinations(words: Words) -> int:
 def _is_grid(found: Sequence[Arm], words: Words) -> bool:
     """Whether at least half of the combinations were run; a study of unlike rows has a handful of thousands."""
     return bool(words) and 2 * len(found) >= _combinations(words)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def _error_bars(found: Sequence[Arm], words: Words) -> Picture:

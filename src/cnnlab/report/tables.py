@@ -73,6 +73,11 @@ def number(value: float, form: str) -> str:
     return format(value, form) if not math.isnan(value) else NOTHING
 
 
+def count(number: int, noun: str) -> str:
+    """So many of them: "1 arm", "2 arms"."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def _bounds(interval: Interval, form: str) -> str:
     if not math.isfinite(interval.low):
         return ""

@@ -39,7 +39,7 @@ def uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-class Made(Exception):
+class AlreadyFinished(Exception):
     """A run that need not be made: it was finished before, with this id and these metrics."""
 
     def __init__(self, run_id: str, metrics: dict[str, float]) -> None:
@@ -64,7 +64,7 @@ class RunLog:
         again: bool = False,
         when: float | None = None,
     ) -> str:
-        """Open a RUNNING record; its id. Raises Made if a finished one has the same fingerprint, unless ``again``.
+        """Open a RUNNING record; its id. AlreadyFinished if a finished one has the same fingerprint, unless ``again``.
 
         The caller has the run's lock; so what is RUNNING was left behind by a dead process. ``when``, here and
         below, is the time of what is recorded (seconds since 1970) if that is not now.
@@ -72,7 +72,7 @@ class RunLog:
         place = Study.open(study)
         place.close_stale(tags[FINGERPRINT])
         for done in () if again else place.finished(tags[FINGERPRINT]).values():
-            raise Made(done.info.run_id, done.data.metrics)
+            raise AlreadyFinished(done.info.run_id, done.data.metrics)
         self._create(place, name, params, code() | dict(tags), _milliseconds(when))
         self.text("config/packages.txt", packages())
         self.text("config/git.diff", changes())
@@ -141,7 +141,7 @@ class RunLog:
 
     def figure(self, name: str, draw: "Callable[..., Figure]", *arguments: Any, **options: Any) -> None:
         """A picture: what ``draw`` makes of the arguments."""
-        draw(*arguments, **options).savefig(self.path(name), dpi=110)
+        draw(*arguments, **options).savefig(self.path(name))
 
     def model(self, networks: Sequence[bytes], shape: tuple[int, int, int]) -> None:
         """The trained network, or those whose outputs add up, by the content of npz files, as an MLflow model."""

@@ -3,19 +3,24 @@
 import csv
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..report import RunRecord
+from ..report.tables import count
 from .log import REASON
 from .store import FINGERPRINT, KIND, Study
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+    from ..nn import Params, Sequential
+
 SUMMARY = "summary"
+_NETWORKS = "model/artifacts"  # where MLflow puts what ``write_model`` gives it
 _SUMMARIES = f"tags.`{KIND}` = '{SUMMARY}' and attributes.status = 'FINISHED'"
 
 
@@ -43,11 +48,16 @@ def record(study: Study, run: "Run", details: bool = True) -> RunRecord:
     )
 
 
-def environment(run: "Run") -> str:
-    """Where and by which code a run was made, in one line."""
+def environments(runs: "Sequence[Run]") -> str:
+    """Where and by which code runs were made: each once."""
+    return " | ".join(dict.fromkeys(map(_environment, runs)))
+
+
+def _environment(run: "Run") -> str:
     tags = run.data.tags
     commit = tags["git.commit"][:10] + (" with changes" if tags["git.dirty"] == "true" else "")
-    return f"{tags['machine']}; Python {tags['python']}; {tags['blas']}, {tags['blas.threads']} thread; commit {commit}"
+    threads = count(int(tags["blas.threads"]), "thread")
+    return f"{tags['machine']}; Python {tags['python']}; {tags['blas']}, {threads}; commit {commit}"
 
 
 def _details(study: Study, run: "Run") -> tuple[list[dict[str, float]], np.ndarray]:
@@ -60,6 +70,15 @@ def _details(study: Study, run: "Run") -> tuple[list[dict[str, float]], np.ndarr
         with Path(table).open(newline="") as file:
             rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
         return [row | {"epoch": int(row["epoch"])} for row in rows], counts
+
+
+def networks(study: Study, run: "Run") -> "list[tuple[Sequential, Params]]":
+    """What a run trained, with its parameters: one network, or those whose outputs add up."""
+    from ..checkpoint import load_network
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(study.client.download_artifacts(run.info.run_id, _NETWORKS, folder))
+        return [load_network(file)[:2] for file in sorted(files.glob("*.npz"))]
 
 
 def newest_summary(study: Study) -> "Run | None":
