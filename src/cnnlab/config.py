@@ -93,7 +93,7 @@ def plan(
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """ValueError, in one line, for a value of the wrong type or a name that its option does not have."""
+    """ValueError, in one line, for a value of the wrong type, a number too low or a name that its option has not."""
     for problem in (*_problems(config), *_low_numbers(config)):
         raise ValueError(problem)
 

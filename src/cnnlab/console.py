@@ -44,7 +44,7 @@ def single(plan: "Plan", build: "Callable[[Plan], Parts]") -> "Outcome":
 
 
 def classic(plan: "Plan", parts: "Classic") -> "Outcome":
-    """Make one run of a classifier that is no network; exit with 1 if it fails."""
+    """Make one run of a classifier that LeNet-5 was compared with; exit with 1 if it fails."""
     from .classics.run import execute
     from .tracking.log import RunLog
 

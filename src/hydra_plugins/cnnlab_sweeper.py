@@ -88,7 +88,7 @@ def planned(cfg: DictConfig, context: Any) -> "Plan":
 
 
 def planned_classic(cfg: DictConfig, context: Any) -> "Plan":
-    """The plan of a composed config of a classifier that is no network."""
+    """The plan of a composed config of one of the classifiers that LeNet-5 was compared with."""
     from cnnlab.classics.config import ClassicsConfig, plan
 
     return plan(_plain(cfg, ClassicsConfig), context.runtime.choices, context.overrides.task)

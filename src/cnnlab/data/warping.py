@@ -1,4 +1,4 @@
-"""Images made anew from places in other images, between their pixels."""
+"""Bilinear resampling of images at places between their pixels."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ Floats = NDArray[np.float32]
 
 
 def warp(pixels: Bytes, rows: Floats, columns: Floats) -> Bytes:
-    """Images whose pixels are taken from those places, between four pixels in proportion to their nearness.
+    """Images whose pixels are taken from those places, interpolated bilinearly between four pixels.
 
     All are (N, H, W); outside an image is 0.
     """

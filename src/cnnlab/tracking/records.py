@@ -64,7 +64,7 @@ def _details(study: Study, run: "Run") -> tuple[list[dict[str, float]], np.ndarr
     with tempfile.TemporaryDirectory() as folder:
         matrix = study.client.download_artifacts(run.info.run_id, "confusion/test.json", folder)
         counts = np.array(json.loads(Path(matrix).read_text())["rows are truth"])
-        if run.data.params["epochs"] == "none":  # a classifier that is no network is fitted in one go
+        if run.data.params["epochs"] == "none":  # what is fitted in one go has no history
             return [], counts
         table = study.client.download_artifacts(run.info.run_id, "history.csv", folder)
         with Path(table).open(newline="") as file:
