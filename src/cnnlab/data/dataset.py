@@ -61,7 +61,13 @@ class Normalizer:
         return self.shift
 
 
-RANGES = {"lecun": (-0.1, 1.175), "unit": (0.0, 1.0), "centred": (-0.5, 0.5), "signed": (-1.0, 1.0)}
+RULES: dict[str, tuple[float, float] | None] = {  # scale and shift; None: what the training pixels make of it
+    "lecun": (1.275, -0.1),
+    "standardised": None,
+    "unit": (1.0, 0.0),
+    "centred": (1.0, -0.5),
+    "signed": (2.0, -1.0),
+}
 
 
 def normalizer(name: str, train_pixels: NDArray[np.uint8], levels: int = 255) -> Normalizer:
@@ -75,12 +81,10 @@ def normalizer(name: str, train_pixels: NDArray[np.uint8], levels: int = 255) ->
 
     Raises ValueError on another name, and on training pixels that are all alike.
     """
-    if name == "standardised":
-        return _standardised(train_pixels, levels)
-    if name not in RANGES:
-        raise ValueError(f"normalization={name}: choose one of standardised, {', '.join(RANGES)}")
-    lowest, highest = RANGES[name]
-    return Normalizer(highest - lowest, lowest, levels)
+    if name not in RULES:
+        raise ValueError(f"normalization={name}: choose one of {', '.join(RULES)}")
+    rule = RULES[name]
+    return Normalizer(*rule, levels) if rule else _standardised(train_pixels, levels)
 
 
 def _standardised(pixels: NDArray[np.uint8], levels: int) -> Normalizer:
