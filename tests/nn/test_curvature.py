@@ -102,6 +102,23 @@ def test_the_second_criterion_of_1998_has_the_curvature_of_the_first():
 
 
 @pytest.mark.parametrize("factor", [1, 0.5])
+@pytest.mark.parametrize("j", [0.1, 3, 30])
+def test_the_exact_curvature_of_the_second_criterion_is_the_hessians_diagonal(j, factor):
+    """2 (1 - sum p) + 4 (sum p d^2 - (sum p d)^2) where the factor is 1: 5 of the fact sheet's tests."""
+    loss, layer = MaximumAPosteriori(j, exact=True), RBF(normal(4, 6), factor)
+    x, labels = 0.5 * normal(6, 3), np.array([1, 0, 3])
+
+    def gradient():
+        y, backward = layer.forward({}, x)
+        return backward(loss(y, labels)[1])[0]
+
+    h, _ = layer.curvature({}, x)(loss.curvature(layer.forward({}, x)[0], labels))
+    second = slopes(gradient, x)
+    assert_allclose(h.ravel(), [second[place + place] for place in np.ndindex(x.shape)], rtol=1e-5, atol=1e-8)
+    assert (h >= 0).all()
+
+
+@pytest.mark.parametrize("factor", [1, 0.5])
 def test_the_codes_are_the_bottom_of_a_parabola(factor):
     """d2/dx2 |x - w|^2 = 2."""
     loss = MaximumLikelihood()

@@ -121,9 +121,21 @@ class RBF(Layer):
     def curvature(self, params: Params, x: Array) -> Backward:
         """Twice the factor from the distance of each unit, as much as it counts: ``h_x = 2 factor sum_i h_i``.
 
-        ``h_i`` is the loss's derivative by the distance, not a second one: see the losses of LeNet-5.
+        ``h_i`` is the loss's derivative by the distance, not a second one: see the losses of LeNet-5. Where a loss is
+        curved itself, the p of its Hessian ``diag(p) - p p^T`` come below, as another row for each unit; they add
+        the variance of ``2 factor (x - c_i)`` under p. ``h_i`` and p add up to a pattern's share of the mean.
         """
-        return lambda h: (np.broadcast_to(2 * self.factor * h.sum(0), x.shape).copy(), {})
+
+        def backward(h: Array) -> tuple[Array, Params]:
+            slope, p = h[: len(self.codes)], h[len(self.codes) :]
+            h_x = np.broadcast_to(2 * self.factor * slope.sum(0), x.shape).copy()
+            if len(p):
+                apart, share = 2 * self.factor * (x - self.codes[..., None]), h.sum(0)
+                mean = np.einsum("in,ijn->jn", p, apart)
+                h_x += np.einsum("in,ijn->jn", p, np.square(apart)) - np.square(mean) / share
+            return h_x, {}
+
+        return backward
 
     def cost(self, shape: Shape) -> Cost:
         """Fixed connections, none of them a parameter."""
