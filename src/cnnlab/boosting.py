@@ -31,6 +31,7 @@ Answers = Callable[[Images], np.ndarray]
 def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick) -> Record:
     """Train the three, one after the other, and test their sum; the metrics of the test."""
     data, recipe, seed = parts.data, parts.recipe, plan.config["seed"]
+    plain = replace(recipe, distortion=Distortion())
     keep_circumstances(plan, data, log)
     log.text("config/network.txt", describe(recipe.network, data.shape) + "\n")
     states: list[State] = []
@@ -42,7 +43,7 @@ def boosted(plan: Plan, parts: Parts, log: RunLog, checkpoint: Path, tick: Tick)
         log.epoch(history[-1])
 
     for number, find in enumerate((None, _half_wrong, _disputed)):
-        images, plain = data.train, replace(recipe, distortion=Distortion())
+        images = data.train
         if find:
             rng, began = np.random.default_rng([seed, number]), perf_counter()
             images = find([_answers(recipe, state, data) for state in states], data.train, recipe.distortion, rng)
