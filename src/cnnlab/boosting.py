@@ -116,10 +116,11 @@ def _tested(recipe: Recipe, states: list[State], data: Dataset, log: RunLog) -> 
         return sum(predict(recipe.network, state.params, data, images) for state in states)  # type: ignore[return-value]
 
     cost = recipe.network.cost(data.shape)
-    found = keep_test(outputs(data.test), data, log)
+    found: Record = {}
     for split, images in {"train": data.train, "val": data.val, "test": data.test}.items():
         if len(images):
             summed = outputs(images)
             found[f"{split}/loss"] = recipe.loss(summed / NETWORKS, images.labels)[0]
             found[f"{split}/accuracy"] = accuracy(images.labels, summed.argmax(0))
+    found |= keep_test(summed, data, log)
     return found | {"size/parameters": NETWORKS * cost.parameters, "size/macs": NETWORKS * cost.macs}

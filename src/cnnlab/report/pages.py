@@ -59,7 +59,7 @@ def _facts(found: Sequence[Arm], words: Words) -> dict[str, Any]:
         "rows": table(found),
         "legend": legend(found),
         "steps": step_rows(steps(found, words)),
-        "watched_test": all(record.error("val") == record.error("test") for record in records if record.finished),
+        "watched_test": {r.error("val") == r.error("test") for r in records if r.finished} == {True},
         "own_lr": "lr" not in words and len({arm.words.get("lr") for arm in found}) > 1,
         "failures": [
             (arm.label, r.words.get("seed", ""), r.failure) for arm in found for r in arm.records if r.failure
