@@ -135,6 +135,8 @@ CASES = {
     "softmax": Case(Softmax(), VECTOR),
     "dropout": Case(Dropout(), MAPS),
     "dropout training": Case(Dropout(0.3), MAPS, training=True),
+    "dropout scaling down": Case(Dropout(0.3, inverted=False), MAPS),
+    "dropout scaling down, training": Case(Dropout(0.3, inverted=False), MAPS, training=True),
     **{f"{slope}": Case(slope, MAPS) for slope in SLOPES},
     **{f"{pool.__name__} {w}": Case(pool(*w), MAPS) for pool in POOLS for w in WINDOWS},
     **{f"StochasticPool {w} training": Case(StochasticPool(*w), MAPS, training=True) for w in WINDOWS},

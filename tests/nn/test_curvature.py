@@ -49,6 +49,7 @@ LAYERS = {
     "sigmoid": (Sigmoid(), (4,)),
     "softmax": (Softmax(), (5,)),
     "dropout": (Dropout(), (5,)),
+    "dropout that scales down": (Dropout(0.3, inverted=False), (5,)),
 }
 
 

@@ -153,6 +153,9 @@ def test_1_7_dropout_drops_at_random_keeps_the_mean_and_is_off_when_predicting(r
     assert_allclose(backward(x)[0], y)  # what was dropped passes nothing back
     predicted, _, dx, _ = run(Dropout(rate), {}, x)
     assert (predicted == x).all() and np.all(dx != 0)
+    printed = Dropout(rate, inverted=False)  # the same, and all of it by 1 - rate
+    assert_allclose(printed.forward({}, x, np.random.default_rng(0))[0], y * (1 - rate))
+    assert_allclose(run(printed, {}, x)[0], x * (1 - rate))
 
 
 @pytest.mark.parametrize(("rate", "after"), [(0.01, "slow"), (1.0, "there"), (1.8, "overshoots"), (2.2, "diverges")])

@@ -102,7 +102,7 @@ def nielsen_cnn(
     """Nielsen's networks of chapter 6: 5x5 convolutions, each with its pooling, then fully connected layers.
 
     With both kinds of layers as in the text 85,670 parameters. ``dropout`` stands before each fully connected layer,
-    the output included, as in his program.
+    the output included, and scales values down when predicting, as in his program.
     """
     first, last = stages(pooling, activation)
     inner, layers = suited(init, activation), dict[str, Layer]()
@@ -119,4 +119,4 @@ def nielsen_cnn(
 
 def _dropped(number: int, rate: float) -> dict[str, Layer]:
     """Dropout in front of a layer, where there is any."""
-    return {f"D{number}": Dropout(rate)} if rate else {}
+    return {f"D{number}": Dropout(rate, inverted=False)} if rate else {}

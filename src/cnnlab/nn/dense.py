@@ -144,12 +144,14 @@ class RBF(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Values set to zero at random while training, the rest scaled up so that the mean is kept.
+    """Values set to zero at random while training; ``rate`` is the probability of dropping (Srivastava et al. 2014).
 
-    ``rate`` is the probability of dropping (Srivastava et al. 2014); predicting changes nothing.
+    ``inverted``: what is kept is scaled up, so that the mean is kept, and predicting changes nothing. Otherwise, as
+    printed there, it is left as it is, and predicting scales all down by the same ``1 - rate``.
     """
 
     rate: float = 0.5
+    inverted: bool = True
     stochastic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -157,8 +159,16 @@ class Dropout(Layer):
         below_one(rate=self.rate)
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
-        """``x * mask / (1 - rate)`` while training, x when predicting."""
-        if rng is None:
+        """``x * mask / (1 - rate)`` while training, x when predicting; not inverted, both times ``1 - rate``."""
+        if rng is None and self.inverted:
             return x, lambda dy: (dy, {})
-        scale = (rng.random(x.shape, np.float32) >= self.rate).astype(x.dtype) / x.dtype.type(1 - self.rate)
+        kept = x.dtype.type(1 - self.rate)
+        scale = kept if rng is None else (rng.random(x.shape, np.float32) >= self.rate).astype(x.dtype)
+        if self.inverted:
+            scale = scale / kept
         return x * scale, lambda dy: (dy * scale, {})
+
+    def curvature(self, params: Params, x: Array) -> Backward:
+        """Times the square of what predicting scales by."""
+        backward = self.forward(params, x)[1]
+        return lambda h: backward(backward(h)[0])
