@@ -6,6 +6,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +110,18 @@ def test_two_sweeps_at_once_share_the_arms(fresh_home: Home) -> None:
 
 
 def test_workers_end_when_their_sweep_is_killed(home: Home) -> None:
-    process = home.start("sweep=smoke", "epochs=2000")
+    process = home.start("sweep=smoke", "seed=0,1,2", "epochs=2000")
     wait_for(home.checkpoints, process)
     os.kill(process.pid, signal.SIGKILL)  # it alone, as the system does when memory is short
+    process.wait()
     limit = time.monotonic() + LIMIT
-    while "RUNNING" in {run.info.status for run in home.runs("smoke")} and time.monotonic() < limit:
-        time.sleep(0.1)
+    with suppress(ProcessLookupError):
+        while time.monotonic() < limit:
+            os.killpg(process.pid, 0)  # somebody is left
+            time.sleep(0.1)
     kill(process)
-    assert {run.info.status for run in home.runs("smoke")} == {"KILLED"} and home.checkpoints()
+    assert time.monotonic() < limit
+    assert [run.info.status for run in home.runs("smoke")] == 2 * ["KILLED"] and home.checkpoints()
 
 
 def test_a_sweep_killed_twice_ends_with_every_arm_once(home: Home) -> None:

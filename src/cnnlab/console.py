@@ -70,6 +70,9 @@ def arm(plan: "Plan", make: "Callable[[RunLog], Outcome]", number: int) -> "Outc
             outcome = make(RunLog())
     except OSError as error:
         outcome = Outcome("failed", "", plan.label, reason=str(error))
+    except SystemExit as end:  # the sweep is dead; a worker that only raised this would wait for its next arm for ever
+        print(end, file=sys.stderr, flush=True)
+        os._exit(1)
     print(f"{number + 1:>3}/{os.environ.get(ARMS, '?')}  {line(outcome)}", flush=True)
     return outcome
 

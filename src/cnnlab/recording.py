@@ -37,6 +37,7 @@ class Outcome:
 
 
 LAUNCHER = "CNNLAB_LAUNCHER"  # the process that makes a sweep: its workers end when it does
+PARENT = str(os.getppid())  # as long as it lives: then a process is given to another
 Trained = tuple[Sequential, Params]
 Make = Callable[[RunLog, Path], Record]  # what makes a run, given its record and a place for its checkpoint
 
@@ -50,6 +51,7 @@ def recorded(plan: Plan, tags: Mapping[str, str], log: RunLog, make: Make) -> Ou
     """
     from filelock import FileLock, Timeout
 
+    _end_with_sweep()
     place = state_folder() / plan.study
     place.mkdir(parents=True, exist_ok=True)
     tags = {FINGERPRINT: plan.fingerprint, KIND: "run", SWEEP: plan.study, **tags, **circumstances.process()}
@@ -107,16 +109,19 @@ def _record_failure(log: RunLog, error: Exception, reason: str) -> None:
 
 def checked(log: RunLog, tick: Tick) -> Tick:
     """``tick`` that also ends a training whose record says that it is not wanted, or whose sweep is dead."""
-    launcher = os.environ.get(LAUNCHER)
-    launched = launcher == str(os.getppid())
 
     def checking(*progress: Any) -> None:
         log.check()
-        if launched and launcher != str(os.getppid()):
-            raise SystemExit("the sweep that this run belongs to was killed")
+        _end_with_sweep()
         tick(*progress)
 
     return checking
+
+
+def _end_with_sweep() -> None:
+    """Leave the arm, which is one of a dead sweep's; its worker may hold more of them."""
+    if os.environ.get(LAUNCHER) == PARENT != str(os.getppid()):
+        raise SystemExit("the sweep that this run belongs to was killed")
 
 
 def keep_circumstances(plan: Plan, data: Dataset, log: RunLog) -> None:
