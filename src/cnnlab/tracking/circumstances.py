@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
-from ..paths import root
+from ..paths import CHECKOUT
 
 
 def process() -> dict[str, str]:
@@ -49,14 +49,18 @@ def packages() -> str:
 def changes() -> str:
     """How the code differs from its commit: git's diff, and the text of files that git does not know."""
     unknown = git("ls-files", "--others", "--exclude-standard", "--", "src", "conf", "experiments").splitlines()
-    files = [name for name in unknown if (root() / name).is_file()]
-    texts = [f"\n+++ not in git: {name}\n{(root() / name).read_text(errors='replace')}" for name in files]
+    files = [name for name in unknown if (CHECKOUT / name).is_file()]
+    texts = [f"\n+++ not in git: {name}\n{(CHECKOUT / name).read_text(errors='replace')}" for name in files]
     return git("diff", "HEAD") + "".join(texts)
 
 
 def git(*arguments: str) -> str:
-    """What git says of the project's own folder; empty where it is no checkout."""
-    if not (root() / ".git").exists():
+    """What git says of the folder that the code is in; empty where that is no checkout, or there is no git."""
+    if not (CHECKOUT / ".git").exists():
         return ""
-    done = subprocess.run(["git", "-C", str(root()), *arguments], capture_output=True, text=True, check=False)
+    command = ["git", "-C", str(CHECKOUT), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError:
+        return ""
     return done.stdout if done.returncode == 0 else ""

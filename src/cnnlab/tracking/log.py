@@ -73,9 +73,10 @@ class RunLog:
         place.close_stale(tags[FINGERPRINT])
         for done in () if again else place.finished(tags[FINGERPRINT]).values():
             raise AlreadyFinished(done.info.run_id, done.data.metrics)
+        kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
         self._create(place, name, params, code() | dict(tags), _milliseconds(when))
-        self.text("config/packages.txt", packages())
-        self.text("config/git.diff", changes())
+        for file, content in kept.items():
+            self.text(file, content)
         return self.run_id
 
     def _create(self, study: Study, name: str, params: Mapping[str, str], tags: dict[str, str], began: int) -> None:
