@@ -5,15 +5,21 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.conftest import LIMIT, SMALL, Home, Said, arms_of, end, kill, wait_for
+from tests.conftest import LIMIT, SMALL, Home, Said, arms_of, end, kill, plan_of, wait_for
 from tests.test_config import leaves
+
+from cnnlab.config import Plan
+from cnnlab.recording import Outcome
+from cnnlab.sweeps import Sweep, run_sweep
+from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.store import FINGERPRINT, KIND
 
 pytestmark = pytest.mark.slow
 ONE_WORKER = "hydra.launcher.n_jobs=1"
@@ -149,3 +155,32 @@ def test_the_command_of_a_report_can_be_given_again(home: Home) -> None:
     page = (home.folder / "reports/again/report.md").read_text()
     (command,) = (line.strip() for line in page.splitlines() if line.startswith("    python experiments/train.py"))
     assert "all 2 arms are finished" in home.train(*shlex.split(command)[2:]).out
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first time", "rerun"])
+@pytest.mark.parametrize(("each", "asked", "failed"), [(2, [[0, 1]], 0), (1, [[0, 1], [1]], 0), (0, 3 * [[0, 1]], 2)])
+def test_a_launcher_that_dies_is_started_again_for_what_is_left(
+    each: int, asked: list[list[int]], failed: int, again: bool, inside: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans, launched = [plan_of(f"seed={seed}", f"rerun={again}") for seed in (0, 1)], []
+
+    def make(plan: Plan) -> None:
+        log = RunLog()
+        log.begin(plan.study, plan.label, {}, {FINGERPRINT: plan.fingerprint, KIND: "run"}, again)
+        log.close("FINISHED")
+
+    def launch(numbers: Sequence[int]) -> list[Outcome]:
+        launched.append(list(numbers))
+        for number in numbers[:each]:
+            make(plans[number])
+        raise RuntimeError("a worker\nwas killed")
+
+    if again:
+        for plan in plans:
+            make(plan)
+        time.sleep(0.01)
+    assert run_sweep(Sweep(plans, "a command", 1), launch, lambda *_: None) == failed
+    assert launched == asked
+    said = capsys.readouterr().out
+    assert said.count("the launcher died (a worker was killed)") == len(asked)
+    assert said.count("its worker died") == failed

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,22 +74,20 @@ def _missing(sweep: Sweep, study: Study) -> list[int]:
 
 def _launched(sweep: Sweep, study: Study, missing: list[int], launch: Launch) -> dict[int, str]:
     """Make the missing arms; the numbers and reasons of those that failed."""
-    failed: dict[int, str] = {}
+    began = 1000 * time.time()
     for _ in range(LAUNCHES):
-        left = [number for number in missing if number not in failed]
-        if not left:
+        if not missing:
             break
-        os.environ |= {ARMS: str(len(left)), LAUNCHER: str(os.getpid())}
+        os.environ |= {ARMS: str(len(missing)), LAUNCHER: str(os.getpid())}
         try:
-            outcomes = launch(left)
+            outcomes = launch(missing)
         except Exception as error:
             print(f"{sweep.name}: the launcher died ({error}); going on with what is left".replace("\n", " "))
-            missing = _missing(sweep, study)
+            made = {fingerprint for fingerprint, run in study.finished().items() if run.info.end_time >= began}
+            missing = [number for number in missing if sweep.plans[number].fingerprint not in made]
             continue
-        failed |= {n: o.reason for n, o in zip(left, outcomes, strict=True) if o.status == "failed"}
-        return failed
-    unmade = {number: "its worker died" for number in missing if number not in failed}
-    return failed | unmade
+        return {n: o.reason for n, o in zip(missing, outcomes, strict=True) if o.status == "failed"}
+    return dict.fromkeys(missing, "its worker died")
 
 
 def _sum_up(sweep: Sweep, study: Study, news: bool) -> None:

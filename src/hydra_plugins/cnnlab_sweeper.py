@@ -25,7 +25,6 @@ class SweeperConfig:
     """Options of the sweeper: ``params`` is what a sweep's file sweeps over."""
 
     _target_: str = "hydra_plugins.cnnlab_sweeper.CnnlabSweeper"
-    max_batch_size: int | None = None
     params: dict[str, str] | None = None
 
 
@@ -34,6 +33,9 @@ ConfigStore.instance().store(group="hydra/sweeper", name="cnnlab", node=SweeperC
 
 class CnnlabSweeper(BasicSweeper):
     """Hydra's grid on whatever launcher is chosen: finished arms are left out, and all are summed up."""
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
 
     def sweep(self, arguments: list[str]) -> None:
         """Make what is missing, sum up, and exit with 1 if an arm failed."""
@@ -46,8 +48,8 @@ class CnnlabSweeper(BasicSweeper):
         workers = self.config.hydra.launcher.get("n_jobs", 1)
         try:
             arms = self._arms(arguments)
-            for config in {str(plan.config["data"]): plan for plan, _ in arms}.values():
-                load_data(config)  # data that are not there are better missed once than by every arm
+            for plan in {str(plan.config["data"]): plan for plan, _ in arms}.values():
+                load_data(plan)  # data that are not there are better missed once than by every arm
             sweep = Sweep([plan for plan, _ in arms], command, workers)
             failed = run_sweep(sweep, lambda numbers: self._launch([arms[number][1] for number in numbers]))
         except (ValueError, OSError, ImportError) as error:
@@ -126,7 +128,7 @@ def build_classic(plan: "Plan") -> "ClassicParts":
     """The data and the classifier that a plan describes."""
     from cnnlab.classics.run import Parts
 
-    return Parts(load_data(plan), instantiated(plan.config["classifier"]))
+    return Parts(load_data(plan), instantiated({"classifier": plan.config["classifier"]})["classifier"])
 
 
 def load_data(plan: "Plan") -> "Dataset":
