@@ -229,6 +229,20 @@ def test_a_report_is_the_same_when_it_is_written_again(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ({"val/accuracy": 0.9, "val/loss": 0.3}, "the test images, which were watched"),
+        ({"val/accuracy": 0.9, "val/loss": 0.31}, "Sorted by validation error"),  # as many errors by chance
+        ({}, "there were no validation images"),
+    ],
+)
+def test_a_report_says_by_what_it_is_sorted(metrics, said, tmp_path):
+    found = {"test/error": 0.1, "test/accuracy": 0.9, "test/loss": 0.3} | metrics
+    page = write_report("sorted", [RunRecord(name, {"x": name}, "FINISHED", found) for name in "ab"], tmp_path, NOTES)
+    assert [line in Page(page.read_text("utf-8")).text for line in (said, "watched")] == [True, "watched" in said]
+
+
+@pytest.mark.parametrize(
     "records",
     [
         [run({"x": "a"}, status="FAILED", reason="nan"), run({"x": "b"}, status="RUNNING")],

@@ -59,7 +59,8 @@ def _facts(found: Sequence[Arm], words: Words) -> dict[str, Any]:
         "rows": table(found),
         "legend": legend(found),
         "steps": step_rows(steps(found, words)),
-        "watched_test": {r.error("val") == r.error("test") for r in records if r.finished} == {True},
+        "watched_test": {_watched_test(r) for r in records if r.finished} == {True},
+        "unvalidated": all(math.isnan(r.error("val")) for r in records),
         "own_lr": "lr" not in words and len({arm.words.get("lr") for arm in found}) > 1,
         "failures": [
             (arm.label, r.words.get("seed", ""), r.failure) for arm in found for r in arm.records if r.failure
@@ -67,6 +68,12 @@ def _facts(found: Sequence[Arm], words: Words) -> dict[str, Any]:
         "runs": [_run_row(arm, record) for arm in found for record in arm.records],
         "several_seeds": len({record.words.get("seed") for record in records}) > 1,
     }
+
+
+def _watched_test(record: RunRecord) -> bool:
+    """Whether its validation images were the test images: no others give the same loss, too."""
+    metrics = record.metrics
+    return all(metrics.get(f"val/{name}", "none") == metrics.get(f"test/{name}") for name in ("accuracy", "loss"))
 
 
 def _run_row(arm: Arm, record: RunRecord) -> dict[str, str]:
