@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +65,7 @@ def main(names: Sequence[str]) -> int:
         raise ValueError(f"conf/reproduce.yaml: votes: {', '.join(sorted(astray))} is no row")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         plans = {row: _plans(rows.get(row.votes, row), table["study"]) for row in rows.values()}
+    plans = {replace(row, images=made[0].config["data"]["test"] or row.images): made for row, made in plans.items()}
     wanted = {plan.fingerprint: plan for row in plans if row.name in names or not names for plan in plans[row]}
     load_data(next(iter(wanted.values())))  # data that are not there are better missed once than by every run
     sweep = Sweep(list(wanted.values()), "make reproduce", workers)
@@ -197,7 +197,6 @@ def _executed(plan: Plan, log: RunLog) -> Outcome:
 if __name__ == "__main__":
     ConfigStore.instance().store(name="schema", node=TrainConfig)
     ConfigStore.instance().store(name="classics_schema", node=ClassicsConfig)
-    Path(NOTEBOOK).mkdir(parents=True, exist_ok=True)
     try:
         sys.exit(1 if main(sys.argv[1:]) else 0)
     except (ValueError, OSError) as error:

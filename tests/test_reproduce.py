@@ -44,6 +44,7 @@ def result(*errors: float, paper: float = 1.0, goal: tuple[float, float] | None 
         (result(0.01, paper=math.nan), ""),
         (result(), "not run"),
         (replace(result(0.009), row=Row("net", seeds=5, goal=(0.9, 1.1))), "1 of 5 seeds"),
+        (Result.of(Row("few", paper=1.0, images=1000), [run(0.0125)]), "agrees"),  # of 1,000 0.7 to 2.2
     ],
 )
 def test_the_verdict(found: Result, verdict: str) -> None:

@@ -16,7 +16,6 @@ COLUMNS = (
 )
 
 UNKNOWN = mean_interval([])
-TEST_IMAGES = 10_000  # of MNIST, on which all rows are judged
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Row:
     """A row to be reproduced: the words of its runs, and the test error (%) that a source reports.
 
     ``goal`` is the range that was set for the mean of ours before it was measured. Instead of runs of its own a row
-    may be the vote of another's: ``votes`` is the name of that.
+    may be the vote of another's: ``votes`` is the name of that. ``images`` is how many it is tested on.
     """
 
     name: str
@@ -34,6 +33,7 @@ class Row:
     seeds: int = 1
     goal: tuple[float, float] | None = None
     votes: str = ""
+    images: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Result:
 
         return cls(
             row,
-            _error(mean_interval([100 * record.error("test") for record in records])),
+            _error(mean_interval([100 * record.error("test") for record in records]), row.images),
             "" if passes == "none" else passes,
             100 * mean_interval([record.error("train") for record in records]).mean,
             mean("size/parameters"),
@@ -81,7 +81,7 @@ class Result:
             float(line[name] or math.nan)
             for name in ("our_error_mean", "our_error_sd", "train_error", "parameters", "macs", "seconds_per_run")
         )
-        return cls(row, _error(t_interval(mean, sd, int(line["seeds"]))), line["passes"], *others)
+        return cls(row, _error(t_interval(mean, sd, int(line["seeds"])), row.images), line["passes"], *others)
 
     @property
     def verdict(self) -> str:
@@ -113,10 +113,10 @@ class Result:
         return dict(zip(COLUMNS, values, strict=True))
 
 
-def _error(errors: Interval) -> Interval:
+def _error(errors: Interval, images: int) -> Interval:
     if errors.n != 1:
         return errors
-    single = binomial_interval(round(errors.mean / 100 * TEST_IMAGES), TEST_IMAGES)
+    single = binomial_interval(round(errors.mean / 100 * images), images)
     return replace(errors, low=100 * single.low, high=100 * single.high)
 
 
