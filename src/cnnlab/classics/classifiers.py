@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnlab.nn.options import at_least, positive
+
 Rows = NDArray[np.float64]
 
 
@@ -51,7 +53,7 @@ class Linear(Classic):
     ridge: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive(ridge=self.ridge)
+        positive(ridge=self.ridge)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Solve the normal equations."""
@@ -71,7 +73,7 @@ class PairwiseLinear(Classic):
     ridge: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive(ridge=self.ridge)
+        positive(ridge=self.ridge)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Solve the normal equations of each pair."""
@@ -94,7 +96,7 @@ class KNN(Classic):
     judged: ClassVar[int | None] = 0
 
     def __post_init__(self) -> None:
-        _positive(k=self.k)
+        positive(k=self.k)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Keep all images."""
@@ -120,7 +122,7 @@ class PCAQuadratic(Classic):
     ridge: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive(components=self.components, ridge=self.ridge)
+        positive(components=self.components, ridge=self.ridge)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Find the components, then solve the normal equations of their products."""
@@ -156,7 +158,7 @@ class RBFNetwork(Classic):
     ridge: float = 0.001
 
     def __post_init__(self) -> None:
-        _positive(centres=self.centres, width=self.width, ridge=self.ridge)
+        positive(centres=self.centres, width=self.width, ridge=self.ridge)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Find the centres of each class, then solve the normal equations of the units' outputs."""
@@ -200,9 +202,8 @@ class SVM(Classic):
     judged: ClassVar[int | None] = 10_000
 
     def __post_init__(self) -> None:
-        _positive(degree=self.degree, cost=self.cost, cache_mb=self.cache_mb)
-        if not self.offset >= 0:
-            raise ValueError(f"classifier.offset={self.offset}: choose a number from 0 up")
+        positive(degree=self.degree, cost=self.cost, cache_mb=self.cache_mb)
+        at_least(0, offset=self.offset)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Find the support vectors of each class."""
@@ -233,9 +234,3 @@ def _least_squares(ridge: float) -> Any:
     from sklearn.linear_model import RidgeClassifier
 
     return RidgeClassifier(ridge, solver="cholesky")
-
-
-def _positive(**options: float) -> None:
-    for name, value in options.items():
-        if not value > 0:
-            raise ValueError(f"classifier.{name}={value}: choose a number above 0")
