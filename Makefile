@@ -43,8 +43,8 @@ reproduce: counts $(READY) ## LeNet-5's family on the full MNIST (hours; needs `
 ui: counts $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
 	@PORT=$(PORT) $(BIN)/python experiments/ui.py
 
-data: $(READY) ## fetch the data sets that are not shipped, into data/
-	@$(BIN)/python experiments/data.py
+data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
+	@$(BIN)/python experiments/data.py $(ARGS)
 
 test: $(READY) ## the tests that need no PyTorch; ARGS="-k conv" chooses
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity" $(ARGS)

@@ -100,9 +100,7 @@ def test_a_missing_file_is_one_line_that_says_what_to_do(folder: Path, file: str
     (folder / "fashion_mnist" / f"{file}.gz").unlink()
     with pytest.raises(FileNotFoundError, match=rf"^.*/mnist/{file}\.gz: expected .*, found none; run `make data`$"):
         mnist(validation=5)
-    with pytest.raises(
-        FileNotFoundError, match=rf"^.*{file}\.gz: .*; run `python experiments/data\.py fashion_mnist`$"
-    ):
+    with pytest.raises(FileNotFoundError, match=rf"^.*{file}\.gz: .*; run `make data ARGS=fashion_mnist`$"):
         fashion_mnist(validation=5)
 
 

@@ -58,7 +58,7 @@ FASHION_MNIST = Archive(
         "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     ),
     folders=("fashion_mnist",),
-    remedy="run `python experiments/data.py fashion_mnist`",
+    remedy="run `make data ARGS=fashion_mnist`",
     mirrors=(
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
