@@ -73,6 +73,9 @@ def test_misspelt_words_get_a_guess_and_the_choices(argument: str, meant: str) -
         ("seed=null", "seed=null: needs a whole number"),
         ("epochs=true", "epochs=true: needs a whole number"),
         ("rerun=maybe", "rerun=maybe: needs true or false"),
+        ("lr=@x", "lr=@x: needs a number or null"),
+        ("seed=%1", "seed=%1: needs a whole number"),
+        ("study=", "study=: needs a word"),
     ],
 )
 def test_wrong_words_get_one_line(argument: str, said: str) -> None:
@@ -92,6 +95,7 @@ def test_the_second_of_two_sweeps_does_not_win_in_silence() -> None:
         ["activation=relu", "activation=tanh,relu", "lr=null", "lr=0.1,0.3", "lr=1", "seed=0,1,2"],
         ["lr=1e-3", "lr=.5", "lr=5e-2,1E-1"],
         ["optimizer.momentum=0.5", "data.train=300", "model.connections=table1", "study=mine", "rerun=true"],
+        ["study=1998", "study=2024-05-01", "study=no"],
         ["hydra.launcher.n_jobs=1", "-m", "--cfg", "job", "--config-dir=x", "seed=range(0,3)"],
     ],
 )

@@ -117,7 +117,7 @@ def _without(value: Any, names: Sequence[str]) -> Any:
 
 def details(overrides: Sequence[str], words: Mapping[str, str]) -> dict[str, str]:
     """What a command line changed beyond the words, as in optimizer.momentum=0.5: it tells arms apart too."""
-    pairs = [override.partition("=")[::2] for override in overrides if not override.startswith("hydra")]
+    pairs = [override.partition("=")[::2] for override in overrides]
     return {name: value for name, value in pairs if name not in words and name not in UNSAID}
 
 

@@ -117,7 +117,8 @@ def _wrong_type(name: str, value: str, grammar: Grammar) -> Iterator[str]:
     """A number or switch of the main config that is something else."""
     hint = get_type_hints(grammar.schema).get(name, Any)
     for part in value.split(",") if hint is not Any else ():
-        if not fits(_parsed(part), hint):
+        said = _parsed(part)
+        if not fits(str(said) if hint is str and said is not None else said, hint):  # 1998 is a name, too
             yield f"{name}={part}: needs {spoken(hint)}"
 
 
@@ -125,7 +126,7 @@ def _parsed(word: str) -> Any:
     """A value as Hydra reads it: 1e-3 is a number, which YAML alone takes for a word."""
     try:
         return yaml.safe_load(word) if not isinstance(yaml.safe_load(word), str) else float(word)
-    except ValueError:
+    except (ValueError, yaml.YAMLError):
         return word
 
 
