@@ -188,9 +188,7 @@ def panels(results: Sequence[Result]) -> dict[str, list[Pace]]:
             continue
         kind, network, batch = result.case
         step = kind == "step"
-        name, label = (
-            (f"{network}, training step", f"batch {batch}") if step else ("predict, epoch", f"{kind}\n{network}")
-        )
+        name, label = (f"{network}, training step", f"batch {batch}") if step else ("longer work", f"{kind}\n{network}")
         drawn.setdefault(name, []).append(Pace(label, ratios))
     return drawn
 

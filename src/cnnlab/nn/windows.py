@@ -15,10 +15,10 @@ Padding = str | int | Sequence[Sequence[int]]
 
 def pair(value: Pair, name: str = "size") -> tuple[int, int]:
     """One number for both axes, or (rows, columns); ValueError, which names the option, unless both are 1 or more."""
-    rows, columns = (value, value) if isinstance(value, (int, np.integer)) else value
-    if rows < 1 or columns < 1:
+    both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(both) != 2 or min(both) < 1:
         raise ValueError(f"{name}={value}: choose 1 or more, for both axes or as (rows, columns)")
-    return int(rows), int(columns)
+    return int(both[0]), int(both[1])
 
 
 def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:

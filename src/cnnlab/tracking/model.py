@@ -9,7 +9,10 @@ import numpy as np
 
 
 def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, int]) -> None:
-    """An MLflow pyfunc model in ``folder`` for images (N, H, W) of bytes; it copies the networks' npz files."""
+    """An MLflow pyfunc model in ``folder`` for images (N, H, W) of bytes; it copies the networks' npz files.
+
+    What loads it needs cnnlab, which no index has: it is no requirement that could be fetched.
+    """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -23,5 +26,5 @@ def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, i
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={network.stem: str(network) for network in networks},
             signature=ModelSignature(Schema([images]), Schema([answers])),
-            pip_requirements=[f"{name}=={version(name)}" for name in ("cnnlab", "mlflow", "numpy")],
+            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy")],
         )
