@@ -117,10 +117,11 @@ def _tested(recipe: Recipe, states: list[State], data: Dataset, log: RunLog) -> 
 
     cost = recipe.network.cost(data.shape)
     found: Record = {}
-    for split, images in {"train": data.train, "val": data.val, "test": data.test}.items():
-        if len(images):
-            summed = outputs(images)
-            found[f"{split}/loss"] = recipe.loss(summed / NETWORKS, images.labels)[0]
-            found[f"{split}/accuracy"] = accuracy(images.labels, summed.argmax(0))
-    found |= keep_test(summed, data, log)
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    summed = {split: outputs(images) for split, images in splits.items() if len(images)}
+    for split, sums in summed.items():
+        labels = splits[split].labels
+        found[f"{split}/loss"] = recipe.loss(sums / NETWORKS, labels)[0]
+        found[f"{split}/accuracy"] = accuracy(labels, sums.argmax(0))
+    found |= keep_test(summed["test"], data, log)
     return found | {"size/parameters": NETWORKS * cost.parameters, "size/macs": NETWORKS * cost.macs}
