@@ -4,6 +4,7 @@ python experiments/classics.py classifier=knn
 python experiments/classics.py -m classifier=linear,knn,svm_poly4 data=mnist,mnist_deslanted
 """
 
+import os
 import sys
 
 import hydra
@@ -12,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cnnlab.classics.config import ClassicsConfig
-from cnnlab.paths import conf_folder
+from cnnlab.paths import conf_folder, root
 from cnnlab.spelling import explain
 
 ConfigStore.instance().store(name="classics_schema", node=ClassicsConfig)
@@ -34,6 +35,7 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     if problem := explain(sys.argv[1:], conf_folder(), "classics", ClassicsConfig):
         sys.exit(problem)
+    os.environ["CNNLAB_HOME"] = str(root())  # where Hydra's own files of a sweep go, too
     try:
         main()
     except KeyboardInterrupt:

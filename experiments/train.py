@@ -4,6 +4,7 @@ python experiments/train.py activation=relu loss=cross_entropy pooling=max paddi
 python experiments/train.py sweep=activation seed=0,1,2
 """
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from cnnlab.config import TrainConfig
-from cnnlab.paths import conf_folder
+from cnnlab.paths import conf_folder, root
 from cnnlab.spelling import explain
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main(cfg: DictConfig) -> "Outcome":
 if __name__ == "__main__":
     if problem := explain(sys.argv[1:], conf_folder()):
         sys.exit(problem)
+    os.environ["CNNLAB_HOME"] = str(root())  # where Hydra's own files of a sweep go, too
     try:
         main()
     except KeyboardInterrupt:

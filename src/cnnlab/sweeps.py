@@ -57,7 +57,8 @@ def run_sweep(sweep: Sweep, launch: Launch, sum_up: "SumUp | None" = None) -> in
     if not missing:
         print(f"{sweep.name}: all {done} arms are finished, nothing to do", flush=True)
     else:
-        print(f"{sweep.name}: {len(missing)} arms to do, {done} finished, {count(sweep.workers, 'worker')}", flush=True)
+        todo, workers = count(len(missing), "arm"), count(sweep.workers, "worker")
+        print(f"{sweep.name}: {todo} to do, {done} finished, {workers}", flush=True)
     failed = _launched(sweep, study, missing, launch)
     (sum_up or _sum_up)(sweep, study, bool(missing))
     for plan, reason in failed.items():
