@@ -212,6 +212,7 @@ def test_the_fingerprint_hangs_on_nothing_else(default: Plan) -> None:
     assert fingerprint(turned) == default.fingerprint
     assert fingerprint(default.config | {"data": default.config["data"] | {"folder": "x"}}) == default.fingerprint
     assert plan_of("study=other", "rerun=true").fingerprint == default.fingerprint
+    assert plan_of("optimizer.momentum=0").fingerprint == plan_of("optimizer.momentum=0.0").fingerprint
     assert plan_of("activation=relu", f"lr={default.config['lr']}").fingerprint == default.fingerprint
     assert plan_of("seed=1").fingerprint != default.fingerprint
 

@@ -83,6 +83,7 @@ def plan(
     ValueError, in one line, for a value of the wrong type or a name that its option does not have.
     """
     check(config)
+    config = floated(config)
     used = {group: choices[group] if _uses(config, group) else "none" for group in GROUPS}
     identity = {name: node for name, node in config.items() if name not in GROUPS or _uses(config, name)}
     lr, source = _learning_rate(config["lr"], used, rates)
@@ -96,6 +97,23 @@ def check(config: Mapping[str, Any]) -> None:
     """ValueError, in one line, for a value of the wrong type, a number too low or a name that its option has not."""
     for problem in (*_problems(config), *_low_numbers(config)):
         raise ValueError(problem)
+
+
+def floated(node: Any) -> Any:
+    """A checked config whose whole numbers are floats where their target takes floats: 3 and 3.0 are one run."""
+    if not isinstance(node, dict):
+        return node
+    hints = typing.get_type_hints(_located(node["_target_"])) if "_target_" in node else {}
+    return {
+        name: float(value) if type(value) is int and _takes_float(hints.get(name)) else floated(value)
+        for name, value in node.items()
+    }
+
+
+def _takes_float(hint: Any) -> bool:
+    """Whether an annotation asks for a float, not a whole number."""
+    wanted = typing.get_args(hint) or (hint,)
+    return float in wanted and int not in wanted
 
 
 def rate_key(words: Mapping[str, str]) -> str:
