@@ -98,7 +98,8 @@ class Result:
             return "met" if row.goal[0] <= mean <= row.goal[1] else "missed"
         if math.isnan(row.paper):
             return ""
-        close = abs(mean - row.paper) <= 0.1 or self.error.low <= row.paper <= self.error.high
+        low, high = round(self.error.low, 2), round(self.error.high, 2)  # as printed
+        close = abs(mean - row.paper) <= 0.1 or low <= row.paper <= high
         return "agrees" if close else "lower" if mean < row.paper else "higher"
 
     def cells(self) -> dict[str, str]:
