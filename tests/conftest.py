@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 SMALL = ("data.train=300", "data.validation=100")
 LIMIT = 300  # seconds after which a command hangs: many times what it takes on an idle machine
-HEAVY = {"cv2", "matplotlib", "mlflow", "mlxtend", "pandas", "scipy", "sklearn"}
+HEAVY = {"cv2", "matplotlib", "mlflow", "mlxtend", "pandas", "pooch", "requests", "scipy", "sklearn"}
 
 
 @dataclass(frozen=True)

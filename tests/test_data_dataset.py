@@ -1,8 +1,5 @@
 """Images, normalisation and batches, on small made-up images."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -144,21 +141,3 @@ def test_a_size_that_does_not_fit_names_the_range(sizes: dict[str, int], message
     with pytest.raises(ValueError) as caught:
         hold_out(images(), **sizes)
     assert str(caught.value) == message
-
-
-def test_importing_needs_numpy_only() -> None:
-    heavy = [
-        "hydra",
-        "matplotlib",
-        "mlflow",
-        "mlxtend",
-        "omegaconf",
-        "pandas",
-        "pooch",
-        "requests",
-        "scipy",
-        "sklearn",
-    ]
-    code = f"import sys, cnnlab.data; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def test_imports_only_go_down(path):
     assert not tops(path, lazy=False) & HEAVY - SCRIPTS.get(path, set())
     scripts = {"cnnlab." + script.removesuffix(".py").replace("/", ".") for script in SCRIPTS}
     assert not scripts & set(imports(MODULES[path], path))
+
+
+def test_no_room_stands_on_one_that_stands_on_it():
+    below = {path.partition("/")[0].removesuffix(".py"): set() for path in MODULES}
+    for path, tree in MODULES.items():
+        room = path.partition("/")[0].removesuffix(".py")
+        inside = (name.split(".")[1] for name in imports(tree, path, lazy=False) if name.startswith("cnnlab."))
+        below[room] |= {*inside} & below.keys() - {room}
+    assert "nn" in below["training"] and "tracking" in below["sweeps"]
+    TopologicalSorter(below).prepare()  # CycleError
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.startswith("nn/")])

@@ -1,4 +1,4 @@
-"""A newcomer's pooling rule: one class, one YAML file, and no other change."""
+"""A newcomer's pooling rule, as the README has it: one class, one YAML file, and no other change."""
 
 import importlib.util
 import shutil
@@ -6,33 +6,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests.conftest import CONF, SMALL, Home
+from tests.conftest import CONF, ROOT, SMALL, Home
 
 from cnnlab.checkpoint import load_network
 from cnnlab.nn import gradcheck
 
-CLASS = '''
-from dataclasses import dataclass
-
-import numpy as np
-
-from cnnlab.nn import Pool
-
-
-@dataclass(frozen=True)
-class RMSPool(Pool):
-    """Root of the mean square of each window."""
-
-    def rule(self, tiles, rng):
-        """The root, and what each tile had to do with it."""
-        y = np.sqrt(sum(tile * tile for tile in tiles) / len(tiles) + 1e-12)
-        return y, lambda dy: (dy * tile / (len(tiles) * y) for tile in tiles)
-'''
-OPTION = """\
-_target_: newcomer.RMSPool
-size: 2
-stride: null
-"""
+README = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Add a pooling rule")[2]
+CLASS, OPTION = (README.partition(f"```{language}\n")[2].partition("```")[0] for language in ("python", "yaml"))
 
 
 @pytest.fixture
@@ -40,7 +20,7 @@ def newcomer(home: Home) -> Home:
     """A home with a copy of the configs, to which the rule was added."""
     (home.folder / "conf").unlink()
     shutil.copytree(CONF, home.folder / "conf")
-    (home.folder / "conf/pooling/rms.yaml").write_text(OPTION)
+    (home.folder / "conf/pooling/rms.yaml").write_text(OPTION.replace("cnnlab.rms", "newcomer"))
     (home.folder / "newcomer.py").write_text(CLASS)
     return home
 
