@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from cnnlab.config import Plan, TrainConfig, rate_key
 from cnnlab.paths import conf_folder
 from cnnlab.training import Diverged, start, train
-from hydra_plugins.cnnlab_sweeper import CnnlabSweeper, build, planned
+from hydra_plugins.cnnlab_sweeper import arms_of, build
 
 SEEDS = (1000, 1001)
 GRID = [float(f"{digit}e{power}") for power in range(-5, 1) for digit in (1, 3)]
@@ -32,7 +30,7 @@ RATES = conf_folder() / "rates.yaml"
 def main(sweeps: Sequence[str]) -> None:
     """Tune every arm of the sweeps, and save the table after each."""
     table = yaml.safe_load(RATES.read_text())
-    arms = {rate_key(plan.words): plan for sweep in sweeps for plan in _arms(sweep)}
+    arms = {rate_key(plan.words): plan for sweep in sweeps for plan in arms_of(sweep)}
     made = Parallel(n_jobs=2, return_as="generator_unordered")(delayed(tune)(key, plan) for key, plan in arms.items())
     for key, errors in made:
         best = min(errors, key=errors.__getitem__)
@@ -67,19 +65,6 @@ def _error(plan: Plan, rate: float) -> float:
                 return 1.0
             errors.append(1 - history[-1]["val/accuracy"])
     return float(np.mean(errors))
-
-
-def _arms(sweep: str) -> list[Plan]:
-    """The plans of a sweep's file."""
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        params = compose("train", [f"sweep={sweep}"], return_hydra_config=True).hydra.sweeper.params
-        swept = [f"{key}={value}" for key, value in params.items()]
-        overrides = OverridesParser.create().parse_overrides(swept)
-        configs = [
-            compose("train", [f"sweep={sweep}", *arm], return_hydra_config=True)
-            for arm in CnnlabSweeper.split_arguments(overrides, None)[0]
-        ]
-        return [planned(cfg, cfg.hydra) for cfg in configs]
 
 
 def _save(table: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,14 +188,13 @@ def plan_of(*words: str) -> "Plan":
 
 def arms_of(sweep: str) -> "list[Plan]":
     """The plans of a sweep's file."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.config_store import ConfigStore
 
-    from hydra_plugins.cnnlab_sweeper import CnnlabSweeper
+    from cnnlab.config import TrainConfig
+    from hydra_plugins import cnnlab_sweeper
 
-    params = composed(f"sweep={sweep}").hydra.sweeper.params
-    overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
-    arms: Sequence[Sequence[str]] = CnnlabSweeper.split_arguments(overrides, None)[0]
-    return [plan_of(f"sweep={sweep}", *arm) for arm in arms]
+    ConfigStore.instance().store(name="schema", node=TrainConfig)
+    return cnnlab_sweeper.arms_of(sweep)
 
 
 def is_one_line(message: str) -> bool:

@@ -80,6 +80,20 @@ class CnnlabSweeper(BasicSweeper):
         return [job.return_value for job in self.launcher.launch(batch, initial_job_idx=0)]
 
 
+def arms_of(sweep: str) -> "list[Plan]":
+    """The plans of a sweep's file."""
+    from hydra import compose, initialize_config_dir
+
+    from cnnlab.paths import conf_folder
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        params = compose("train", [f"sweep={sweep}"], return_hydra_config=True).hydra.sweeper.params
+        overrides = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+        arms: Sequence[Sequence[str]] = CnnlabSweeper.split_arguments(overrides, None)[0]
+        configs = [compose("train", [f"sweep={sweep}", *arm], return_hydra_config=True) for arm in arms]
+        return [planned(cfg, cfg.hydra) for cfg in configs]
+
+
 def planned(cfg: DictConfig, context: Any) -> "Plan":
     """The plan of a composed config; ``context`` is its ``hydra`` node."""
     from cnnlab.config import TrainConfig, plan
