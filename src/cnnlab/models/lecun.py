@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..nn import Activation, Conv2D, Dense, Initializer, Layer, LeCun1998, Repeat, Sequential, Subsample, Tanh
 from .connections import CONNECTIONS, LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5
-from .parts import DenseOutput, Output, RBFOutput, named, stages, suited
+from .parts import DenseOutput, Output, RBFOutput, named, squashing, stages, suited
 
 LENET_TANH = Tanh(1.7159, 2 / 3)
 
@@ -23,14 +23,13 @@ def lenet5(
     """LeNet-5 (LeCun et al. 1998, Fig. 2): 60,000 parameters as printed.
 
     "same" padding of C1 is the paper's 32x32 field around a 28x28 image. C5 sees the whole of S4, so it
-    is written as the fully connected layer that it is at this image size. The paper squashes its
-    trainable S layers; pooling without parameters goes unsquashed.
+    is written as the fully connected layer that it is at this image size.
     """
     if connections not in CONNECTIONS:
         raise ValueError(f"connections={connections}: choose {' or '.join(CONNECTIONS)}")
     first, last = stages(pooling, activation)
     hidden = suited(init, activation)
-    after = activation if isinstance(pooling, Subsample) else None
+    after = squashing(pooling, activation)
     c1 = Conv2D(6, 5, padding=padding, pad_value=background, initializer=hidden)
     return Sequential(
         named(C1=c1, A1=activation, S2=first, A2=after)
@@ -53,7 +52,7 @@ def lenet1(
     """LeNet-1 (LeCun et al. 1990) for 28x28 images: 2,578 parameters, 98,442 connections."""
     first, last = stages(pooling, activation)
     hidden = suited(init, activation)
-    after = activation if isinstance(pooling, Subsample) else None
+    after = squashing(pooling, activation)
     return Sequential(
         named(H1=Conv2D(4, 5, pad_value=background, initializer=hidden), A1=activation, H2=first, A2=after)
         | named(H3=Conv2D(12, 5, connections=LENET1_TABLE, initializer=hidden), A3=activation)
@@ -81,7 +80,7 @@ def lenet4(
     """
     first, last = stages(pooling, activation)
     hidden = suited(init, activation)
-    after = activation if isinstance(pooling, Subsample) else None
+    after = squashing(pooling, activation)
     c1 = Conv2D(4, 5, padding=padding, pad_value=background, initializer=hidden)
     return Sequential(
         named(C1=c1, A1=activation, R1=Repeat(2), S2=first, A2=after)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..codes import digit_codes
-from ..nn import RBF, Activation, AvgPool, Dense, GlobalAvgPool, Identity, Initializer, Layer, Pool
+from ..nn import RBF, Activation, AvgPool, Dense, GlobalAvgPool, Identity, Initializer, Layer, Pool, Subsample
 
 
 @dataclass(frozen=True)
@@ -59,3 +59,8 @@ def stages(pooling: Layer, activation: Activation) -> tuple[Layer, Layer]:
             "does not give: choose activation=relu or activation=sigmoid, or another pooling"
         )
     return (AvgPool(2) if isinstance(pooling, GlobalAvgPool) else pooling), pooling
+
+
+def squashing(pooling: Layer, activation: Activation) -> Activation | None:
+    """What follows a pooling: trainable subsampling is squashed (LeCun et al. 1998), pooling without parameters not."""
+    return activation if isinstance(pooling, Subsample) else None
