@@ -135,7 +135,7 @@ def test_any_memory_order_will_do(case):
 def test_a_layer_is_frozen_and_owns_no_state(case):
     layer, before = replace(case.layer), deepcopy(case.layer)  # one whose caches are empty
     names = [field.name for field in fields(layer)]
-    params, x = start(case)
+    params, x = start(case._replace(layer=layer))
     y, backward = layer.forward(params, x, case.rng())
     backward(y)
     cached = [name for kind in type(layer).mro() for name, it in vars(kind).items() if isinstance(it, cached_property)]
