@@ -82,8 +82,7 @@ def plan(
 
     ValueError, in one line, for a value of the wrong type or a name that its option does not have.
     """
-    check(config)
-    config = floated(config)
+    config = checked(config)
     used = {group: choices[group] if _uses(config, group) else "none" for group in GROUPS}
     identity = {name: node for name, node in config.items() if name not in GROUPS or _uses(config, name)}
     lr, source = _learning_rate(config["lr"], used, rates)
@@ -93,19 +92,22 @@ def plan(
     return Plan(config, words, fingerprint(identity | {"lr": lr}), source, tuple(overrides))
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """ValueError, in one line, for a value of the wrong type, a number too low or a name that its option has not."""
+def checked(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with floats for whole numbers where their target takes floats: 3 and 3.0 are one run.
+
+    ValueError, in one line, for a value of the wrong type, a number too low or a name that its option does not have.
+    """
     for problem in (*_problems(config), *_low_numbers(config)):
         raise ValueError(problem)
+    return _floated(config)
 
 
-def floated(node: Any) -> Any:
-    """A checked config whose whole numbers are floats where their target takes floats: 3 and 3.0 are one run."""
+def _floated(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     hints = typing.get_type_hints(_located(node["_target_"])) if "_target_" in node else {}
     return {
-        name: float(value) if type(value) is int and _takes_float(hints.get(name)) else floated(value)
+        name: float(value) if type(value) is int and _takes_float(hints.get(name)) else _floated(value)
         for name, value in node.items()
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import GROUPS, NUMBERS, Plan, check, details, fingerprint, floated
+from ..config import GROUPS, NUMBERS, Plan, checked, details, fingerprint
 
 
 @dataclass
@@ -24,8 +24,7 @@ def plan(config: dict[str, Any], choices: Mapping[str, str], overrides: Sequence
 
     Its model is the classifier; words that only a network has are "none". ValueError, in one line, as for networks.
     """
-    check(config)
-    config = floated(config)
+    config = checked(config)
     chosen = {"model": choices["classifier"], "data": choices["data"], "seed": str(config["seed"])}
     words = dict.fromkeys((*GROUPS, *NUMBERS), "none") | chosen
     more = {name: value for name, value in details(overrides, words).items() if name != "classifier"}
