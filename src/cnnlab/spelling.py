@@ -1,6 +1,7 @@
 """What is wrong with the words of a command line, in one line and with a guess at what was meant."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -8,60 +9,112 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from .config import TrainConfig, fits, spoken
+from cnnlab.config import RERUN, RunConfig, fits, spoken
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 QUOTING = "(){}[]'\"*"  # a value that is more than words and numbers is left to Hydra
-SWITCHES = ("-m", "--multirun", "-h", "--help", "--hydra-help", "--resolve", "-r", "--run", "--version")
+SWITCHES = ("-m", "--multirun", "--hydra-help", "--resolve", "-r", "--run", "--version")
+VALUED = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
+COMPLETION = ("-sc", "--shell-completion")
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """What a command line may say: the ``main`` config of a folder, and the types of its values."""
+    """What a command line may say: the options in the folders of configs, the project's own first."""
 
-    conf: Path
-    main: str
-    schema: type
+    folders: tuple[Path, ...]
+
+    @property
+    def main(self) -> Path:
+        """The file that names every option."""
+        return self.folders[0] / "train.yaml"
 
     @property
     def defaults(self) -> dict[str, str]:
-        """The groups of the main config, and the choice of each where nobody chooses."""
-        main = yaml.safe_load((self.conf / f"{self.main}.yaml").read_text(encoding="utf-8"))
+        """The groups, and the choice of each where nobody chooses."""
+        main = yaml.safe_load(self.main.read_text(encoding="utf-8"))
         return dict(pair for entry in main["defaults"] if isinstance(entry, dict) for pair in entry.items())
 
     @property
     def groups(self) -> dict[str, list[str]]:
-        """The choices of each group: its folder's files."""
-        folders = [path for group in self.defaults if (path := self.conf / group).is_dir()]
-        return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in folders}
+        """The choices of each group: the files of its folders."""
+        found = {group: sorted({file.stem for file in self.files(group)}) for group in self.defaults}
+        return {group: names for group, names in found.items() if names}
+
+    def files(self, group: str) -> list[Path]:
+        """The files of a group."""
+        return [file for folder in self.folders for file in (folder / group).glob("*.yaml")]
 
 
-def explain(arguments: list[str], conf: Path, main: str = "train", schema: type = TrainConfig) -> str | None:
-    """The first thing wrong with the overrides of a command line; None where all is well.
+def explain(arguments: Sequence[str], conf: Path) -> str | None:
+    """The first thing wrong with the words of a command line; None where all is well.
 
-    ``conf`` is the folder of configs, ``main`` the one that is meant, and ``schema`` has the types of its values.
+    `conf` is the folder of configs; folders that `--config-dir` names are looked into, too.
     """
-    if {"-sc", "--shell-completion"} & set(arguments):
+    if {*COMPLETION} & set(arguments):
         return None
-    return next(_problems(list(_overrides(arguments)), _is_sweep(arguments), Grammar(conf, main, schema)), None)
+    overrides, folders = [], [conf]
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in VALUED:
+            value = value if equals else next(words, "")
+            folders += [Path(value)] if flag in ("-cd", "--config-dir") else []
+        elif word.startswith("-") and word not in SWITCHES:
+            return f"{word}: there is no such flag; a word is written without dashes, as in epochs=3"
+        elif not word.startswith(("-", "hydra", "+hydra", "~", "'", '"')):
+            overrides.append(word)
+    return next(_problems(overrides, _is_sweep(arguments), Grammar(tuple(folders))), None)
 
 
-def groups(conf: Path) -> dict[str, list[str]]:
-    """The choices of every config group of a training run."""
-    return Grammar(conf, "train", TrainConfig).groups
+def as_text(arguments: Sequence[str]) -> list[str]:
+    """The words of a command line, with the names of studies in quotes: 1.10 is a name and no number."""
+    return [
+        f"study={','.join(map(_quoted, value.split(',')))}" if name == "study" and not set(value) & set(QUOTING) else word
+        for word in arguments
+        for name, _, value in [word.partition("=")]
+    ]
 
 
-def _overrides(arguments: list[str]) -> Iterator[str]:
-    """The arguments that are neither flags, nor a flag's value, nor Hydra's own or in its fuller grammar."""
-    before = ""
-    for argument in arguments:
-        takes_value = before.startswith("-") and "=" not in before and before not in SWITCHES
-        if not takes_value and not argument.startswith(("-", "hydra", "+hydra", "~", "'", '"')):
-            yield argument
-        before = argument
+def _quoted(name: str) -> str:
+    return f"'{name}'"
 
 
-def _is_sweep(arguments: list[str]) -> bool:
+def explained(conf: Path) -> str:
+    """Every option of a run, with its choices and what the configs' own comments say of it."""
+    grammar = Grammar((conf,))
+    lines = ["cnnlab train [-m] WORD=OPTION ...", "", "Words, with their choices; the default is in brackets:", ""]
+    for group, choices in grammar.groups.items():
+        lines.append(f"{group} [{grammar.defaults[group] or 'none'}]")
+        lines += [f"  {name:<20} {_said_of(conf / group / f'{name}.yaml')}".rstrip() for name in choices]
+    lines += ["", "Numbers and switches:", ""]
+    main = grammar.main.read_text(encoding="utf-8").partition("\nhydra:")[0]
+    lines += [f"  {value.strip():<20} {comment.strip()}" for value, comment in _commented(main)]
+    lines += ["", "Options inside a choice, as in optimizer.momentum=0.5:", ""]
+    for file in (file for group in grammar.groups if group not in PRESETS for file in sorted(grammar.files(group))):
+        inside = [(value, comment) for value, comment in _commented(file.read_text(encoding="utf-8")) if "$" not in value]
+        if inside:
+            lines.append(f"{file.parent.name}={file.stem}")
+            lines += [f"  {file.parent.name}.{value.strip():<28} {comment.strip()}".rstrip() for value, comment in inside]
+    return "\n".join(lines)
+
+
+def _said_of(file: Path) -> str:
+    """The comment at the head of a config, on one line."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    said = [line[2:] for line in lines if line.startswith("# ") and "@package" not in line]
+    return " ".join(said)
+
+
+def _commented(text: str) -> Iterator[tuple[str, str]]:
+    """The top-level values of a config, each with the comment behind it."""
+    for line in text.splitlines():
+        value, _, comment = line.partition("#")
+        if re.match(r"[a-z]\w*: *\S", value):
+            yield value, comment
+
+
+def _is_sweep(arguments: Sequence[str]) -> bool:
     return any(word in ("-m", "--multirun") or word.startswith(("sweep=", "hydra.mode=")) for word in arguments)
 
 
@@ -94,12 +147,12 @@ def _unknown_name(name: str, chosen: dict[str, str], grammar: Grammar) -> Iterat
     if name.startswith("+"):
         yield f"{name}: every option is there already; write {name.lstrip('+')}=..."
         return
-    known = {field.name for field in fields(grammar.schema)} | set(grammar.groups)
+    known = {field.name for field in fields(RunConfig)} | set(grammar.groups)
     group, dot, option = name.partition(".")
     if group not in known:
         yield f"there is no option {group}{_guess(group, known)}: choose from {', '.join(sorted(known))}"
     elif dot:
-        inside = _options_inside(grammar.conf / group, chosen.get(group))
+        inside = _options_inside(grammar.files(group), chosen.get(group))
         if option.split(".")[0] not in inside:
             said = f"{group}={chosen[group]}" if group in chosen else group
             yield f"{said} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
@@ -115,7 +168,9 @@ def _unknown_choice(name: str, value: str, grammar: Grammar) -> Iterator[str]:
 
 def _wrong_type(name: str, value: str, grammar: Grammar) -> Iterator[str]:
     """A number or switch of the main config that is something else."""
-    hint = get_type_hints(grammar.schema).get(name, Any)
+    if name == "rerun":
+        yield from (f"rerun={part}: choose from {', '.join(RERUN)}" for part in value.split(",") if part not in RERUN)
+    hint = get_type_hints(RunConfig).get(name, Any)
     for part in value.split(",") if hint is not Any else ():
         said = _parsed(part)
         if not fits(str(said) if hint is str and said is not None else said, hint):  # 1998 is a name, too
@@ -130,12 +185,11 @@ def _parsed(word: str) -> Any:
         return word
 
 
-def _options_inside(folder: Path, choice: str | None) -> set[str]:
+def _options_inside(files: Sequence[Path], choice: str | None) -> set[str]:
     """Every key of a group's choice (or choices, or of any where none is known)."""
-    names = [name for name in str(choice).split(",") if (folder / f"{name}.yaml").is_file()]
-    files = [folder / f"{name}.yaml" for name in names] or list(folder.glob("*.yaml"))
-    nodes = [yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in files]
-    return {key for node in nodes for key in node if not key.startswith("_")}
+    chosen = [file for file in files if file.stem in str(choice).split(",")] or files
+    nodes = [yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in chosen]
+    return {key for node in nodes for key in node if not key.startswith("_") and key != "defaults"}
 
 
 def _guess(name: str, known: "set[str] | list[str]") -> str:

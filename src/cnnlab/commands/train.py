@@ -1,0 +1,65 @@
+"""`cnnlab train`: one run in words, or with `-m` or `sweep=NAME` a sweep of them.
+
+    cnnlab train activation=relu loss=cross_entropy pooling=max padding=same seed=3
+    cnnlab train -m activation=tanh,relu init=glorot,he study=my_question
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from cnnlab.commands.bar import Bar
+from cnnlab.composing import plan, register
+from cnnlab.paths import conf_folder
+from cnnlab.spelling import as_text, explain, explained
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from cnnlab.composing import Plan
+    from cnnlab.runs import Outcome
+
+
+def main(words: Sequence[str]) -> None:
+    """Make the run or the sweep that the words ask for."""
+    if {"-h", "--help"} & set(words):
+        print(explained(conf_folder()))
+        return
+    if problem := explain(words, conf_folder()):
+        sys.exit(problem)
+    register()
+    sys.argv[1:] = as_text(words)
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
+
+
+def run(cfg: DictConfig) -> Outcome:
+    """Make the run that a config describes; in a sweep, one of its arms."""
+    context = HydraConfig.get()
+    asked = plan(cfg, context)
+    if context.mode == RunMode.MULTIRUN:
+        from cnnlab.sweeps import make_arm
+
+        return make_arm(asked, Path(context.sweep.dir))
+    return _single(asked)
+
+
+def _single(asked: Plan) -> Outcome:
+    """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
+    from cnnlab.runs import make
+    from cnnlab.tracking.apart import log_apart
+
+    rate = f"  learning rate {asked.config['lr']:g} ({asked.lr_source})" if asked.lr_source else ""
+    print(f"{asked.label}{rate}", flush=True)
+    with Bar() as bar, log_apart() as log:
+        outcome = make(asked, log, bar)
+    print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")
+    if outcome.status == "failed":
+        sys.exit(1)
+    return outcome
