@@ -1,4 +1,4 @@
-"""What the benchmark measures, and the targets that it is held against. Importing this needs no NumPy."""
+"""What the benchmark measures, and its targets. Importing this needs no NumPy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Race(NamedTuple):
-    """How both sides train in a race: one cycle of the rate, which rises for ``warmup`` of the run."""
+    """How both sides train in a race: one cycle of the rate, which rises for the share `warmup` of the run."""
 
     epochs: int
     rate: float
@@ -23,8 +23,8 @@ NETWORKS = (*LENETS, *PUBLISHED_BATCHES)
 PREDICTED = 10_000  # images of one prediction
 PREDICT_BATCH = 256  # of predictions, and of PyTorch's evaluation in an epoch: cnnlab's train() has a size of its own
 PEAK_SIZE = 1024  # rows of the square matrices whose product is the machine's peak
-# A step is repeated thousands of times on one batch: at this rate the weights stay ordinary numbers, where
-# a batch learned by heart would leave gradients too small to be computed with at full speed.
+# A step is repeated thousands of times on one batch. At a higher rate the batch would be learned by heart, and
+# its gradients would become denormal numbers, which processors are slow with.
 STEP_RATE = 1e-4
 EPOCH_RATE = 0.01
 MOMENTUM = 0.9
@@ -50,7 +50,7 @@ class Case(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Kind, network and batch, as ``--only`` knows the case."""
+        """Kind, network and batch, as `--only` knows the case."""
         return "/".join(map(str, self))
 
 
@@ -65,9 +65,9 @@ CASES = (
     Case(LONG, "lenet5_relu", 32),
 )
 
-# By case, the first row that matches and has the quantity. At one thread: PyTorch's time over ours, eager and
-# compiled, and our share of the machine's peak, all of them at least; and at most our peak memory in MB, and our
-# median seconds to the race's goal.
+# For a case and a quantity, the first row that matches and has it. All at one thread. At least: PyTorch's time over
+# ours, eager and compiled, and our share of the machine's peak. At most: our peak memory in MB, and our median
+# seconds to the race's goal.
 TARGETS: tuple[tuple[str, dict[str, float]], ...] = (
     ("step/lenet5_*/32", {"share": 0.30}),
     ("step/lenet5_*/256", {"eager": 2.5, "compile": 1.5}),
@@ -103,10 +103,10 @@ def chosen(pattern: str) -> list[Case]:
 
 @dataclass(frozen=True)
 class Work:
-    """One unit of a case made ready: ``run`` does it, as often as it is called.
+    """A case ready to be timed: `run` does one unit of it, as often as it is called.
 
-    ``flops`` are its floating-point operations, where they are known. ``rehearse`` is something short that
-    touches all that ``run`` does, for units too long to be tried.
+    `flops` are the floating-point operations of a unit, 0 where they are not known. `rehearse` is a short unit that
+    warms up all that `run` uses, for units that take too long to be run untimed.
     """
 
     run: Callable[[], float | None]
@@ -116,5 +116,5 @@ class Work:
 
 
 def rehearsed(images: int, batch: int) -> int:
-    """How many images make two whole batches, and the one of another size that an epoch ends with."""
+    """How many images make two whole batches and a last one of the size that the epoch ends with."""
     return 2 * batch + images % batch

@@ -1,4 +1,4 @@
-"""What was measured, and what follows from it: medians, ratios, shares of the peak, targets met and missed."""
+"""What was measured: medians, ratios, shares of the peak, targets met and missed."""
 
 import math
 import statistics
@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..plots.speed import Pace
-from .cases import AT_MOST, GOAL, LONG, PEAK_SIZE, QUANTITIES, Case, target
+from cases import AT_MOST, GOAL, LONG, PEAK_SIZE, QUANTITIES, Case, target
 
 OURS, PEAK = "ours", "peak"
 PEERS = {"eager": "PyTorch", "compile": "torch.compile"}  # sides of the same work, and what they are
@@ -26,8 +25,8 @@ class Spread(NamedTuple):
 class Result:
     """The rounds of one case: by side the seconds of a unit, round by round; a side that failed has none.
 
-    ``parameters`` and ``flops`` (of a unit, 0 where they are not counted) are ours. Of epochs and races: the
-    ``memory`` that each side took at most, in bytes, and its ``accuracy`` on the test images after each round.
+    `parameters` and `flops` (of a unit, 0 where they are not counted) are ours. Of epochs and races: the
+    `memory` that each side took at most, in bytes, and its `accuracy` on the test images after each round.
     """
 
     case: Case
@@ -44,7 +43,7 @@ class Result:
         return statistics.median(self.seconds[side]) if side in self.seconds else None
 
     def ratio(self, side: str) -> Spread | None:
-        """The side's time over ours: formed within each round, where both met the same weather."""
+        """The side's time over ours: formed within each round, where both ran under the same load."""
         return self._over(lambda theirs, ours: theirs / ours, side)
 
     def share(self) -> Spread | None:
@@ -62,7 +61,7 @@ class Result:
         return spread.median if spread else None
 
     def to_goal(self, side: str) -> float | None:
-        """The median seconds of a side's races; one that ends below the goal takes for ever."""
+        """The median seconds of a side's races; one that ends below the goal counts as infinite."""
         if side not in self.seconds or self.case.kind != LONG:
             return None
         runs = zip(self.seconds[side], self.accuracy[side], strict=True)
@@ -177,20 +176,6 @@ def progress(result: Result) -> str:
         return f"{result.case.name}: not measured"
     ratios = ", ".join(f"{side}/ours {_spread(result.ratio(side))}" for side in PEERS)
     return f"{result.case.name}: ours {_milliseconds(result.median(OURS))} ms, {ratios}"
-
-
-def panels(results: Sequence[Result]) -> dict[str, list[Pace]]:
-    """The ratios that there are, as they are drawn: each network's steps by batch, and the longer work."""
-    drawn: dict[str, list[Pace]] = {}
-    for result in results:
-        ratios = {side: ratio for side in PEERS if (ratio := result.ratio(side))}
-        if not ratios:
-            continue
-        kind, network, batch = result.case
-        step = kind == "step"
-        name, label = (f"{network}, training step", f"batch {batch}") if step else ("longer work", f"{kind}\n{network}")
-        drawn.setdefault(name, []).append(Pace(label, ratios))
-    return drawn
 
 
 def as_dict(result: Result) -> dict[str, Any]:

@@ -1,24 +1,35 @@
 """The engine's speed compared with PyTorch's, in turns; with --profile or --growth, where our own time goes.
 
-python experiments/bench.py --only 'step/lenet5_*/32' 'epoch/*' --figure speed.png
-python experiments/bench.py --profile --network zhou --batch 8
+python experiments/speed/bench.py --only 'step/lenet5_*/32' 'epoch/*' --figure speed.png
+python experiments/speed/bench.py --profile --network zhou --batch 8
 """
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Never
 
-from cnnlab.bench.cases import CASES, KINDS, LONG, NETWORKS, ROUNDS, chosen
-from cnnlab.paths import root, write_atomically
+from cases import CASES, KINDS, LONG, NETWORKS, ROUNDS, Case, chosen
+from cnnlab.paths import refuse_other_checkout, root, write_atomically
+from results import OURS, PEAK, PEERS, Result, as_dict, progress, summary
+from workers import Crew, Failed, Turn
 
 # Read by a BLAS when it is loaded: nothing above may import NumPy, and the workers inherit them.
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-COMPARISON, PROFILE = ("only", "rounds", "out", "figure"), ("network", "batch")  # options of one half alone
+COMPARISON, PROFILE = ("only", "rounds", "out", "figure"), ("network", "batch")  # options of one mode alone
+FACTORIES = {
+    OURS: "ours:work",
+    "eager": "peer:eager",
+    "compile": "peer:compiled",
+    PEAK: "ours:peak",
+}
+OWN = {"epoch", LONG}
+LEFT_OUT: dict[str, set[str]] = {"step": set(), LONG: {PEAK, "compile"}}  # by kind of work; by default, the peak
+Say = Callable[[str], None]
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,14 +41,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    """A number to count with."""
+    """A positive whole number."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
 
 
 def writable(text: str) -> Path:
-    """A file that can be written, as far as one can know: minutes later is too late to find out."""
+    """A path for a new file: its folder must exist, so that nothing is measured in vain."""
     path = Path(text)
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that is there")
@@ -84,16 +95,16 @@ def main(options: argparse.Namespace) -> int:
     """Measure, print and write down; the exit code: 1 if there was nothing to write."""
     os.environ |= dict.fromkeys(THREADS, str(options.threads))
     if options.profile:
-        from cnnlab.bench.profiling import profile
+        from ours import profile
 
         print(profile(options.network or "lenet5_relu", options.batch or 32))
         return 0
     if options.growth:
-        from cnnlab.bench.growth import growth, table
+        from ours import growth, growth_table
 
-        print(table(growth()))
+        print(growth_table(growth()))
         return 0
-    from cnnlab.bench.machine import described, machine
+    from machine import described, machine
 
     facts = machine()
     print(f"{described(facts)}; threads each: {options.threads}\n", flush=True)
@@ -109,10 +120,8 @@ def main(options: argparse.Namespace) -> int:
 
 def compared(options: argparse.Namespace, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The comparison with PyTorch, row by row on the screen, drawn if asked for, and all of it for JSON."""
-    from cnnlab.bench.results import PEERS, as_dict, panels, progress, summary
-    from cnnlab.bench.run import FACTORIES, compare
-    from cnnlab.plots.speed import speed
-    from cnnlab.plots.style import png
+    from cnnlab.plots import png
+    from figure import panels, speed
 
     sides = FACTORIES
     if find_spec("torch") is None:
@@ -125,11 +134,71 @@ def compared(options: argparse.Namespace, facts: dict[str, Any]) -> list[dict[st
     print(f"\n{summary(results)}\n")
     if options.figure:
         title = f"PyTorch {facts['versions']['torch']} beside cnnlab, {facts['cpu']}, threads each: {options.threads}"
-        write_atomically(options.figure, png(speed(panels(results), PEERS, title)))
+        write_atomically(options.figure, png(speed(panels(results), title)))
     return [as_dict(result) for result in results]
 
 
+def compare(
+    cases: Sequence[Case], rounds: int | None, threads: int, sides: Mapping[str, str], say: Say
+) -> Iterator[Result]:
+    """The results, each yielded when it is there; `say` gets each reason for which a side has none once.
+
+    `sides` are factories of work by name. The variables of the libraries' numbers of threads must have been set.
+    """
+    told: set[str] = set()
+    for shift in _shifts(cases):
+        with Crew(sides) as crew:
+            for case in shift:
+                result = Result(case, threads)
+                _measure(result, crew, rounds or ROUNDS[case.kind])
+                for side, reason in result.failed.items():
+                    if reason not in told:
+                        say(f"{case.name}: {side}: {reason}")
+                        told.add(reason)
+                yield result
+
+
+def _shifts(cases: Sequence[Case]) -> list[list[Case]]:
+    """The cases that share workers, then each case whose memory is measured, with workers of its own."""
+    together = [case for case in cases if case.kind not in OWN]
+    return [shift for shift in (together, *([case] for case in cases if case.kind in OWN)) if shift]
+
+
+def _measure(result: Result, crew: Crew, rounds: int) -> None:
+    """Fill in a result: every side makes the case ready, then takes a turn in each round."""
+    sides = [side for side in crew.sides if side not in LEFT_OUT.get(result.case.kind, {PEAK})]
+    ready = _ask(result, crew, sides, "prepare", result.case)
+    if OURS not in ready:
+        return  # nothing to compare with
+    result.parameters, result.flops = ready[OURS].parameters, ready[OURS].flops
+    for side in PEERS:
+        assert side not in ready or ready[side].parameters == result.parameters, f"{side} has another network"
+    turns: dict[str, list[Turn]] = {side: [] for side in sides}
+    for number in range(rounds):
+        first = number % len(sides)
+        for side, turn in _ask(result, crew, sides[first:] + sides[:first], "turn").items():
+            turns[side].append(turn)
+    whole = [side for side in sides if side not in result.failed]
+    result.seconds = {side: [turn.seconds for turn in turns[side]] for side in whole}
+    result.accuracy = {side: [turn.result for turn in turns[side] if turn.result is not None] for side in whole}
+    if result.case.kind in OWN:
+        result.memory = _ask(result, crew, whole, "peak_memory")
+
+
+def _ask(result: Result, crew: Crew, sides: Sequence[str], name: str, *arguments: Any) -> dict[str, Any]:
+    """What the sides answer, one after the other. A side that has failed is not asked again; after ours, none is."""
+    answers = {}
+    for side in sides:
+        if not {side, OURS} & result.failed.keys():
+            try:
+                answers[side] = crew.ask(side, name, *arguments)
+            except Failed as failure:
+                result.failed[side] = str(failure)
+    return answers
+
+
 if __name__ == "__main__":
+    refuse_other_checkout()
     try:
         sys.exit(main(parsed(sys.argv[1:])))
     except OSError as error:  # MNIST is not there, say

@@ -8,8 +8,8 @@ from itertools import count
 import torch
 from torch import nn
 
-from ..data import Dataset, Images, mnist
-from .cases import EPOCH_RATE, MOMENTUM, PREDICT_BATCH, PREDICTED, RACE, STEP_RATE, Case, Work, rehearsed
+from cases import EPOCH_RATE, MOMENTUM, PREDICT_BATCH, PREDICTED, RACE, STEP_RATE, Case, Work, rehearsed
+from cnnlab.data import Dataset, Images, mnist
 
 Wrap = Callable[[nn.Module], nn.Module]
 Labelled = tuple[torch.Tensor, torch.Tensor]
@@ -48,12 +48,12 @@ TWINS: dict[str, Callable[[], nn.Module]] = {
 
 
 def eager(case: Case) -> Work:
-    """The case's work, each operation as it comes."""
+    """The case's work in PyTorch's ordinary mode."""
     return _work(case, lambda model: model)
 
 
 def compiled(case: Case) -> Work:
-    """The case's work by ``torch.compile`` in its default mode, with nothing left over from another case.
+    """The case's work by `torch.compile` in its default mode, with nothing left over from another case.
 
     A graph for each shape: a general one, made when the last batch of an epoch is smaller, would be slower.
     """
@@ -139,7 +139,7 @@ def _pass(
     batch: int,
     stepped: Callable[[], object] = lambda: None,
 ) -> None:
-    """One epoch with the figures that ours keeps too."""
+    """One epoch that sums loss and accuracy, as cnnlab's does."""
     (images, labels), loss, right = train, 0.0, 0
     model.train()
     for index in torch.randperm(len(images)).split(batch):

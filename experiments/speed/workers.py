@@ -1,4 +1,4 @@
-"""Processes that take turns: one for each side, so that neither's threads or memory stand in the other's way.
+"""Processes that take turns, one for each side, so that no side's threads or memory disturb another's.
 
 While one works the others wait on their pipes.
 """
@@ -15,17 +15,17 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any, NamedTuple, Self
 
-from .cases import Case, Work
+from cases import Case, Work
 
-SETTLE = 0.4  # seconds of work before the first turn: caches, allocators and clocks settle
-TURN = 0.5  # seconds that a turn lasts, if a unit is not longer: what waking up costs must not count
+SETTLE = 0.4  # seconds of untimed work before the first turn, until caches and clock rates are steady
+TURN = 0.5  # seconds of a turn, if a unit is not longer: long enough that waking the process does not count
 PATIENCE = 5  # seconds for a worker to end by itself
 CTRL_C = {signal.SIGINT}
 Make = Callable[[Case], Work]
 
 
 class Prepared(NamedTuple):
-    """What a side says of a case that is ready: see ``Work``."""
+    """What a side says of a case that is ready: see `Work`."""
 
     parameters: int
     flops: int
@@ -124,7 +124,7 @@ class Worker:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """The answer of ``Bench``'s method of this name; raises Failed."""
+        """The answer of `Bench`'s method of this name; raises Failed."""
         try:
             self._connection.send((name, *arguments))
             answer = self._connection.recv()
@@ -136,11 +136,13 @@ class Worker:
         return answer
 
     def close(self, now: bool = False) -> None:
-        """End the process; ``now`` in the middle of its work."""
+        """End the process; `now` in the middle of its work."""
         pid = self._process.pid or 0
         with suppress(ProcessLookupError):
             if now:
-                os.kill(pid, signal.SIGINT)  # first: on the way out by itself it could not bear it
+                os.kill(
+                    pid, signal.SIGINT
+                )  # before the pipe is closed: a process that is about to exit would print a traceback
         self._connection.close()
         self._process.join(PATIENCE)
         if self._process.is_alive():
