@@ -19,6 +19,7 @@ from cnnlab.data import Dataset
 from cnnlab.learners import Learner
 from cnnlab.paths import conf_folder
 from cnnlab.report.rows import Row
+from cnnlab.spelling import as_text
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -61,13 +62,17 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, where it cannot be."""
     from omegaconf import OmegaConf
 
-    plain: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
-    config = typed(plain)
-    words = _words(config, context.runtime.choices)
-    source = ""
+    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
+    choices, source = context.runtime.choices, ""
+    if "_partial_" not in config["model"]:  # it needs no recipe: it learns by itself
+        if choices["learner"] != "network":
+            raise ValueError(f"learner={choices['learner']}: is for networks, and model={choices['model']} is none")
+        config["learner"] = config["model"]
+    words = _words(config, choices)
     if "lr" in config["learner"]:
         config["lr"], source = _learning_rate(config["lr"], words)
         config["learner"]["lr"] = config["lr"]
+    config = typed(config)
     taken = {"seed", *config["learner"]}
     words |= {number: str(config[number]) if number in taken else "none" for number in NUMBERS}
     words |= _details(context.overrides.task, words)
@@ -76,7 +81,7 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     try:
         learner.check(data)
     except ValueError as error:
-        chosen = {"learner": context.runtime.choices["learner"]} | {group: words[group] for group in GROUPS}
+        chosen = {"learner": choices["learner"]} | {group: words[group] for group in GROUPS}
         together = " ".join(f"{word}={option}" for word, option in chosen.items() if option not in ("none", "network"))
         raise ValueError(f"{together} do not go together: {error}") from None
     asked = {name: config[name] for name in ("learner", "data", "seed", "threads")}
@@ -210,10 +215,11 @@ def sweep_of(name: str, words: Sequence[str] = (), only: Sequence[str] = ()) -> 
     from hydra.core.global_hydra import GlobalHydra
 
     with composition():
-        cfg = compose("train", [f"sweep={name}"], return_hydra_config=True)
+        asked = [f"sweep={name}", *as_text(words)]
+        cfg = compose("train", asked, return_hydra_config=True)
         hydra = GlobalHydra.instance().hydra
         assert hydra
-        return sweep(hydra.config_loader, cfg, words, only)
+        return sweep(hydra.config_loader, cfg, asked, only)
 
 
 @contextmanager

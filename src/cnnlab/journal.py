@@ -3,16 +3,17 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from cnnlab import plots
-from cnnlab.checkpoint import network_bytes, restore_state, save_state
+from cnnlab.checkpoint import restore_state, save_state
 from cnnlab.data import Dataset, Distortion
 from cnnlab.measuring import Metrics
+from cnnlab.networks import network_bytes
 from cnnlab.nn import Array, Params, Sequential
 from cnnlab.statistics import confusion_matrix
 from cnnlab.tracking.log import RunLog
@@ -43,6 +44,7 @@ class Journal:
     checkpoint: Path
     stamp: Mapping[str, str]
     watcher: Watcher
+    last: Metrics = field(default_factory=dict)  # of the newest epoch
 
     def asked(self, config: Mapping[str, object], overrides: Sequence[str]) -> None:
         """What was asked for: the resolved config, and the words that made it."""
@@ -105,6 +107,7 @@ class Journal:
 
     def epoch(self, metrics: Metrics) -> None:
         """One epoch's metrics."""
+        self.last.update(metrics)
         self.log.epoch(metrics)
 
     def answers(self, outputs: Array, data: Dataset) -> None:

@@ -89,7 +89,7 @@ def open_run(plan: Plan, log: RunLog, watcher: Watcher) -> Iterator[OpenRun]:
             journal.retire()
             log.close("FINISHED")
             journal.forget()
-            run.outcome = Outcome("finished", plan.label, log.run_id, run.metrics)
+            run.outcome = Outcome("finished", plan.label, log.run_id, journal.last | run.metrics)
         except AlreadyFinished as known:
             status = "copied" if known.copied else "skipped"
             run.outcome = Outcome(status, plan.label, known.run_id, known.metrics, other_code=known.other_code)

@@ -1,7 +1,5 @@
 """A sweeper for Hydra that makes only what is not finished: a grid, or a list of rows."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -42,12 +42,14 @@ def main(words: Sequence[str]) -> None:
 def run(cfg: DictConfig) -> Outcome:
     """Make the run that a config describes; in a sweep, one of its arms."""
     context = HydraConfig.get()
-    asked = plan(cfg, context)
     if context.mode == RunMode.MULTIRUN:
         from cnnlab.sweeps import make_arm
 
-        return make_arm(asked, Path(context.sweep.dir))
-    return _single(asked)
+        return make_arm(plan(cfg, context), Path(context.sweep.dir))
+    try:
+        return _single(plan(cfg, context))
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(str(error))
 
 
 def _single(asked: Plan) -> Outcome:

@@ -6,7 +6,7 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from cnnlab.checkpoint import load_network
+from cnnlab.networks import load_network
 from cnnlab.nn import predict
 
 

@@ -77,7 +77,7 @@ def answers(study: Study, run_id: str) -> tuple[Array, Array]:
 
 def networks(study: Study, run: Run) -> list[tuple[Sequential, Params]]:
     """What a run trained, with its parameters: one network, or those whose outputs add up."""
-    from cnnlab.checkpoint import load_network
+    from cnnlab.networks import load_network
 
     with tempfile.TemporaryDirectory() as folder:
         files = Path(study.client.download_artifacts(run.info.run_id, _NETWORKS, folder))
