@@ -1,4 +1,5 @@
-# Every target makes .venv by itself when it is missing, half-made, or older than its lock. See `make help`.
+# Every target makes .venv by itself when it is missing, half-made, older than its lock, or of another folder.
+# See `make help`.
 PYTHON ?= python3
 SWEEP ?= classic_to_modern
 JOBS ?= 2
@@ -6,6 +7,7 @@ PORT ?= 5000
 BIN := .venv/bin
 READY := .venv/.ready
 TORCH := .venv/.torch
+PIP := $(BIN)/python -m pip install -qq
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -17,7 +19,13 @@ LOCKED = import fcntl, os, sys; \
     f = os.open("Makefile", os.O_RDWR); os.set_inheritable(f, True); fcntl.flock(f, fcntl.LOCK_EX); \
     os.execvp(sys.argv[1], sys.argv[1:])
 
-$(shell test -x $(BIN)/python || rm -f $(READY) $(TORCH)) # e.g. the Python that .venv was made with is gone
+# A .venv is full of absolute paths: a copied or moved one would run, and change, what lies at its old place. It is
+# used only in the folder that it was made in, and made afresh elsewhere; a link to another's is removed.
+USABLE := $(shell test -x $(BIN)/python && case "$$(cat .venv/pyvenv.cfg)" in (*" $$(pwd -P)/.venv"*) echo yes;; esac)
+STALE := $(if $(USABLE),,$(wildcard .venv/pyvenv.cfg))
+ifndef USABLE
+$(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(TORCH); fi)
+endif
 
 .PHONY: help setup train sweep report reproduce ui data test parity lint bench clean counts
 
@@ -53,10 +61,11 @@ parity: $(TORCH) ## install PyTorch, compare values and gradients with it
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m parity tests/parity $(ARGS)
 
 lint: $(READY) ## ruff, mypy, and whether the lock holds all that is needed
-	@$(BIN)/pip check && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+	@$(BIN)/python -m pip check && $(BIN)/python -m ruff check && $(BIN)/python -m ruff format --check
+	@$(BIN)/python -m mypy
 
 bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(TORCH)) ## the speed beside PyTorch's (15 minutes); ARGS="--only step/*/32", "--profile", "--growth"
-	@$(BIN)/python experiments/bench.py $(ARGS)
+	@$(BIN)/python experiments/speed/bench.py $(ARGS)
 
 clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache outputs multirun dist
@@ -74,14 +83,15 @@ else
 # The stamp comes last: without it .venv is made afresh, with an old one it is brought up to date.
 $(READY): requirements.lock pyproject.toml
 	@test -e $@ && echo "setup: bringing .venv up to date (seconds to 2 minutes)" || { \
-	    echo "setup: making .venv with the locked versions (about 2 minutes)"; $(PYTHON) -m venv --clear .venv; }
+	    echo "setup: $(if $(STALE),.venv is of another folder or its Python is gone: )making it with the locked versions (about 2 minutes)"; \
+	    $(PYTHON) -m venv --clear .venv; }
 	@rm -f $@
-	@$(BIN)/pip install -qq --require-hashes -r requirements.lock
-	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(TORCH): $(READY)
 	@echo "setup: adding PyTorch to .venv (a minute or more: a large download)"
-	@$(BIN)/pip install -qq --no-build-isolation -e '.[torch]'
+	@$(PIP) --no-build-isolation -e '.[torch]'
 	@touch $@
 endif

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import LIMIT, Home
 
-from cnnlab.tracking import apart, circumstances
+from cnnlab.tracking import apart
 from cnnlab.tracking.apart import log_apart
 from cnnlab.tracking.log import AlreadyFinished, RunLog
 from cnnlab.tracking.store import FINGERPRINT, KIND
@@ -50,23 +50,6 @@ def test_a_figure_that_fails_does_not_stand_in_the_way_of_the_record(where: str,
         log.upload()
         log.close("FAILED")
     assert "traceback.txt" in inside.artifacts(inside.run())
-
-
-def test_the_record_says_how_the_code_differs_from_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    me = {f"GIT_{who}_{what}": "nobody@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    (tmp_path / "src").mkdir()
-    (tmp_path / "notes.txt").write_bytes(b"one\n")
-    for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-q", "-m", "one"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True, env=os.environ | me)
-    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tmp_path, text=True).strip()
-    monkeypatch.setattr(circumstances, "CHECKOUT", tmp_path)
-    assert circumstances.code() | {"git.commit": head, "git.dirty": "false"} == circumstances.code()
-    (tmp_path / "notes.txt").write_bytes(b"caf\xe9\n")  # no UTF-8
-    (tmp_path / "src/new.py").write_text("new = 1\n")
-    assert circumstances.code()["git.dirty"] == "true"
-    assert "-one\n+caf\ufffd\n" in circumstances.changes() and "src/new.py\nnew = 1\n" in circumstances.changes()
-    monkeypatch.setenv("PATH", "")  # no git
-    assert circumstances.code()["git.commit"] == "none" and not circumstances.changes()
 
 
 class Fragile(RunLog):

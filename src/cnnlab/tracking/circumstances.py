@@ -14,6 +14,14 @@ from cnnlab.paths import CHECKOUT
 SOURCES = {".j2", ".md", ".py", ".toml", ".yaml", ".yml"}  # kinds of files whose text is kept where git lacks them
 LARGEST = 10**6  # bytes of such a file
 
+SETTINGS = (  # of git, where no option of the command says the same
+    "core.quotePath=off",
+    "core.fsmonitor=false",
+    "diff.algorithm=default",
+    "diff.orderFile=/dev/null",
+    "diff.suppressBlankEmpty=false",
+)
+
 
 def process() -> dict[str, str]:
     """Where and on what this process makes a run."""
@@ -66,11 +74,11 @@ def packages() -> str:
 
 def changes() -> str:
     """How the code differs from its commit: git's diff, then the text of source files that git does not know."""
-    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--find-renames", "-O/dev/null")
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--find-renames")
     pinned = ("--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--inter-hunk-context=0", "--submodule=short")
     try:
-        known = git("diff", *plain, *pinned, "--ignore-submodules=none", "HEAD")
         unknown = git("ls-files", "-z", "--others", "--exclude-standard", "--", "src", "conf", "experiments")
+        known = git("diff", *plain, *pinned, "--ignore-submodules=none", "HEAD", "--")
     except OSError as error:
         return f"unknown: {error}\n"
     return known + "".join(_text(name) for name in unknown.split("\0") if name)
@@ -102,8 +110,7 @@ def git(*arguments: str) -> str:
         return ""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     ours = {"GIT_CEILING_DIRECTORIES": str(CHECKOUT.parent), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    settings = ("core.quotePath=off", "core.fsmonitor=false", "diff.suppressBlankEmpty=false", "diff.algorithm=default")
-    command = ["git", "-C", str(CHECKOUT), "--no-pager", *(word for each in settings for word in ("-c", each))]
+    command = ["git", "-C", str(CHECKOUT), "--no-pager", *(word for each in SETTINGS for word in ("-c", each))]
     try:
         done = subprocess.run([*command, *arguments], capture_output=True, env=kept | ours, check=False)
     except OSError as error:
