@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlab.metrics import Interval
 from cnnlab.plots import style
 from cnnlab.plots.style import Array, History, plain
+from cnnlab.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ GROUND = "lightsteelblue"  # behind pictures in grey, whose lightest would be lo
 Bars = Mapping[str, tuple[float, Interval]]
 
 
+@style.own_style
 def errors_beside(rows: Bars) -> Figure:
     """Bars of test error (%): the source's beside ours with its 95% interval.
 
@@ -59,14 +60,16 @@ def _bars(axes: Axes, rows: Bars) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def against_passes(histories: Sequence[History], title: str, watched: str = "validation") -> Figure:
-    """Training error as met, and error on the images that were watched, after each pass: a line for each seed."""
+@style.own_style
+def against_passes(histories: Sequence[History], title: str) -> Figure:
+    """Training error as met, and error on validation or watched images, after each pass: a line for each seed."""
     figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
     axes = figure.subplots()
     for number, history in enumerate(histories):
-        for split, name, colour in (("train", "training", style.TRAIN), ("val", watched, style.VALIDATION)):
+        for split, name, colour in (("train", "training", style.TRAIN), style.held_out(history)):
             errors = style.error_percent(history, split)
-            axes.plot(style.epochs_of(history), errors, color=colour, lw=1.2, label=name if number == 0 else None)
+            label = name if number == 0 and np.isfinite(errors).any() else None
+            axes.plot(style.epochs_of(history), errors, color=colour, lw=1.2, label=label)
     axes.set_ylim(bottom=0)
     style.whole_epochs(axes)
     axes.set(xlabel="pass", ylabel="error (%)", title=plain(title))
@@ -75,6 +78,7 @@ def against_passes(histories: Sequence[History], title: str, watched: str = "val
     return figure
 
 
+@style.own_style
 def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title: str) -> Figure:
     """Error (%) against the number of training images: a line a kind, each point (mean, half width)."""
     figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
@@ -90,6 +94,7 @@ def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title:
     return figure
 
 
+@style.own_style
 def layer_by_layer(image: Array, outputs: Mapping[str, Array], title: str) -> Figure:
     """What every layer makes of one image, as in Fig. 2: maps (H, C, W) as pictures, vectors (D,) as squares.
 
