@@ -2,9 +2,8 @@
 # See `make help`.
 PYTHON ?= python3
 SWEEP ?= classic_to_modern
-JOBS ?= 2
-PORT ?= 5000
 BIN := .venv/bin
+CNNLAB := $(BIN)/python -m cnnlab
 READY := .venv/.ready
 TORCH := .venv/.torch
 PIP := $(BIN)/python -m pip install -qq
@@ -27,7 +26,7 @@ ifndef USABLE
 $(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(TORCH); fi)
 endif
 
-.PHONY: help setup train sweep report reproduce ui data test parity lint bench clean counts
+.PHONY: help setup train sweep report reproduce ui data test parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -35,24 +34,22 @@ help: ## this list
 setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
 
 train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (a minute or more, by what is chosen)
-	@$(BIN)/python experiments/train.py $(ARGS)
+	@$(CNNLAB) train $(ARGS)
 
-sweep: counts $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
-	@$(BIN)/python experiments/train.py sweep=$(SWEEP) \
-	    $(if $(SEEDS),seed=$$($(BIN)/python -c 'print(*range($(SEEDS)), sep=",")')) \
-	    $(if $(DATA),data=$(DATA)) $(if $(EPOCHS),epochs=$(EPOCHS)) hydra.launcher.n_jobs=$(JOBS) $(ARGS)
+sweep: $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
+	@$(CNNLAB) sweep $(SWEEP) $(SEEDS:%=--seeds=%) $(JOBS:%=--jobs=%) $(DATA:%=data=%) $(EPOCHS:%=epochs=%) $(ARGS)
 
 report: $(READY) ## the tables and figures of a finished SWEEP=classic_to_modern, in reports/
-	@$(BIN)/python experiments/report.py $(SWEEP)
+	@$(CNNLAB) report $(SWEEP)
 
-reproduce: counts $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2
-	@JOBS=$(JOBS) $(BIN)/python experiments/reproduce.py $(ONLY)
+reproduce: $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2; UPDATE=1 writes the notebook
+	@$(CNNLAB) reproduce $(ONLY) $(JOBS:%=--jobs=%) $(if $(UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)
 
-ui: counts $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
-	@PORT=$(PORT) $(BIN)/python experiments/ui.py
+ui: $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
+	@$(CNNLAB) ui $(PORT:%=--port=%)
 
 data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
-	@$(BIN)/python experiments/data.py $(ARGS)
+	@$(CNNLAB) data $(ARGS)
 
 test: $(READY) ## the tests that need no PyTorch; ARGS="-k conv" chooses
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity" $(ARGS)
@@ -70,11 +67,6 @@ bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(TORCH)) ## the speed
 clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache outputs multirun dist
 	@find src tests experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
-
-counts:
-	@for word in JOBS='$(JOBS)' SEEDS='$(SEEDS)' EPOCHS='$(EPOCHS)' PORT='$(PORT)'; do case "$$word" in \
-	    SEEDS=|EPOCHS=) ;; \
-	    *=|*=0*|*=*[!0-9]*) echo "make: $$word: a positive whole number is needed" >&2; exit 2;; esac; done
 
 ifndef HAVE_LOCK
 $(READY) $(TORCH): requirements.lock pyproject.toml

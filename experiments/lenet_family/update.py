@@ -1,10 +1,6 @@
 """The notebook of LeNet-5's family, written anew: the table in README.md, results.csv and the figures.
 
-    update(rows, records)                       the tables, and the figures that need numbers alone
-    look_inside(network, params, data, outputs) the figures of the network of `STAR`
-
-`rows` are the study's, each with the `images` and `passes` of its plan; `records` are the finished runs of each, by its
-name, those of `STAR` with their histories; of a row that votes, the one record that `report.rows.vote` makes.
+python experiments/lenet_family/update.py reads what `make reproduce` has finished.
 """
 
 from __future__ import annotations
@@ -16,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from experiments.lenet_family import figures
+import figures
 
 from cnnlab import plots
+from cnnlab.composing import load_data, sweep_of
 from cnnlab.data import Dataset
+from cnnlab.measuring import outputs_for
 from cnnlab.nn import Params, Sequential
 from cnnlab.paths import write_atomically
 from cnnlab.report import RunRecord
 from cnnlab.report.rows import Result, Row, results_csv, results_table
+from cnnlab.sweeps import row_records
+from cnnlab.tracking.records import networks
+from cnnlab.tracking.store import Study
 
 FOLDER = Path(__file__).resolve().parent
 STAR = "lenet5_1998"  # the row that the figures look at
@@ -36,6 +37,20 @@ TITLES = {
     "C1": "kernels of C1",
     "C3": "kernels of C3 (columns) for each map of S2 (rows)",
 }
+
+
+def main() -> None:
+    """Write what there is to see of all rows that are finished."""
+    sweep = sweep_of("lenet_family")
+    study = Study.open("lenet_family")
+    records = row_records(sweep, study, details=True)
+    update(list(records), {row.name: found for row, found in records.items()})
+    star = next(row for row in sweep.rows if row.name == STAR)
+    plan = sweep.plans[sweep.rows[star][0]]
+    if run := study.finished(plan.fingerprint):
+        data = load_data(plan)
+        ((network, params),) = networks(study, run)
+        look_inside(network, params, data, outputs_for(network, params, data, data.test))
 
 
 def update(rows: Sequence[Row], records: Mapping[str, Sequence[RunRecord]], folder: Path = FOLDER) -> list[Result]:
@@ -104,3 +119,7 @@ def replaced(page: str, name: str, text: str) -> str:
     if not (opening and closing):
         raise ValueError(f"the page has no place between <!-- {name} --> and <!-- /{name} -->")
     return f"{before}{opening}\n{text}\n\n{closing}{after}"
+
+
+if __name__ == "__main__":
+    main()

@@ -13,13 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cnnlab.composing import Plan, Sweep
 from cnnlab.journal import Watcher
 from cnnlab.paths import conf_folder, root
 from cnnlab.report import RunRecord, arms, swept, terminal_table, write_report
-from cnnlab.report.rows import Result, results_table
+from cnnlab.report.rows import Result, Row, results_table, vote
 from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
 from cnnlab.tracking.log import RunLog
@@ -28,7 +26,6 @@ from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, store_errors
 
 NOTICES = "arms.jsonl"  # where workers say which arm they begin and end: the launching process reads it
 TRIES = 3  # so often may the worker of an arm die, or a launcher end before any arm begins
-SUMMED = ("size/parameters", "size/macs", "time/total_s")  # what a vote costs is what all its voters do
 
 Launch = Callable[[Sequence[int]], Any]  # make the arms of these numbers, each by `make_arm`
 
@@ -185,7 +182,7 @@ def _sum_up(sweep: Sweep, study: Study, news: bool) -> None:
     if not found:
         return
     if sweep.rows:
-        print(results_table(results(sweep, study)))
+        print(results_table(Result.of(row, records) for row, records in row_records(sweep, study).items()))
     else:
         brief = [record(study, run, codes, details=False) for run in found]
         print(terminal_table(arms(brief, swept(brief))))
@@ -208,30 +205,25 @@ def _identity(plans: Sequence[Plan]) -> str:
     return hashlib.sha256(" ".join(sorted(plan.fingerprint for plan in plans)).encode()).hexdigest()[:16]
 
 
-def results(sweep: Sweep, study: Study) -> list[Result]:
-    """What the finished runs of a sweep's rows found, row by row."""
+def row_records(sweep: Sweep, study: Study, details: bool = False) -> dict[Row, list[RunRecord]]:
+    """The finished runs of each row of a sweep, a seed each; of a row that votes, what its runs answer together."""
     runs = study.newest([plan.fingerprint for plan in sweep.plans])
-    found = []
+    codes = {plan.fingerprint: plan.code for plan in sweep.plans}
+    found = {}
     for row, numbers in sweep.rows.items():
         plans = [sweep.plans[number] for number in numbers]
-        codes = {plan.fingerprint: plan.code for plan in plans}
         made = [runs[plan.fingerprint] for plan in plans if plan.fingerprint in runs]
         made = [run for run in made if run.info.status == "FINISHED"]
-        records = [record(study, run, codes, details=False) for run in made]
-        if row.votes:
-            records = [_vote(study, records)] if len(made) == len(plans) else []
-        found.append(Result.of(row, records))
+        records = [record(study, run, codes, details) for run in made]
+        if row.votes and records:
+            given = [answers(study, run.info.run_id) for run in made]
+            voted = vote(records, [answer for answer, _ in given], given[0][1])
+            records = [voted] if len(made) == len(plans) else []
+        if made:
+            images = len(answers(study, made[0].info.run_id)[1])
+            row = replace(row, images=images, passes=str(plans[0].config["learner"].get("epochs", "")))
+        found[row] = records
     return found
-
-
-def _vote(study: Study, voters: Sequence[RunRecord]) -> RunRecord:
-    """What networks answer together: the class that most of them name, the lower one in a tie."""
-    given = [answers(study, voter.run_id) for voter in voters]
-    labels, said = given[0][1], np.array([answer for answer, _ in given])
-    votes = np.array([(said == label).sum(0) for label in range(int(max(said.max(), labels.max())) + 1)])
-    metrics = {name: sum(voter.metrics[name] for voter in voters) for name in SUMMED}
-    metrics["test/error_percent"] = 100 * float((votes.argmax(0) != labels).mean())
-    return replace(voters[0], metrics=metrics)
 
 
 @store_errors()

@@ -56,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if name not in COMMANDS:
         sys.exit(f"cnnlab: there is no command {name or 'given'}: choose from {', '.join(COMMANDS)}")
-    from cnnlab.paths import root
+    from cnnlab.paths import refuse_other_checkout, root
 
+    refuse_other_checkout()
     os.environ["CNNLAB_HOME"] = str(root())  # where Hydra's own files of a sweep go, too
     try:
         importlib.import_module(f"cnnlab.commands.{name}").main(words)

@@ -42,7 +42,9 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
         history,
         confusion,
         tags.get(REASON, ""),
-        other_code=tags.get(CODE) != (codes or {}).get(tags[FINGERPRINT], tags.get(CODE)),
+        tags.get(CODE, ""),
+        tags.get("machine", ""),
+        tags.get(CODE) != (codes or {}).get(tags[FINGERPRINT], tags.get(CODE)),
     )
 
 

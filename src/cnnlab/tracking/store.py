@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from cnnlab.paths import root
+from cnnlab.paths import root, sqlite_file, sqlite_uri
+from cnnlab.tracking.moved import follow_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +26,7 @@ MANY = 200  # fingerprints that are asked for one by one
 
 def tracking_uri() -> str:
     """Address of the store: `MLFLOW_TRACKING_URI`, or the SQLite file at the project root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root() / "mlflow.db")
 
 
 @contextmanager
@@ -70,6 +71,7 @@ class Study:
         """
         uri = tracking_uri()
         with FileLock(state_folder() / "store.lock"), store_errors():
+            follow_move(uri)
             client = _client(uri)
             known = client.get_experiment_by_name(name)
             if known and known.lifecycle_stage == "deleted":
@@ -153,7 +155,7 @@ def _client(uri: str) -> MlflowClient:
 def studies() -> list[Study]:
     """Every study that has runs, by name; no store is created."""
     uri = tracking_uri()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if (file := sqlite_file(uri)) and not file.exists():
         return []
     client = _client(uri)
     found = [Study(client, known.experiment_id, known.name) for known in client.search_experiments()]
