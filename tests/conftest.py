@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from omegaconf import DictConfig
 
-    from cnnlab.config import Plan
+    from cnnlab.composing import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -63,11 +63,11 @@ class Home:
         """The variables by which cnnlab finds this home."""
         return {"CNNLAB_HOME": str(self.folder), "CNNLAB_DATA": str(self.data)}
 
-    def start(self, *words: str, program: str = "train", **variables: str) -> "subprocess.Popen[str]":
-        """A program of `experiments/` with these words, in a process group of its own."""
+    def start(self, *words: str, command: str = "train", **variables: str) -> "subprocess.Popen[str]":
+        """A command of cnnlab with these words, in a process group of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "CNNLAB"))}
         return subprocess.Popen(
-            [sys.executable, str(ROOT / f"experiments/{program}.py"), *words],
+            [sys.executable, "-m", "cnnlab", command, *words],
             env=kept | self.places | {"OPENBLAS_NUM_THREADS": "1"} | variables,
             cwd=self.folder,
             stdout=subprocess.PIPE,
@@ -78,8 +78,12 @@ class Home:
         )
 
     def train(self, *words: str, **variables: str) -> Said:
-        """`train.py` with these words, from start to end."""
+        """`cnnlab train` with these words, from start to end."""
         return end(self.start(*words, **variables))
+
+    def command(self, command: str, *words: str, **variables: str) -> Said:
+        """Another command with these words, from start to end."""
+        return end(self.start(*words, command=command, **variables))
 
     def client(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -124,7 +128,7 @@ class Home:
             mlflow.set_tracking_uri(before)
 
     def checkpoints(self) -> list[Path]:
-        return list((self.folder / "outputs/state").glob("*/*.npz"))
+        return list((self.folder / "outputs/state").glob("*.npz"))
 
 
 def listen() -> None:
@@ -168,33 +172,27 @@ def untimed(record: dict[str, Any]) -> dict[str, Any]:
 
 def composed(*words: str) -> "DictConfig":
     """The config of a command line."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.config_store import ConfigStore
+    from hydra import compose
 
-    from cnnlab.config import TrainConfig
+    from cnnlab.composing import composition
 
-    ConfigStore.instance().store(name="schema", node=TrainConfig)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composition():
         return compose("train", list(words), return_hydra_config=True)
 
 
 def plan_of(*words: str) -> "Plan":
     """The plan of a command line."""
-    from hydra_plugins.cnnlab_sweeper import planned
+    from cnnlab.composing import plan
 
     cfg = composed(*words)
-    return planned(cfg, cfg.hydra)
+    return plan(cfg, cfg.hydra)
 
 
-def arms_of(sweep: str) -> "list[Plan]":
+def arms_of(sweep: str, *words: str) -> "list[Plan]":
     """The plans of a sweep's file."""
-    from hydra.core.config_store import ConfigStore
+    from cnnlab.composing import sweep_of
 
-    from cnnlab.config import TrainConfig
-    from hydra_plugins import cnnlab_sweeper
-
-    ConfigStore.instance().store(name="schema", node=TrainConfig)
-    return cnnlab_sweeper.arms_of(sweep)
+    return sweep_of(sweep, words).plans
 
 
 def is_one_line(message: str) -> bool:
