@@ -23,7 +23,7 @@ cp {inner} .venv/bin/python
 INNER = """#!/bin/sh
 echo "$(cd "$(dirname "$0")" && pwd -P) $*" >>{log}
 """
-NEW, AGAIN = "setup: making it with", "setup: .venv is of another folder or its Python is gone: making it with"
+NEW, AGAIN = "setup: making .venv with", "setup: .venv is of another folder or its Python is gone: making .venv with"
 
 
 class Bench:
