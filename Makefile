@@ -82,6 +82,7 @@ $(READY) $(TORCH): requirements.lock pyproject.toml
 else
 # The stamp comes last: without it .venv is made afresh, with an old one it is brought up to date.
 $(READY): requirements.lock pyproject.toml
+	@case "$$(pwd -P)" in (*%*) echo "setup: MLflow does not work below a folder with % in its name" >&2; exit 2;; esac
 	@test -e $@ && echo "setup: bringing .venv up to date (seconds to 2 minutes)" || { \
 	    echo "setup: $(if $(STALE),.venv is of another folder or its Python is gone: )making .venv with the locked versions (about 2 minutes)"; \
 	    $(PYTHON) -m venv --clear .venv; }

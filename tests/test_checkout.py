@@ -111,6 +111,14 @@ def test_an_environment_without_its_python_is_made_again(bench: Bench) -> None:
     assert len(said) == 1 and said[0].startswith(AGAIN) and len(ran) == 2
 
 
+def test_a_folder_that_mlflow_cannot_work_in_is_refused(bench: Bench) -> None:
+    place = bench.checkout("50%41")
+    done = subprocess.run(["make", "setup"], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "setup: MLflow does not work below a folder with % in its name"
+    assert not (place / ".venv").exists()
+
+
 def test_targets_run_python_alone() -> None:
     """The other programs in `bin/` begin with the path of the Python that they were installed by."""
     assert set(re.findall(r"\$\(BIN\)/(\w+)", (ROOT / "Makefile").read_text())) == {"python"}
