@@ -19,7 +19,7 @@ LOCKED = import fcntl, os, sys; \
     os.execvp(sys.argv[1], sys.argv[1:])
 
 # A .venv is full of absolute paths: a copied or moved one would run, and change, what lies at its old place. It is
-# used only in the folder that it was made in, and made afresh elsewhere; a link to another's is removed.
+# used only in the folder that it was made in, and made again elsewhere; a link to another's is removed.
 USABLE := $(shell test -x $(BIN)/python && case "$$(cat .venv/pyvenv.cfg)" in (*" $$(pwd -P)/.venv"*) echo yes;; esac)
 STALE := $(if $(USABLE),,$(wildcard .venv/pyvenv.cfg))
 ifndef USABLE
@@ -74,8 +74,9 @@ $(READY) $(TORCH): requirements.lock pyproject.toml
 else
 # The stamp comes last: without it .venv is made afresh, with an old one it is brought up to date.
 $(READY): requirements.lock pyproject.toml
+	@case "$$(pwd -P)" in (*%*) echo "setup: MLflow does not work below a folder with % in its name" >&2; exit 2;; esac
 	@test -e $@ && echo "setup: bringing .venv up to date (seconds to 2 minutes)" || { \
-	    echo "setup: $(if $(STALE),.venv is of another folder or its Python is gone: )making it with the locked versions (about 2 minutes)"; \
+	    echo "setup: $(if $(STALE),.venv is of another folder or its Python is gone: )making .venv with the locked versions (about 2 minutes)"; \
 	    $(PYTHON) -m venv --clear .venv; }
 	@rm -f $@
 	@$(PIP) --require-hashes -r requirements.lock

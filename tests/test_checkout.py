@@ -23,7 +23,7 @@ cp {inner} .venv/bin/python
 INNER = """#!/bin/sh
 echo "$(cd "$(dirname "$0")" && pwd -P) $*" >>{log}
 """
-NEW, AGAIN = "setup: making it with", "setup: .venv is of another folder or its Python is gone: making it with"
+NEW, AGAIN = "setup: making .venv with", "setup: .venv is of another folder or its Python is gone: making .venv with"
 
 
 class Bench:
@@ -109,6 +109,14 @@ def test_an_environment_without_its_python_is_made_again(bench: Bench) -> None:
     (place / ".venv/bin/python").unlink()
     said, ran = bench.make(place, "setup")
     assert len(said) == 1 and said[0].startswith(AGAIN) and len(ran) == 2
+
+
+def test_a_folder_that_mlflow_cannot_work_in_is_refused(bench: Bench) -> None:
+    place = bench.checkout("50%41")
+    done = subprocess.run(["make", "setup"], cwd=place, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "setup: MLflow does not work below a folder with % in its name"
+    assert not (place / ".venv").exists()
 
 
 def test_targets_run_python_alone() -> None:
