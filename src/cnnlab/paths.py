@@ -1,6 +1,7 @@
 """Where things live on disk: the project root, the data folder, and how a file is put there."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,14 +26,26 @@ def data_folder(folder: str | Path | None = None) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """The file `path` with this content, all or none of it, even if the writer is killed."""
+    """The file `path` with this content, all or none of it, even if the writer is killed or the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         draft.write_bytes(content)
+        _sync(draft)
         draft.replace(path)
+        with suppress(OSError):  # some network file systems cannot sync a folder
+            _sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """See a file's content, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def conf_folder() -> Path:
