@@ -229,28 +229,29 @@ def test_the_process_itself_goes_on_as_it_was(tmp_path: Path, monkeypatch: pytes
     before = dict(os.environ)
     for _ in range(2):
         with reaper("test") as folder:
-            assert folder.parent == tmp_path
+            assert folder.parent == tmp_path.resolve()
             assert folder.is_dir()
             child = subprocess.Popen(["sleep", "600"])
             while not (inherited := environment(psutil.Process(child.pid))):
                 time.sleep(0.01)  # a process that has just begun shows none
             assert (inherited["TMPDIR"], inherited["JOBLIB_TEMP_FOLDER"]) == (str(folder), str(folder))
-            assert inherited[MARK].startswith("test-")
+            assert inherited[MARK].startswith("test ")
             assert tempfile.gettempdir() == str(tmp_path)
         assert child.wait() == -signal.SIGKILL
         assert (dict(os.environ), list(tmp_path.iterdir())) == (before, [])
 
 
-def test_after_an_error_processes_may_end_by_themselves(tmp_path: Path) -> None:
-    slow = "import time; time.sleep(0.4)"
-    with pytest.raises(ZeroDivisionError), reaper("test"):
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 0), (ZeroDivisionError, -signal.SIGKILL)])
+def test_after_ctrl_c_processes_may_end_by_themselves(error: type[BaseException], code: int) -> None:
+    slow = "import time; time.sleep(0.6)"
+    with pytest.raises(error), reaper("test"):
         ends, stays = (subprocess.Popen([sys.executable, "-S", "-c", program]) for program in (slow, STUBBORN))
-        raise ZeroDivisionError
-    assert (ends.wait(), stays.wait()) == (0, -signal.SIGKILL)
+        raise error
+    assert (ends.wait(), stays.wait()) == (code, -signal.SIGKILL)
 
 
 def test_a_guardian_is_light() -> None:
-    with reaper("test"):
+    with reaper("a/group of sweeps"):
         (guardian,) = psutil.Process().children()
         assert guardian.memory_info().rss < 24 << 20
         before = sum(guardian.cpu_times()[:2])
@@ -260,5 +261,5 @@ def test_a_guardian_is_light() -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(OSError, match=r"^cannot make the temporary folder .*gone/cnnlab-test-"), reaper("test"):
+    with pytest.raises(OSError, match=r"^cannot make the temporary folder .*gone/cnnlab-"), reaper("test"):
         pass

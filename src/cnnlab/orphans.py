@@ -36,20 +36,22 @@ def reaper(name: str) -> Iterator[Path]:
     """While this lasts, all processes that are started belong to it, and end with it or with this process.
 
     `name` is for people to read; each reaper has a mark of its own. Gives the folder for temporary files, which goes
-    when they are gone. Where the block ends by an exception they have a second to end by themselves.
+    when they are gone. After Ctrl-C, which they hear too, they have a second to end by themselves.
     """
-    mark = f"{name}-{uuid4().hex}"
-    folder = Path(tempfile.gettempdir()) / f"cnnlab-{mark}"  # asked for now: files of this process stay where they were
+    token = uuid4().hex[:12]
+    mark = f"{name} {token}"
+    folder = Path(tempfile.gettempdir()).resolve() / f"cnnlab-{token}"  # asked now, so that this process's own stays
     changed = {MARK: mark, **dict.fromkeys(TEMPORARY, str(folder))}
     before = {variable: os.environ.get(variable) for variable in changed}
     guardian = _start(mark, folder)
-    assert guardian.stdin is not None
-    grace = GRACE
+    grace = 0.0
     try:
         with (folder / "mark").open("wb"):
             os.environ |= changed
             yield folder
-        grace = 0.0
+    except KeyboardInterrupt:
+        grace = GRACE
+        raise
     finally:
         for variable, value in before.items():
             os.environ.pop(variable, None)
@@ -104,30 +106,27 @@ def _kill_all(mark: str, folder: str, grace: float | None) -> None:
     A resource tracker of multiprocessing or of loky, which removes what the others leave behind, ends by itself
     after its launcher: while that lives it is spared, then it has a while for it.
     """
+    import psutil
+
     began = seen = time.monotonic()
     quiet = QUIET if grace is None else QUIET / 5
-    while True:
-        now = time.monotonic()
-        left = False
-        for process, is_tracker in _marked(mark, folder):
-            if not (is_tracker and grace is not None):
-                left = True
+    while (now := time.monotonic()) - seen < quiet:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):  # one that has just ended, or is another user's
+                if not _is_marked(process, mark, folder):
+                    continue
+                is_tracker = any("resource_tracker" in word for word in process.cmdline())
+                if is_tracker and grace is not None:
+                    continue
+                seen = now
                 if now - began >= (GRACE if is_tracker else grace or 0):
                     process.kill()
-        seen = now if left else seen
-        if not left and now - seen >= quiet:
-            return
         time.sleep(LOOK / 10)
 
 
-def _marked(mark: str, folder: str) -> Iterator[tuple[Any, bool]]:
-    """Each process that carries the mark or has its file open, and whether it is a resource tracker."""
-    import psutil
-
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):  # one that has just ended, or is another user's
-            if process.environ().get(MARK) == mark or f"{folder}/mark" in {file.path for file in process.open_files()}:
-                yield process, any("resource_tracker" in word for word in process.cmdline())
+def _is_marked(process: Any, mark: str, folder: str) -> bool:
+    """Whether a process carries the mark or has its file open."""
+    return process.environ().get(MARK) == mark or f"{folder}/mark" in {file.path for file in process.open_files()}
 
 
 if __name__ == "__main__":
