@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 from uuid import uuid4
@@ -63,11 +64,23 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all, even if the writer is killed."""
+    """Write a file completely or not at all, even if the writer is killed or the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         draft.write_bytes(content)
+        _sync(draft)
         draft.replace(path)
+        with suppress(OSError):  # some network file systems cannot sync a folder
+            _sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """See a file's content, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
