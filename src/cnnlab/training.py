@@ -15,7 +15,6 @@ import numpy as np
 from .data import Dataset, Distortion, Images
 from .metrics import accuracy
 from .nn import (
-    Activation,
     Loss,
     Optimizer,
     Params,
@@ -24,6 +23,7 @@ from .nn import (
     Workspace,
     mean_curvature,
     pack,
+    saturation,
     segments,
     unpack,
 )
@@ -172,11 +172,12 @@ def _order(recipe: Recipe, state: State, count: int) -> np.ndarray:
 
 def _look(recipe: Recipe, state: State, data: Dataset, seen: int) -> None:
     """Show the optimiser the curvature, if it wants to see it now."""
-    every = recipe.optimizer.looks
+    every = recipe.optimizer.curvature_every
     if every and seen % every < recipe.batch_size:
-        chosen = recipe.optimizer.patterns(len(data.train), state.noise)
+        chosen = recipe.optimizer.curvature_patterns(len(data.train), state.noise)
         x, labels = data.batch(data.train, chosen), data.train.labels[chosen]
-        recipe.optimizer.look(mean_curvature(recipe.network, recipe.loss, state.params, x, labels), state.optimizer)
+        curvature = mean_curvature(recipe.network, recipe.loss, state.params, x, labels)
+        recipe.optimizer.observe_curvature(curvature, state.optimizer)
 
 
 def _update(recipe: Recipe, state: State, gradient: np.ndarray, rate: float) -> Record:
@@ -204,10 +205,6 @@ def _means(records: list[Record]) -> Record:
 
 
 def _saturation(network: Sequential, state: State, data: Dataset) -> Record:
-    """Each squashing layer's fraction of saturated units on the first training images."""
-    outputs = network.outputs(state.params, data.batch(data.train, slice(PROBE)))
-    return {
-        f"saturation/{name}": layer.saturation(outputs[name])
-        for name, layer in network.layers.items()
-        if isinstance(layer, Activation)
-    }
+    """Each activation's fraction of saturated values on the first training images."""
+    found = saturation(network, state.params, data.batch(data.train, slice(PROBE)))
+    return {f"saturation/{name}": fraction for name, fraction in found.items()}
