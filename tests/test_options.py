@@ -80,7 +80,7 @@ def test_the_codes_need_84_units_before_them(model: str) -> None:
 @pytest.mark.parametrize("activation", CHOICES["activation"])
 def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> None:
     words = ("pooling=stochastic", f"activation={activation}", *SMALL)
-    if activation in ("relu", "sigmoid"):
+    if activation in ("relu", "sigmoid", "softplus"):
         built(*words)
     else:
         refused(words, "never negative", "activation=relu or activation=sigmoid")

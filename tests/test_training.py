@@ -134,9 +134,9 @@ def test_the_optimizer_sees_the_curvature_as_often_as_it_asks(watched: Callable[
     data, seen = watched(), []
 
     class Curious(DiagonalLM):
-        def look(self, curvature: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        def observe_curvature(self, curvature: np.ndarray, state: dict[str, np.ndarray]) -> None:
             seen.append(curvature)
-            super().look(curvature, state)
+            super().observe_curvature(curvature, state)
 
     chosen = recipe(batch_size=10, epochs=1, optimizer=Curious(samples=30, every=80), rate=1e-3)
     state = start(chosen, data.shape, 0)
@@ -238,7 +238,8 @@ def test_measurements_are_what_they_say(
         ratio = np.linalg.norm(step[part]) / np.linalg.norm(before[part])
         assert record[f"update_ratio/{name}"] == pytest.approx(ratio, rel=1e-3)
     pre = network.layers["C1"].forward(state.params["C1"], x[..., :PROBE])[0].astype(float)
-    slope = (activation.f(pre + 1e-6) - activation.f(pre - 1e-6)) / 2e-6
+    above, below = (activation.forward({}, pre + step)[0] for step in (1e-6, -1e-6))
+    slope = (above - below) / 2e-6
     flat = np.mean(slope < 0.1 * activation.steepest)
     assert record["saturation/A1"] == pytest.approx(flat, abs=1e-4)
     value, right = evaluate(chosen, state, digits, digits.val)

@@ -85,9 +85,9 @@ def test_each_filter_goes_by_its_own_fan_in(initializer, scale):
         assert kernel[:, seen].std() == pytest.approx(scale(600 * len(seen)), rel=0.1)
 
 
-def test_glorot_suits_itself_to_the_squashing_functions_slope():
+def test_glorot_makes_up_for_the_activations_slope():
     """4 times as wide before a sigmoid, whose slope at the origin is 1/4; a gain that was given stays."""
-    assert_allclose(drawn(Glorot().suited(0.25)), 4 * drawn(Glorot()), rtol=1e-6)
-    assert Glorot(gain=2.0).suited(0.25) == Glorot(gain=2.0)
+    assert_allclose(drawn(Glorot().for_slope(0.25)), 4 * drawn(Glorot()), rtol=1e-6)
+    assert Glorot(gain=2.0).for_slope(0.25) == Glorot(gain=2.0)
     for other in (LeCun1998(), FanInUniform(), He(), Gaussian()):
-        assert other.suited(0.25) == other
+        assert other.for_slope(0.25) == other

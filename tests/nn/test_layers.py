@@ -11,10 +11,8 @@ from cnnlab.nn import (
     MaximumAPosteriori,
     MaximumLikelihood,
     MaxPool,
-    Sigmoid,
     StochasticPool,
     Subsample,
-    Tanh,
 )
 
 TABLE = [[0, 2], [1], [0, 1, 2]]
@@ -153,12 +151,6 @@ def test_lenet5s_criteria_against_loops():
     rest = [np.log(np.exp(-j) + sum(np.exp(-penalties[i, n]) for i in range(3))) for n in range(4)]
     assert MaximumLikelihood()(-penalties, labels)[0] == pytest.approx(sum(right) / 4)
     assert MaximumAPosteriori(j)(-penalties, labels)[0] == pytest.approx((sum(right) + sum(rest)) / 4)
-
-
-def test_saturation_is_the_share_of_flat_outputs():
-    y = np.array([0.5, 0.9, 0.99, 0.001])  # slopes 0.25, 0.09, 0.0099, 0.001 against 0.025
-    assert Sigmoid().saturation(y) == 0.5
-    assert Tanh(1.7159, 2 / 3).saturation(np.array([0.0, 1.6, -1.64, 1.71])) == 0.5  # from 1.628 on
 
 
 @pytest.mark.parametrize("rule", [MaxPool, AvgPool, Subsample])

@@ -6,7 +6,6 @@ from nn.loops import normal
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnnlab.nn import (
-    Activation,
     AvgPool,
     Bound,
     Conv2D,
@@ -24,7 +23,7 @@ from cnnlab.nn import (
     split,
     unpack,
 )
-from cnnlab.nn.layer import leaves
+from cnnlab.nn.parameters import leaves
 from cnnlab.nn.workspace import FEWEST, LANES, LARGEST
 
 NETWORK = Sequential({"C1": Conv2D(2, 3), "A1": ReLU(), "S2": MaxPool(2), "F3": Dense(5), "A3": Tanh()})
@@ -79,23 +78,6 @@ def test_images_of_another_shape_are_refused():
     workspace = Workspace(NETWORK, start(NETWORK), SHAPE)
     with pytest.raises(ValueError, match=r"shape \(6, 1, 1\) for a network laid out for \(6, 1, 5\)"):
         workspace.predict(np.ones((6, 1, 1, 3)))
-
-
-class Squared(Activation):
-    """An activation that knows nothing of ``out``."""
-
-    def f(self, x, out=None):
-        return x * x
-
-    def derivative(self, y, out=None):
-        return 2 * np.sqrt(y)
-
-
-def test_an_activation_may_return_an_array_of_its_own():
-    x, dy = np.abs(normal(3, 2)), normal(3, 2)
-    y, backward = Squared().forward({}, x)
-    assert_allclose(y, x * x)
-    assert_allclose(backward(dy)[0], 2 * x * dy)
 
 
 class Blind(Layer):

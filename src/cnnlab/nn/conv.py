@@ -1,4 +1,4 @@
-"""Convolutional layers: shared weights, biases, padding, and which maps a filter sees."""
+"""The convolutional layer: shared weights, biases, padding, and which maps a filter sees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,23 +6,24 @@ from functools import cached_property
 
 import numpy as np
 
-from .correlate import Correlation, Product
-from .initializers import FanInUniform, Initializer
-from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, squared
-from .options import at_least
-from .windows import Margins, Padding, Pair, crop, margins, pad, pair, window_grid
+from cnnlab.nn.correlate import correlation
+from cnnlab.nn.dense import Dense
+from cnnlab.nn.initializers import FanInUniform, Initializer
+from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape
+from cnnlab.nn.options import at_least, refuse
+from cnnlab.nn.parameters import squared
+from cnnlab.nn.windows import Margins, Padding, Pair, crop, margins, pad, pair, window_grid
 
 
 @dataclass(frozen=True)
 class Conv2D(Layer):
-    """Convolutional layer: ``filters`` kernels slide over maps ``[H, C, W, N]``.
+    """Convolutional layer: `filters` kernels slide over maps `[H, C, W, N]`.
 
-    By default a cross-correlation; ``flip`` turns the kernel by 180 degrees, the true convolution.
-    ``padding`` is "valid", "same", "full", a number of pixels or ((top, bottom), (left, right)), filled
-    with ``pad_value``. ``bias`` is one number per "map", one per "position", or None. ``connections``
-    lists, for each filter, the input maps that it sees (LeCun et al. 1998, Table 1); weights that are
-    not connected stay out of every sum. Parameters: ``W`` (filters, K_h, C, K_w), ``b`` (filters,) or
-    (H_out, filters, W_out).
+    By default a cross-correlation; `flip` turns the kernel by 180 degrees, which makes it a convolution proper.
+    `padding` is "valid", "same", "full", a number of pixels or ((top, bottom), (left, right)), filled with `pad_value`.
+    `bias` is one number for each "map", one for each "position", or None. `connections` lists, for each filter, the
+    input maps that it sees (LeCun et al. 1998, Table 1); weights that are not connected count nowhere.
+    Parameters: `W` (filters, K_h, C, K_w), `b` (filters,) or (H_out, filters, W_out).
     """
 
     filters: int
@@ -36,12 +37,16 @@ class Conv2D(Layer):
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        """Refuse what no map could make right."""
-        if self.bias not in ("map", "position", None):
-            raise ValueError(f"bias={self.bias}: choose map, position or None")
+        """Kernel, stride, padding, bias and connections must be possible, whatever the maps."""
+        margins(self.padding, pair(self.kernel, "kernel"))
+        pair(self.stride, "stride")
+        super().__post_init__()
         at_least(1, filters=self.filters)
-        if self.connections is not None and (len(self.connections) != self.filters or not all(self.connections)):
-            raise ValueError(f"connections={self.connections}: give each of {self.filters} filters a row of maps")
+        if self.bias not in ("map", "position", None):
+            refuse("bias", self.bias, "map, position or None")
+        rows = self.connections
+        if rows is not None and (len(rows) != self.filters or not all(map(len, rows))):
+            refuse("connections", rows, f"a row of maps for each of {self.filters} filters")
 
     @cached_property
     def _size(self) -> tuple[int, int]:
@@ -92,20 +97,24 @@ class Conv2D(Layer):
         return W[:, ::-1, :, ::-1] if self.flip else W
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """``[H_out, filters, W_out, N]``: the kernels' correlation with the padded maps, plus the bias."""
-        W, dW, mask, ((top, _), (left, _)) = params["W"], grads["W"], self._mask(x.shape[1]), self._around
-        connected = W if mask is None else np.empty(W.shape, x.dtype)
+        """The correlation of kernels W with padded maps x, plus the bias; y is `[H_out, filters, W_out, N]`.
+
+        Per image, with windows that move by s:
+        `y[h, f, w] = sum_icj W[f, i, c, j] x[h s + i, c, w s + j] + b[f]`, so that
+        `dW[f, i, c, j] = sum_hw dy[h, f, w] x[h s + i, c, w s + j]` and `db[f] = sum_hw dy[h, f, w]`, both summed over
+        the batch, and `dx[r, c, q] = sum_hwf dy[h, f, w] W[f, r - h s, c, q - w s]`.
+        """
+        W, dW, b, mask = params["W"], grads["W"], params.get("b"), self._mask(x.shape[1])
+        K = W if mask is None else np.empty(W.shape, x.dtype)  # the kernels with zeros where nothing is connected
         padded = pad(x, self._around, self.pad_value)
         inside = crop(padded, self._around)
-        product: Product | Correlation
         if padded is x and x.shape[:3:2] == self._size and not self.flip:  # one window: a fully connected layer
-            product = Product(x, connected)
+            rows, drows = ({"W": each.reshape(self.filters, -1)} for each in (K, dW))
+            core = Dense(self.filters, bias=False).bind(rows, x, dx, drows)
         else:
-            product = Correlation(padded, self._turned(connected), self._step, (top, left))
-        kernel_gradient = product.kernel_gradient(self._turned(dW))
-        input_gradient = None if dx is None else product.input_gradient(dx)
-        y, dy = (maps.reshape(*self.out_shape(x.shape[:3]), -1) for maps in (product.y, product.dy))
-        b = params.get("b")
+            corner = self._around[0][0], self._around[1][0]
+            core = correlation(padded, self._turned(K), dx, self._turned(dW), self._step, corner)
+        y, dy = (maps.reshape(*self.out_shape(x.shape[:3]), x.shape[3]) for maps in (core.y, core.dy))
         if b is not None:
             b, kept = (b[:, None, None], "hfwn->f") if self.bias == "map" else (b[..., None], "hfwn->hfw")
 
@@ -113,28 +122,26 @@ class Conv2D(Layer):
             if padded is not x:
                 np.copyto(inside, x)
             if mask is not None:
-                np.multiply(W, mask, out=connected)
-            product.forward()
+                np.multiply(W, mask, out=K)
+            core.forward(rng)
             if b is not None:
                 np.add(y, b, out=y)
 
         def backward() -> None:
-            kernel_gradient()
+            core.backward()
             if mask is not None:
                 np.multiply(dW, mask, out=dW)
             if b is not None:
                 np.einsum(kept, dy, out=grads["b"])
-            if input_gradient:
-                input_gradient()
 
         return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """Backward of the squared weights over the squared maps."""
+        """The backward of the squared weights over the squared maps."""
         return replace(self, pad_value=self.pad_value**2).forward(squared(params), np.square(x))[1]
 
     def cost(self, shape: Shape) -> Cost:
-        """Every connection counts, the bias's too; shared weights count once as parameters."""
+        """Every connection counts, also that to the bias; shared weights count once as parameters."""
         mask, (rows, columns) = self._mask(shape[1]), self._size
         weights = self.filters * rows * shape[1] * columns if mask is None else int(mask.sum())
         out_rows, _, out_columns = self.out_shape(shape)

@@ -19,9 +19,9 @@ _DIGITS = """
 
 
 def digit_codes(bars: bool = True) -> np.ndarray:
-    """The codes of 0 to 9, ``(10, 84)``: +1 for ink, -1 for paper, row by row.
+    """The codes of 0 to 9, `(10, 84)`: +1 for ink, -1 for paper, row by row.
 
-    0, 2, 4 and 5 have a bar above them in print, with an empty row in between; without ``bars`` it is left out.
+    In print, 0, 2, 4 and 5 have a bar above them, with an empty row in between; `bars=False` leaves it out.
     """
     rows = [line.split() for line in _DIGITS.split("\n") if line]
     ink = np.array([[[cell == "#" for cell in row[digit]] for row in rows] for digit in range(10)])
