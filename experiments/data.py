@@ -6,10 +6,8 @@ They go into the data folder (`CNNLAB_DATA`, else `data/`); what is there and ri
 import argparse
 import sys
 
-from cnnlab.data.archives import FASHION_MNIST, MNIST
+from cnnlab.data.archives import ARCHIVES
 from cnnlab.data.download import fetch
-
-ARCHIVES = {archive.name: archive for archive in (MNIST, FASHION_MNIST)}
 
 
 def main() -> int:
