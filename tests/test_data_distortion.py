@@ -213,9 +213,27 @@ def test_affine_map_and_field_add_up_to_one_warp() -> None:
         np.testing.assert_allclose(field - part, 2 * (whole - part), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_amplitudes_that_cannot_be_are_refused(name: str) -> None:
-    low, high = LIMITS[name]
+def test_the_colours_of_an_image_are_distorted_together() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (PIECE + 2, 9, 7, 3), dtype=np.uint8)
+    copies = distorted(ALL, pixels)
+    for colour in range(3):
+        assert (copies[..., colour] == distorted(ALL, np.ascontiguousarray(pixels[..., colour]))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("shift", 0, 99),
+        ("translation", 0, 99),
+        ("scale", 0, 1),
+        ("squeeze", 0, 1),
+        ("shear", 0, 1),
+        ("rotation", 0, 3.1416),
+        ("alpha", 0, 999),
+        ("sigma", 1, 99),
+    ],
+)
+def test_amplitudes_that_cannot_be_are_refused(name: str, low: float, high: float) -> None:
     for value in (low - 0.1, high + 0.1, math.nan, math.inf):
         with pytest.raises(ValueError) as caught:
             Distortion(**{name: value})

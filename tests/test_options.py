@@ -1,5 +1,6 @@
 """Every choice of every config group composes, builds and trains a step; what cannot be is refused in one line."""
 
+import hashlib
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ OFFLINE = [
     f"{group}={choice}"
     for group, choices in CHOICES.items()
     for choice in choices
-    if choice not in ("mnist", "mnist_deslanted", "fashion_mnist")
+    if choice not in ("mnist", "mnist_deslanted", "fashion_mnist", "idx")
 ]
 SHAPES = {
     "train-images-idx3-ubyte": (90, 28, 28),
@@ -103,6 +104,7 @@ def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> Non
         (("data.size=0",), ("data.size=0", "1 to 99")),
         (("data.size=big",), ("data.size=big", "a whole number or null")),
         (("data.margin=-1",), ("data.margin=-1", "0 to 99")),
+        (("data.enlarge=1000",), ("data.enlarge=1000", "1 to 99")),
         (("model=lenet4", "data.size=16"), ("model=lenet4", "C5", "5x5")),
         (("model=nielsen_cnn", "model.filters=[20,40,60]"), ("C3", "5x5", "4x4")),
         (("data.validation=300",), ("data.validation=300", "299")),
@@ -158,38 +160,55 @@ def test_what_the_config_says_reaches_the_optimizer_and_the_recipe() -> None:
 
 
 @pytest.fixture
-def idx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder with made-up IDX files for mnist and fashion_mnist."""
-    for name in ("mnist", "fashion_mnist"):
+def idx(inside: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with made-up IDX files for mnist and fashion_mnist (of their own digests) and kmnist."""
+    for number, name in enumerate(("mnist", "fashion_mnist", "kmnist")):
         for file, shape in SHAPES.items():
             path = tmp_path / "idx" / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
             top = 256 if len(shape) == 3 else 10
             header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
             path.write_bytes(
-                header + np.random.default_rng(len(shape)).integers(top, size=shape, dtype=np.uint8).tobytes()
+                header + np.random.default_rng([number, len(shape)]).integers(top, size=shape, dtype=np.uint8).tobytes()
             )
     monkeypatch.setenv("CNNLAB_DATA", str(tmp_path / "idx"))
     return tmp_path / "idx"
 
 
-def test_fashion_mnist_trains_a_step(idx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "FASHION_MNIST", replace(archives.FASHION_MNIST, shapes=SHAPES))
+@pytest.fixture
+def proved(idx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The made-up files count as the published ones."""
+    for name, archive in archives.ARCHIVES.items():
+        digests = {file: f"md5:{hashlib.md5((idx / name / file).read_bytes()).hexdigest()}" for file in SHAPES}
+        monkeypatch.setitem(archives.ARCHIVES, name, replace(archive, digests=digests))
+
+
+@pytest.mark.usefixtures("proved")
+def test_fashion_mnist_trains_a_step() -> None:
     assert step("data=fashion_mnist", "data.validation=20")["val/loss"] > 0
     assert len(built("data=fashion_mnist", "data.validation=0", "data.train=50").data.train) == 50
 
 
-def test_deslanted_digits_train_a_step(idx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MNIST", replace(archives.MNIST, shapes=SHAPES, sha256={}))
+@pytest.mark.usefixtures("proved")
+def test_deslanted_digits_train_a_step() -> None:
     words = ("experiment=mlp_1998", "data=mnist_deslanted", "data.validation=20", "optimizer=sgd", "lr=0.01")
     assert step(*words)["val/loss"] > 0
     made = built(*words)
     assert made.recipe.network.cost(made.data.shape).parameters == 123_310  # 400-300-10
 
 
+def test_a_set_in_mnists_format_trains_a_step(idx: Path) -> None:
+    words = ("data=idx", f"data.folder={idx / 'kmnist'}", "data.validation=20")
+    assert step(*words)["val/loss"] > 0
+    assert built(*words).data.name == "kmnist"
+    refused((*words, "data.name=mnist"), "data.name=mnist: ", "choose another name")
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_files_that_are_not_the_published_ones_are_one_line(name: str, idx: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{name}/train-images-idx3-ubyte: expected .*, found .*; run `") as caught:
+    with pytest.raises(
+        ValueError, match=rf"{name}/train-images-idx3-ubyte: cannot be verified as {name}'s: .*; run `"
+    ) as caught:
         built(f"data={name}")
     assert is_one_line(str(caught.value))
 
