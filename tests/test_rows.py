@@ -39,7 +39,7 @@ def result(*errors: float, paper: float = 1.0, goal: tuple[float, float] | None 
         (result(1.05, 1.06, 1.07), "agrees"),  # 90%: 1.043 to 1.077; 95% leaves 1.0 out, by less than 0.1
         (result(1.05, 1.09, 1.13), "cannot tell"),  # 90%: 1.02 to 1.16; 95%: 0.99 to 1.19
         (result(1.09, 1.1, 1.11), "differs"),  # 90%: 1.083 to 1.117; 95%: 1.075 to 1.125
-        (result(8.3, 8.4, 8.5, paper=8.0), "agrees"),  # a tenth is 0.8; 90%: 8.23 to 8.57
+        (result(8.75, 8.76, 8.77, paper=8.0), "agrees"),  # a tenth is 0.8; 90%: 8.743 to 8.777
         (result(0.8, 0.81), "differs"),
         (result(1.0, 3.0), "cannot tell"),
         (result(1.0), "cannot tell"),  # 90%: 0.85 to 1.18
@@ -54,6 +54,13 @@ def result(*errors: float, paper: float = 1.0, goal: tuple[float, float] | None 
 )
 def test_the_verdict(found: Result, verdict: str) -> None:
     assert found.verdict == verdict
+
+
+def test_an_interval_that_ends_where_a_range_does_lies_inside() -> None:
+    error = result(1.0).error
+    assert result(1.0, goal=(error.low, error.high)).verdict == "met"
+    assert result(1.0, paper=error.high).verdict == result(1.0, paper=error.low).verdict == "cannot tell"
+    assert error == replace(binomial_interval(100, 10_000).times(100), n=1, sd=error.sd)
 
 
 def test_a_goal_is_a_range() -> None:
@@ -93,7 +100,8 @@ def test_a_line_says_what_the_records_said() -> None:
 def test_the_table_for_people() -> None:
     head, _, line, _ = results_table([result(0.9, 1.1), result()]).splitlines()
     assert [cell.strip() for cell in head.split("|")][1:4] == ["row", "source's error (%)", "ours (%)"]
-    assert "1.00 ± 1.27" in line and "60,000" in line
+    cells = [cell.strip() for cell in line.split("|")][1:-1]
+    assert cells == ["net", "1", "1.00 ± 1.27", "2", "20", "1.00", "60,000", "10", "–", "cannot tell", "a source, 1998"]
     one, single = results_table([result(2.95)]).splitlines()[-1], binomial_interval(295, 10_000)
     assert f"2.95 [{100 * single.low:.2f}, {100 * single.high:.2f}]" in one
 
@@ -101,16 +109,17 @@ def test_the_table_for_people() -> None:
 def test_rows_of_other_code_are_marked() -> None:
     row = Row("net", seeds=2)
     table = results_table([Result.of(row, [run(1), run(1, other_code=True)]), result(1, 1)])
-    assert "| net* " in table and "| net  " in table and "`rerun=changed`" in table.splitlines()[-1]
+    assert "| net* " in table and "| net  " in table and "rerun=changed" in table.splitlines()[-1]
 
 
 def test_a_vote_is_what_most_say_and_costs_what_all_cost() -> None:
     answers = np.array([[0, 1, 2, 3], [0, 2, 2, 1], [1, 1, 2, 2]])  # in the last column a tie, which goes to 1
     three = [run(10, seconds=n, number=n, code="c", other_code=n == 2) for n in range(3)]
+    three[0].words["model"] = "first"
     found = vote(three, answers, [0, 1, 0, 1])
     assert found.error("test") == 25 and found.seconds == 3 and found.metrics["size/parameters"] == 180_000
     assert (found.run_id, found.code, found.other_code, found.finished) == ("r0 r1 r2", "c", True, True)
-    assert math.isnan(found.error("train"))
+    assert math.isnan(found.error("train")) and found.words["model"] == "first"
     assert Result.of(Row("vote", votes="net", paper=25, images=4), [found]).error.n == 1
 
 

@@ -210,7 +210,9 @@ def results_table(results: Iterable[Result]) -> str:
 
     results = list(results)
     table = tabulate([_shown(result) for result in results], headers="keys", tablefmt="github", disable_numparse=True)
-    return table + (f"\n\n{MARK} {OTHER_CODE}" if any(result.other_code for result in results) else "")
+    return table + (
+        f"\n\n{MARK} has runs by other code. {OTHER_CODE}" if any(result.other_code for result in results) else ""
+    )
 
 
 def _shown(result: Result) -> dict[str, str]:

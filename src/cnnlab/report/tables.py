@@ -7,7 +7,9 @@ from cnnlab.report.arms import FOLLOWERS, Arm, Step, ranked
 from cnnlab.statistics import Interval
 
 NOTHING = "–"
-OTHER_CODE = "By other code: the code has changed since; `rerun=changed` in the command makes just those runs again."
+OTHER_CODE = (
+    'The code has changed since the runs "by other code": rerun=changed on the command line makes just those again.'
+)
 
 
 def table(arms: Iterable[Arm]) -> list[dict[str, str]]:
