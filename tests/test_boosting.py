@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from cnnlab.boosting import _disputed, _half_wrong
 from tests.conftest import Home, end, is_one_line, plan_of
 
 from cnnlab import boosting
-from cnnlab.boosting import _disputed, _half_wrong
 from cnnlab.data import Dataset, Distortion, Images
 from cnnlab.runs import execute
 from cnnlab.tracking.log import RunLog

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from tests.conftest import CONF, ROOT, SMALL, Home, Said, is_one_line, plan_of
-
 from cnnlab.classics import KNN, SVM, Classic, Linear, PairwiseLinear, PCAQuadratic, RBFNetwork
 from cnnlab.classics.classifiers import quadratic
 from cnnlab.classics.config import ClassicsConfig, plan
 from cnnlab.classics.run import rows
+from cnnlab.metrics import accuracy
+from tests.conftest import CONF, ROOT, SMALL, Home, Said, is_one_line, plan_of
+
 from cnnlab.config import GROUPS, NUMBERS
 from cnnlab.data import Dataset, mnist5k
-from cnnlab.metrics import accuracy
 from cnnlab.spelling import Grammar, explain
 
 GRAMMAR = Grammar(CONF, "classics", ClassicsConfig)

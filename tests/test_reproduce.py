@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from cnnlab.metrics import binomial_interval, mean_interval
+from cnnlab.report.family import COLUMNS, Result, Row, replaced, results_csv, results_table
 from tests.conftest import CONF, Home, end, is_one_line
 
 from cnnlab import plots
 from cnnlab.data import Dataset
-from cnnlab.metrics import binomial_interval, mean_interval
 from cnnlab.report import RunRecord
-from cnnlab.report.family import COLUMNS, Result, Row, replaced, results_csv, results_table
 
 ROWS = yaml.safe_load((CONF / "reproduce.yaml").read_text())["rows"]
 PAGE = "Question.\n<!-- results -->\nold\n<!-- /results -->\nOpen.\n"

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
+from cnnlab.recording import Outcome
 from tests.conftest import SMALL, Home, Said, end, is_one_line, plan_of, untimed, wait_for
 
 from cnnlab import console
 from cnnlab.config import GROUPS, NUMBERS, fingerprint
 from cnnlab.data import Dataset
-from cnnlab.recording import Outcome
 from cnnlab.tracking.circumstances import code
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from cnnlab.recording import Outcome
 from tests.conftest import LIMIT, SMALL, Home, Said, arms_of, end, kill, plan_of, wait_for
 from tests.test_config import leaves
 
 from cnnlab.config import Plan
-from cnnlab.recording import Outcome
 from cnnlab.sweeps import Sweep, run_sweep
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.store import FINGERPRINT, KIND

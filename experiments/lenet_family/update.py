@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import figures
 
+import figures
 from cnnlab import plots
 from cnnlab.composing import load_data, sweep_of
 from cnnlab.data import Dataset

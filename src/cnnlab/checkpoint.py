@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.paths import write_atomically
-from cnnlab.training import State
+from cnnlab.training import TrainingState
 
 SCHEMA = 2  # the version of the format: 1 had neither stamp nor checksum
 HEADER = "header"  # the entry that holds everything but arrays
@@ -66,13 +66,13 @@ def set_aside(path: Path, why: str) -> Path:
     return aside
 
 
-def save_state(path: Path, state: State, stamp: Mapping[str, str]) -> None:
+def save_state(path: Path, state: TrainingState, stamp: Mapping[str, str]) -> None:
     """Parameters, optimiser, generators, history and confusions of a training between two epochs."""
     generators = {name: getattr(state, name).bit_generator.state for name in GENERATORS}
     save(path, stamp, {"history": state.history, "confusions": state.confusions, **generators}, _arrays(state))
 
 
-def restore_state(path: Path, state: State, stamp: Mapping[str, str]) -> bool:
+def restore_state(path: Path, state: TrainingState, stamp: Mapping[str, str]) -> bool:
     """Bring a fresh state to where its checkpoint stands; False, and untouched, where there is none that fits.
 
     The state must be one of the same seed: a generator's stream, which never changes, tells whose it is.
@@ -94,7 +94,7 @@ def restore_state(path: Path, state: State, stamp: Mapping[str, str]) -> bool:
     return True
 
 
-def _arrays(state: State) -> dict[str, np.ndarray]:
+def _arrays(state: TrainingState) -> dict[str, np.ndarray]:
     return {"theta": state.theta, **{f"optimizer.{name}": array for name, array in state.optimizer.items()}}
 
 

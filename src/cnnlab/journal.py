@@ -119,9 +119,7 @@ class Journal:
         self.log.arrays("answers.npz", answers=answers.astype(np.uint8), labels=labels.astype(np.uint8))
         self.confusion("test", confusion_matrix(labels, answers, len(data.classes)), data.classes)
         margin = outputs.max(0) - outputs[labels, np.arange(len(labels))]
-        self.log.figure(
-            "plots/mistakes.png", plots.mistakes, data.test.pixels, labels, answers, margin, data.classes
-        )
+        self.log.figure("plots/mistakes.png", plots.mistakes, data.test.pixels, labels, answers, margin, data.classes)
 
     def confusion(self, name: str, matrix: Array, classes: Sequence[str]) -> None:
         """A confusion matrix as a picture and as numbers."""

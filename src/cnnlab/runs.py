@@ -19,7 +19,7 @@ from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, SWEEP, one_line, stat
 from cnnlab.training import Diverged
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 
 @dataclass(frozen=True)

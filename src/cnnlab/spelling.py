@@ -14,7 +14,20 @@ from cnnlab.config import RERUN, RunConfig, fits, spoken
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 QUOTING = "(){}[]'\"*"  # a value that is more than words and numbers is left to Hydra
 SWITCHES = ("-m", "--multirun", "--hydra-help", "--resolve", "-r", "--run", "--version")
-VALUED = ("-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
+VALUED = (
+    "-c",
+    "--cfg",
+    "-p",
+    "--package",
+    "-i",
+    "--info",
+    "-cp",
+    "--config-path",
+    "-cn",
+    "--config-name",
+    "-cd",
+    "--config-dir",
+)
 COMPLETION = ("-sc", "--shell-completion")
 
 
@@ -70,7 +83,9 @@ def explain(arguments: Sequence[str], conf: Path) -> str | None:
 def as_text(arguments: Sequence[str]) -> list[str]:
     """The words of a command line, with the names of studies in quotes: 1.10 is a name and no number."""
     return [
-        f"study={','.join(map(_quoted, value.split(',')))}" if name == "study" and not set(value) & set(QUOTING) else word
+        f"study={','.join(map(_quoted, value.split(',')))}"
+        if name == "study" and not set(value) & set(QUOTING)
+        else word
         for word in arguments
         for name, _, value in [word.partition("=")]
     ]
@@ -92,10 +107,14 @@ def explained(conf: Path) -> str:
     lines += [f"  {value.strip():<20} {comment.strip()}" for value, comment in _commented(main)]
     lines += ["", "Options inside a choice, as in optimizer.momentum=0.5:", ""]
     for file in (file for group in grammar.groups if group not in PRESETS for file in sorted(grammar.files(group))):
-        inside = [(value, comment) for value, comment in _commented(file.read_text(encoding="utf-8")) if "$" not in value]
+        inside = [
+            (value, comment) for value, comment in _commented(file.read_text(encoding="utf-8")) if "$" not in value
+        ]
         if inside:
             lines.append(f"{file.parent.name}={file.stem}")
-            lines += [f"  {file.parent.name}.{value.strip():<28} {comment.strip()}".rstrip() for value, comment in inside]
+            lines += [
+                f"  {file.parent.name}.{value.strip():<28} {comment.strip()}".rstrip() for value, comment in inside
+            ]
     return "\n".join(lines)
 
 

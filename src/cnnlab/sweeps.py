@@ -8,13 +8,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cnnlab.composing import Plan, Sweep
 from cnnlab.journal import Watcher
+from cnnlab.orphans import reaper
 from cnnlab.paths import conf_folder, root
 from cnnlab.report import RunRecord, arms, swept, terminal_table, write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
@@ -60,10 +61,10 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
     else:
         print(f"{name}: all {done} arms are finished, nothing to do", flush=True)
     if other_code:
-        print(f"{name}: {other_code} of the finished were made by other code than today's; rerun=changed makes them again")
-    folder.mkdir(parents=True, exist_ok=True)
-    with _told(folder, len(missing)):
-        failed = _launched(sweep, missing, launch, folder)
+        print(
+            f"{name}: {other_code} of the finished were made by other code than today's; rerun=changed makes them again"
+        )
+    failed = _made(sweep, missing, launch, folder) if missing else {}
     for study in studies.values():
         _sum_up(sweep, study, bool(missing))
     for reason in sweep.refused:
@@ -90,13 +91,25 @@ def _missing(sweep: Sweep, studies: dict[str, Study]) -> tuple[list[int], int]:
     return sorted(missing), other_code
 
 
+def _made(sweep: Sweep, missing: list[int], launch: Launch, folder: Path) -> dict[int, str]:
+    """Make the missing arms, telling of each; the numbers and reasons of those that failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with reaper(sweep.plans[0].study), _told(folder, len(missing)):
+            return _launched(sweep, missing, launch, folder)
+    finally:
+        (folder / NOTICES).unlink(missing_ok=True)
+        with suppress(OSError):  # a launcher's own files stay
+            folder.rmdir()
+
+
 def _launched(sweep: Sweep, missing: list[int], launch: Launch, folder: Path) -> dict[int, str]:
     """Make the missing arms; the numbers and reasons of those that failed.
 
     A worker that is killed (by the system, where memory is short) can take the launcher with it. Then the arms that
     were under way are launched one by one, so that an arm whose worker dies each time costs nothing but itself.
     """
-    batches, deaths, idle = [missing] if missing else [], Counter[int](), 0
+    batches, deaths, idle = [missing], Counter[int](), 0
     failed: dict[int, str] = {}
     while batches:
         batch = batches.pop(0)
@@ -151,7 +164,9 @@ def _told(folder: Path, todo: int) -> Iterator[None]:
             ended = [notice["line"] for notice in _notices(folder) if notice["status"] != "begun"]
             for number, line in enumerate(ended[told:], told + 1):
                 left = (time.monotonic() - began) / number * (todo - number)
-                print(f"{number} of {todo} done{f', {duration(left)} left' if number < todo else ''}: {line}", flush=True)
+                print(
+                    f"{number} of {todo} done{f', {duration(left)} left' if number < todo else ''}: {line}", flush=True
+                )
             told = len(ended)
             if last:
                 return

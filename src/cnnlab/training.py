@@ -102,9 +102,7 @@ def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progres
         yield state.history[-1]
 
 
-def _epoch(
-    recipe: Recipe, state: TrainingState, data: Dataset, workspace: Workspace, progress: Progress
-) -> Metrics:
+def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Workspace, progress: Progress) -> Metrics:
     """One pass over the training images."""
     images, size = data.train, recipe.batch_size
     steps, seen_before = -(-len(images) // size), len(state.history) * len(images)
@@ -133,9 +131,7 @@ def _epoch(
     return found | measuring.mean(measured)
 
 
-def _batches(
-    recipe: Recipe, state: TrainingState, images: Images, order: Array
-) -> Iterator[tuple[Images, Array]]:
+def _batches(recipe: Recipe, state: TrainingState, images: Images, order: Array) -> Iterator[tuple[Images, Array]]:
     """Each batch in this order, as (images, index): of the images, or of copies distorted for a while ahead."""
     size = recipe.batch_size
     chunk = size * max(1, DISTORTED // size)

@@ -34,23 +34,21 @@ class CnnlabSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Make what is missing, sum up, and exit with 1 if an arm failed."""
         from cnnlab.composing import sweep
-        from cnnlab.orphans import reaper
         from cnnlab.sweeps import run_sweep
 
-        assert self.config is not None and self.hydra_context is not None and self.launcher is not None
-        launcher = self.launcher
+        assert self.config is not None and self.hydra_context is not None
         try:
             asked = sweep(self.hydra_context.config_loader, self.config, arguments)
-            with reaper():
-                failed = run_sweep(
-                    asked,
-                    lambda numbers: [
-                        job.return_value
-                        for job in launcher.launch([asked.words[number] for number in numbers], initial_job_idx=0)
-                    ],
-                    Path(self.config.hydra.sweep.dir),
-                )
+            words = asked.words
+            folder = Path(self.config.hydra.sweep.dir)
+            failed = run_sweep(asked, lambda numbers: self._launch([words[number] for number in numbers]), folder)
         except (ValueError, OSError, ImportError) as error:
             sys.exit(str(error))
         if failed:
             sys.exit(1)
+
+    def _launch(self, arms: Sequence[Sequence[str]]) -> None:
+        """Make some arms by the launcher; raises what kept one of them from being begun."""
+        assert self.launcher is not None
+        for job in self.launcher.launch(arms, initial_job_idx=0):
+            _ = job.return_value

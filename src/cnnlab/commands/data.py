@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from cnnlab.commands import parser
-from cnnlab.data.archives import FASHION_MNIST, MNIST
+from cnnlab.data.archives import ARCHIVES
 from cnnlab.data.download import fetch
 
 
 def main(words: Sequence[str]) -> None:
     """Fetch the dataset of this name."""
-    archives = {archive.name: archive for archive in (MNIST, FASHION_MNIST)}
     parse = parser("data")
-    parse.add_argument("name", nargs="?", choices=sorted(archives), default="mnist", help="default %(default)s")
-    for line in fetch(archives[parse.parse_args(words).name]):
+    parse.add_argument("name", nargs="?", choices=sorted(ARCHIVES), default="mnist", help="default %(default)s")
+    for line in fetch(ARCHIVES[parse.parse_args(words).name]):
         print(line, flush=True)

@@ -1,8 +1,8 @@
 """`cnnlab sweep`: the ablation of a file in conf/sweep.
 
-    cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist epochs=5
-    cnnlab sweep --list
-    cnnlab sweep lenet_family --only linear --dry-run
+cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist epochs=5
+cnnlab sweep --list
+cnnlab sweep lenet_family --only linear --dry-run
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`cnnlab train`: one run in words, or with `-m` or `sweep=NAME` a sweep of them.
 
-    cnnlab train activation=relu loss=cross_entropy pooling=max padding=same seed=3
-    cnnlab train -m activation=tanh,relu init=glorot,he study=my_question
+cnnlab train activation=relu loss=cross_entropy pooling=max padding=same seed=3
+cnnlab train -m activation=tanh,relu init=glorot,he study=my_question
 """
 
 from __future__ import annotations

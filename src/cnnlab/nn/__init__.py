@@ -20,7 +20,7 @@ from cnnlab.nn.losses import (
     SoftmaxCrossEntropy,
 )
 from cnnlab.nn.optimizers import SGD, Adam, DiagonalLM, Optimizer, OptimizerState
-from cnnlab.nn.parameters import Params, pack, segments, unpack
+from cnnlab.nn.parameters import Array, Params, pack, segments, unpack
 from cnnlab.nn.pool import Pool
 from cnnlab.nn.pool_kinds import AvgPool, GlobalAvgPool, MaxPool, MixedPool, StochasticPool
 from cnnlab.nn.schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
@@ -33,6 +33,7 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "Array",
     "AvgPool",
     "BinaryCrossEntropy",
     "Bound",

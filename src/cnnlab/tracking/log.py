@@ -48,9 +48,7 @@ class AlreadyFinished(Exception):
     It was made by `other_code` than is here now, or has been `copied` from another study.
     """
 
-    def __init__(
-        self, run_id: str, metrics: dict[str, float], other_code: bool = False, copied: bool = False
-    ) -> None:
+    def __init__(self, run_id: str, metrics: dict[str, float], other_code: bool = False, copied: bool = False) -> None:
         super().__init__(run_id, metrics, other_code, copied)
         self.run_id, self.metrics, self.other_code, self.copied = run_id, metrics, other_code, copied
 
