@@ -15,6 +15,7 @@ import numpy as np
 
 from cases import EPOCH_RATE, MOMENTUM, PEAK_SIZE, PREDICTED, RACE, STEP_RATE, Case, Work, rehearsed
 from cnnlab.data import Dataset, Images, Normalizer, mnist
+from cnnlab.measuring import outputs_for
 from cnnlab.models import DenseOutput, keras_convnet, lenet5, nielsen_mlp, zhou
 from cnnlab.nn import (
     SGD,
@@ -31,7 +32,7 @@ from cnnlab.nn import (
     Tanh,
     Workspace,
 )
-from cnnlab.training import Recipe, evaluate, predict, start, train
+from cnnlab.training import Recipe, start, train
 
 SHAPE = (28, 1, 28)
 LENET5 = partial(lenet5, init=FanInUniform(), output=DenseOutput(), connections="full")  # PyTorch starts so too
@@ -86,7 +87,8 @@ def trained(how: Recipe, data: Dataset, seed: int = 0) -> float:
     state = start(how, SHAPE, seed)
     for _ in train(how, state, data):
         pass
-    return evaluate(how, state, data, data.test)[1]
+    outputs = outputs_for(how.network, state.params, data, data.test)
+    return float((outputs.argmax(0) == data.test.labels).mean())
 
 
 # The work that is timed beside PyTorch's.
@@ -130,7 +132,7 @@ def _predict(case: Case) -> Work:
     params, _ = network.init(SHAPE, rng)
 
     def run() -> None:
-        predict(network, params, data, images)
+        outputs_for(network, params, data, images)
 
     return Work(run, network.cost(SHAPE).parameters)
 

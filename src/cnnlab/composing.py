@@ -254,10 +254,7 @@ def _rows(listed: DictConfig, only: Sequence[str]) -> dict[Row, list[str]]:
     from omegaconf import OmegaConf
 
     values: Any = OmegaConf.to_container(listed)
-    rows = {
-        name: Row(name, **{**row, "goal": tuple(row["goal"]) if "goal" in row else None})
-        for name, row in values.items()
-    }
+    rows = {name: Row(name, **row) for name, row in values.items()}
     if unknown := sorted({*only, *(row.votes for row in rows.values() if row.votes)} - rows.keys()):
         raise ValueError(f"there is no row {', '.join(unknown)}: choose from {' '.join(rows)}")
     return {row: _row_words(rows.get(row.votes, row)) for name, row in rows.items() if not only or name in only}

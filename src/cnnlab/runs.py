@@ -1,4 +1,4 @@
-"""One run, from its plan to its finished record: skipped if done, copied if another study has it, resumed if cut off."""
+"""One run, from plan to record: skipped if finished, copied if another study has it, resumed if cut off."""
 
 from __future__ import annotations
 

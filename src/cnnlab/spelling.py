@@ -14,20 +14,8 @@ from cnnlab.config import RERUN, RunConfig, fits, spoken
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 QUOTING = "(){}[]'\"*"  # a value that is more than words and numbers is left to Hydra
 SWITCHES = ("-m", "--multirun", "--hydra-help", "--resolve", "-r", "--run", "--version")
-VALUED = (
-    "-c",
-    "--cfg",
-    "-p",
-    "--package",
-    "-i",
-    "--info",
-    "-cp",
-    "--config-path",
-    "-cn",
-    "--config-name",
-    "-cd",
-    "--config-dir",
-)
+CONFIG_DIR = ("-cd", "--config-dir")
+VALUED = (*CONFIG_DIR, "-c", "--cfg", "-p", "--package", "-i", "--info", "-cp", "--config-path", "-cn", "--config-name")
 COMPLETION = ("-sc", "--shell-completion")
 
 
@@ -72,7 +60,7 @@ def explain(arguments: Sequence[str], conf: Path) -> str | None:
         flag, equals, value = word.partition("=")
         if flag in VALUED:
             value = value if equals else next(words, "")
-            folders += [Path(value)] if flag in ("-cd", "--config-dir") else []
+            folders += [Path(value)] if flag in CONFIG_DIR else []
         elif word.startswith("-") and word not in SWITCHES:
             return f"{word}: there is no such flag; a word is written without dashes, as in epochs=3"
         elif not word.startswith(("-", "hydra", "+hydra", "~", "'", '"')):
@@ -83,16 +71,11 @@ def explain(arguments: Sequence[str], conf: Path) -> str | None:
 def as_text(arguments: Sequence[str]) -> list[str]:
     """The words of a command line, with the names of studies in quotes: 1.10 is a name and no number."""
     return [
-        f"study={','.join(map(_quoted, value.split(',')))}"
-        if name == "study" and not set(value) & set(QUOTING)
+        "study=" + ",".join(f"'{name}'" for name in word[6:].split(","))
+        if word.startswith("study=") and not set(word) & set(QUOTING)
         else word
         for word in arguments
-        for name, _, value in [word.partition("=")]
     ]
-
-
-def _quoted(name: str) -> str:
-    return f"'{name}'"
 
 
 def explained(conf: Path) -> str:
@@ -107,14 +90,10 @@ def explained(conf: Path) -> str:
     lines += [f"  {value.strip():<20} {comment.strip()}" for value, comment in _commented(main)]
     lines += ["", "Options inside a choice, as in optimizer.momentum=0.5:", ""]
     for file in (file for group in grammar.groups if group not in PRESETS for file in sorted(grammar.files(group))):
-        inside = [
-            (value, comment) for value, comment in _commented(file.read_text(encoding="utf-8")) if "$" not in value
-        ]
-        if inside:
-            lines.append(f"{file.parent.name}={file.stem}")
-            lines += [
-                f"  {file.parent.name}.{value.strip():<28} {comment.strip()}".rstrip() for value, comment in inside
-            ]
+        inside = [pair for pair in _commented(file.read_text(encoding="utf-8")) if "$" not in pair[0]]
+        group = file.parent.name
+        lines += [f"{group}={file.stem}"] if inside else []
+        lines += [f"  {group}.{value.strip():<28} {comment.strip()}".rstrip() for value, comment in inside]
     return "\n".join(lines)
 
 

@@ -61,9 +61,7 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
     else:
         print(f"{name}: all {done} arms are finished, nothing to do", flush=True)
     if other_code:
-        print(
-            f"{name}: {other_code} of the finished were made by other code than today's; rerun=changed makes them again"
-        )
+        print(f"{name}: {other_code} of these were made by other code than today's; rerun=changed makes them again")
     failed = _made(sweep, missing, launch, folder) if missing else {}
     for study in studies.values():
         _sum_up(sweep, study, bool(missing))
@@ -164,9 +162,8 @@ def _told(folder: Path, todo: int) -> Iterator[None]:
             ended = [notice["line"] for notice in _notices(folder) if notice["status"] != "begun"]
             for number, line in enumerate(ended[told:], told + 1):
                 left = (time.monotonic() - began) / number * (todo - number)
-                print(
-                    f"{number} of {todo} done{f', {duration(left)} left' if number < todo else ''}: {line}", flush=True
-                )
+                when = f", {duration(left)} left" if left else ""
+                print(f"{number} of {todo} done{when}: {line}", flush=True)
             told = len(ended)
             if last:
                 return

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 
 @dataclass
 class SweeperConfig:
-    """Options of the sweeper: `params` is the grid of a sweep's file, `rows` its list, of which `only` some are made."""
+    """Options of the sweeper: `params` is a file's grid, `rows` its list, of which `only` some are made."""
 
     _target_: str = "hydra_plugins.cnnlab_sweeper.CnnlabSweeper"
     params: dict[str, str] | None = None
