@@ -8,7 +8,7 @@ from cnnlab.data.deslant import _moments, deslanted, upright
 
 
 def stroke(slant: float, side: int = 28) -> np.ndarray:
-    """A bar three pixels wide that drifts by ``slant`` columns per row, uint8 (1, side, side)."""
+    """A bar three pixels wide that drifts by `slant` columns per row, uint8 (1, side, side)."""
     rows, columns = np.mgrid[:side, :side]
     middle = (side - 1) / 2
     ink = (abs(rows - middle) < 9) * np.clip(2 - abs(columns - middle - slant * (rows - middle)), 0, 1)

