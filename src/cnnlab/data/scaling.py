@@ -26,18 +26,22 @@ def enlarged(images: Images, factor: int) -> Images:
     return Images(images.pixels.repeat(factor, 1).repeat(factor, 2), images.labels) if factor > 1 else images
 
 
-def scaled(images: Images, size: int | None, margin: int = 0) -> Images:
+def scaled(images: Images, size: int | None, margin: int = 0, how: str = "area") -> Images:
     """What each image shows, its longer side `size` pixels long (None: all of it as it is), within a margin of 0.
 
-    The middle of what is shown comes to the middle of the new image. Raises ValueError unless the size is from 1
+    The middle of what is shown comes to the middle of the new image. If `how` is "bilinear", the whole image is scaled,
+    frame and all, by interpolation between four pixels. Raises ValueError unless the size is from 1
     to 99, the margin from 0 to 99, and there is room for the result.
     """
     _in_range("margin", margin, 0)
+    if how not in ("area", "bilinear"):
+        raise ValueError(f"resize={how}: choose area or bilinear")
     if size is not None:
         _in_range("size", size, 1)
     height, width = (size, size) if size else images.pixels.shape[1:3]
     _has_room(images, f"size={size} margin={margin}", height + 2 * margin, width + 2 * margin)
-    pixels = images.pixels if size is None else _resized(images.pixels, size)
+    resized = _resized if how == "area" else _interpolated
+    pixels = images.pixels if size is None else resized(images.pixels, size)
     return Images(_framed(pixels, margin), images.labels) if margin or size else images
 
 
@@ -70,6 +74,13 @@ def _resized(pixels: Bytes, size: int) -> Bytes:
             rows, columns = (frame + first[chunk, None] + np.arange(side) for first in (tops, lefts))
             result[chunk] = _averaged(framed[number, rows[:, :, None], columns[:, None]], size)
     return result
+
+
+def _interpolated(pixels: Bytes, size: int) -> Bytes:
+    from cv2 import INTER_LINEAR, resize
+
+    resized = [resize(image, (size, size), interpolation=INTER_LINEAR) for image in pixels]
+    return np.array(resized, np.uint8).reshape(len(pixels), size, size, *pixels.shape[3:])
 
 
 def _squares(pixels: Bytes) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

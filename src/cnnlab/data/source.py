@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from cnnlab.data.dataset import Dataset, Images, normalizer
 from cnnlab.data.deslant import deslanted
 from cnnlab.data.scaling import enlarged, scaled
-from cnnlab.data.splits import first, hold_out
+from cnnlab.data.splits import drawn, first, hold_out
 from cnnlab.paths import data_folder
 
 
@@ -34,12 +34,13 @@ class RawData:
 class Choices:
     """What is done to the images of any source, in this order:
 
-    - `train`, `test`: only the first so many images (None: all);
+    - `train`, `test`: only the first so many images (None: all), or with `draw` so many drawn at random by that seed;
     - `validation`: so many are held out of the training images; "test" holds out none and watches the test images
       (see `Dataset`);
     - `enlarge`: each pixel becomes a square of that side;
     - `deslant`: grey images are made upright and cropped to 20x20 (see `deslanted`);
     - `size`, `margin`: what an image shows is scaled to a square of that side, and put in a frame (see `scaled`);
+      with `resize` "bilinear" the whole image is, by interpolation;
     - `normalization`: from bytes to inputs (see `normalizer`).
 
     `folder` is where a source that reads files looks: by default `CNNLAB_DATA`, else `data/`.
@@ -51,6 +52,8 @@ class Choices:
     test: int | None = None
     size: int | None = None
     margin: int = 0
+    draw: int | None = None
+    resize: str = "area"
     enlarge: int = 1
     deslant: bool = False
     folder: str | Path | None = None
@@ -63,14 +66,15 @@ class Choices:
         if isinstance(self.validation, str) and self.validation != "test":
             raise ValueError(f"validation={self.validation}: choose a whole number from 0 up, or test")
         watch = self.validation == "test"
-        splits = (*hold_out(raw.train, 0 if watch else self.validation, self.train), first(raw.test, "test", self.test))
+        training, tests = (raw.train, raw.test) if self.draw is None else drawn(self.draw, raw.train, raw.test)
+        splits = (*hold_out(training, 0 if watch else self.validation, self.train), first(tests, "test", self.test))
         train, val, test = (self._processed(images) for images in splits)
         rule = normalizer(self.normalization, train.pixels, raw.levels)
         return Dataset(raw.name, train, val, test, raw.classes, rule, watch)
 
     def _processed(self, images: Images) -> Images:
         large = enlarged(images, self.enlarge)
-        return scaled(deslanted(large) if self.deslant else large, self.size, self.margin)
+        return scaled(deslanted(large) if self.deslant else large, self.size, self.margin, self.resize)
 
 
 def source(**defaults: Any) -> Callable[[Callable[..., RawData]], Callable[..., Dataset]]:

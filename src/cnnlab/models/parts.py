@@ -23,13 +23,15 @@ from cnnlab.nn.options import TypeChecked, fits, refuse
 
 @dataclass(frozen=True)
 class DenseOutput(TypeChecked):
-    """An output of one unit for each class; `squash` is the activation or softmax after it, if any."""
+    """An output of one unit for each class, whose biases start at `bias`; `squash` comes after it, if any."""
 
     squash: Layer | None = None
+    bias: float = 0.0
 
     def layers(self, classes: int, init: Initializer) -> dict[str, Layer]:
         """The layers under their names."""
-        return named(OUT=Dense(classes, initializer=init_before(self.squash, init)), OUT_f=self.squash)
+        units = Dense(classes, initializer=init_before(self.squash, init), bias_start=self.bias)
+        return named(OUT=units, OUT_f=self.squash)
 
 
 @dataclass(frozen=True)

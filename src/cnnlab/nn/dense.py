@@ -15,12 +15,13 @@ from cnnlab.nn.parameters import squared
 class Dense(Layer):
     """Fully connected layer `y = W x + b` on vectors, or on maps read in the order (H, C, W).
 
-    Parameters: `W` (units, D), `b` (units,).
+    Parameters: `W` (units, D), `b` (units,), which starts at `bias_start` plus what the initializer draws.
     """
 
     units: int
     bias: bool = True
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
+    bias_start: float = 0.0
 
     def __post_init__(self) -> None:
         """There must be a unit."""
@@ -36,7 +37,7 @@ class Dense(Layer):
         fan_in = size(shape)
         params = {"W": self.initializer.weights((self.units, fan_in), fan_in, self.units, rng)}
         if self.bias:
-            params["b"] = self.initializer.biases((self.units,), rng)
+            params["b"] = self.initializer.biases((self.units,), rng) + np.float32(self.bias_start)
         return params, (self.units,)
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:

@@ -43,11 +43,18 @@ class LeCun1998(Initializer):
 
 @dataclass(frozen=True)
 class FanInUniform(Initializer):
-    """Uniform in +-1/sqrt(fan_in), as LeCun's later code and PyTorch's layers draw them."""
+    """Uniform in +-gain/sqrt(fan_in); with gain 1 as LeCun's later code and PyTorch's layers draw them."""
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        """The gain must not be negative."""
+        super().__post_init__()
+        at_least(0, gain=self.gain)
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
         """See the class."""
-        return _uniform(rng, shape, 1 / np.sqrt(fan_in))
+        return _uniform(rng, shape, self.gain / np.sqrt(fan_in))
 
 
 @dataclass(frozen=True)
