@@ -21,9 +21,7 @@ from cnnlab import orphans
 from cnnlab.orphans import MARK, reaper
 
 OWNER = "CNNLAB_TEST"  # a variable by which these tests know their processes, whatever cnnlab knows
-STUBBORN = (
-    "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; print(flush=True); time.sleep(600)"
-)
+STUBBORN = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)]; time.sleep(600)"
 LAUNCHER = f"""
 import os, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -237,7 +235,7 @@ def test_the_process_itself_goes_on_as_it_was(tmp_path: Path, monkeypatch: pytes
             assert (inherited["TMPDIR"], inherited["JOBLIB_TEMP_FOLDER"]) == (str(folder), str(folder))
             assert inherited[MARK].startswith("test ")
             assert tempfile.gettempdir() == str(tmp_path)
-        assert child.wait() == -signal.SIGKILL
+        assert child.wait(20) == -signal.SIGKILL
         assert (dict(os.environ), list(tmp_path.iterdir())) == (before, [])
 
 
@@ -247,7 +245,7 @@ def test_after_ctrl_c_processes_may_end_by_themselves(error: type[BaseException]
     with pytest.raises(error), reaper("test"):
         ends, stays = (subprocess.Popen([sys.executable, "-S", "-c", program]) for program in (slow, STUBBORN))
         raise error
-    assert (ends.wait(), stays.wait()) == (code, -signal.SIGKILL)
+    assert (ends.wait(20), stays.wait(20)) == (code, -signal.SIGKILL)
 
 
 def test_a_guardian_is_light() -> None:

@@ -27,8 +27,8 @@ from uuid import uuid4
 MARK = "CNNLAB_SWEEP"  # the environment variable that all processes of a command inherit
 TEMPORARY = ("TMPDIR", "JOBLIB_TEMP_FOLDER")  # what decides where they put their temporary files
 LOOK = 0.2  # seconds between two looks at whether the command is still there
-GRACE = 1.0  # seconds that processes have to end by themselves, where they may
-QUIET = 0.5  # seconds in which none is seen before none is left: one that is just starting shows no environment yet
+GRACE = 2.0  # seconds that processes have to end by themselves, where they may
+LOOKS = 3, 15  # that must find nothing, one after the other: with a launcher that lives, and with a dead one
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def reaper(name: str) -> Iterator[Path]:
     """While this lasts, all processes that are started belong to it, and end with it or with this process.
 
     `name` is for people to read; each reaper has a mark of its own. Gives the folder for temporary files, which goes
-    when they are gone. After Ctrl-C, which they hear too, they have a second to end by themselves.
+    when they are gone. After Ctrl-C, which they hear too, they have two seconds to end by themselves.
     """
     token = uuid4().hex[:12]
     mark = f"{name} {token}"
@@ -104,13 +104,14 @@ def _kill_all(mark: str, folder: str, grace: float | None) -> None:
     """Kill what carries the mark until nothing is left.
 
     A resource tracker of multiprocessing or of loky, which removes what the others leave behind, ends by itself
-    after its launcher: while that lives it is spared, then it has a while for it.
+    after its launcher: while that lives it is spared, then it has a while for it. One look is not enough, since a
+    process that has just begun shows no environment.
     """
     import psutil
 
-    began = seen = time.monotonic()
-    quiet = QUIET if grace is None else QUIET / 5
-    while (now := time.monotonic()) - seen < quiet:
+    began, empty = time.monotonic(), 0
+    while empty < LOOKS[grace is None]:
+        empty += 1
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):  # one that has just ended, or is another user's
                 if not _is_marked(process, mark, folder):
@@ -118,8 +119,8 @@ def _kill_all(mark: str, folder: str, grace: float | None) -> None:
                 is_tracker = any("resource_tracker" in word for word in process.cmdline())
                 if is_tracker and grace is not None:
                     continue
-                seen = now
-                if now - began >= (GRACE if is_tracker else grace or 0):
+                empty = 0
+                if time.monotonic() - began >= (2 * GRACE if is_tracker else grace or 0):
                     process.kill()
         time.sleep(LOOK / 10)
 
