@@ -192,9 +192,10 @@ def test_a_mirror_with_other_files_is_passed_over(
 def test_where_nothing_answers_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
-    def fails(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+    def fails(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        assert options == {"capture_output": True, "check": False}
         commands.append(command)
-        return subprocess.CompletedProcess(command, 1, "", "many\nlines")
+        return subprocess.CompletedProcess(command, 1, b"", b"many\nlines")
 
     monkeypatch.setattr(subprocess, "run", fails)
     with pytest.raises(

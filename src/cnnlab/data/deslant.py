@@ -43,8 +43,7 @@ def _moments(pixels: Bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     by_row = pixels.sum(2, dtype=np.float64)
     mass = np.maximum(by_row.sum(1), 1)
     centre = by_row @ rows / mass
-    beside = columns - (pixels.sum(1, dtype=np.float64) @ columns / mass)[:, None]
     above = rows - centre[:, None]
-    cross = np.einsum("nhw,nh,nw->n", pixels, above, beside, optimize=True)
+    cross = np.einsum("nhw,nh,w->n", pixels, above, columns, optimize=True)  # columns from anywhere: above sums to 0
     spread = (by_row * above**2).sum(1)
     return centre, cross / np.maximum(spread, 1)

