@@ -24,7 +24,7 @@ GROUND = "lightsteelblue"  # behind pictures in grey, whose lightest would be lo
 Bars = Mapping[str, tuple[float, Interval]]
 
 
-@style.own_style
+@style.own_style()
 def errors_beside(rows: Bars) -> Figure:
     """Bars of test error (%): the source's beside ours with its 95% interval.
 
@@ -60,7 +60,7 @@ def _bars(axes: Axes, rows: Bars) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-@style.own_style
+@style.own_style()
 def against_passes(histories: Sequence[History], title: str) -> Figure:
     """Training error as met, and error on validation or watched images, after each pass: a line for each seed."""
     figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
@@ -78,7 +78,7 @@ def against_passes(histories: Sequence[History], title: str) -> Figure:
     return figure
 
 
-@style.own_style
+@style.own_style()
 def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title: str) -> Figure:
     """Error (%) against the number of training images: a line a kind, each point (mean, half width)."""
     figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
@@ -94,7 +94,7 @@ def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title:
     return figure
 
 
-@style.own_style
+@style.own_style()
 def layer_by_layer(image: Array, outputs: Mapping[str, Array], title: str) -> Figure:
     """What every layer makes of one image, as in Fig. 2: maps (H, C, W) as pictures, vectors (D,) as squares.
 

@@ -1,7 +1,7 @@
 """Figures: pure functions from arrays to a Figure.
 
 Of one run (`run`, `answers`, `distortions`) and of a sweep (`sweep`, `panels`); `style` is what they share. A figure of
-your own looks the same on every machine if it is decorated with `style.own_style` and starts from `style.canvas`.
+your own looks the same on every machine if it is decorated with `style.own_style()` and starts from `style.canvas`.
 """
 
 from cnnlab.plots.answers import confusion, mistakes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@style.own_style
+@style.own_style()
 def confusion(matrix: Array, classes: Sequence[str], title: str) -> Figure:
     """Counts of true class (rows) against answer (columns), coloured by share of the row off the diagonal."""
     matrix = np.asarray(matrix)
@@ -46,7 +46,7 @@ def _class_ticks(axes: Axes, classes: Sequence[str]) -> None:
     axes.set(xlabel="answer", ylabel="true class")
 
 
-@style.own_style
+@style.own_style()
 def mistakes(
     pixels: Array,
     labels: Array,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@style.own_style
+@style.own_style()
 def distortions(
     pixels: Array, distort: Callable[[Array, np.random.Generator], Array], title: str, images: int = 6, draws: int = 10
 ) -> Figure:

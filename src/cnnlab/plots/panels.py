@@ -26,7 +26,7 @@ def gradient_norms_side_by_side(arms: Sequence[Arm]) -> Figure:
     return by_layer_side_by_side(arms, "grad_norm", "gradient norm", log=True)
 
 
-@style.own_style
+@style.own_style()
 def by_layer_side_by_side(arms: Sequence[Arm], family: str, ylabel: str = "", log: bool = False) -> Figure:
     """What `by_layer` draws, of each arm's first run: one panel an arm, all on one scale."""
     ylabel = ylabel or family.replace("_", " ")
@@ -59,7 +59,7 @@ def _depth_legend(figure: Figure, layers: set[tuple[str, ...]]) -> None:
     figure.legend(handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8)
 
 
-@style.own_style
+@style.own_style()
 def confusion_grid(arms: Sequence[Arm]) -> Figure:
     """The mistakes of each arm, one confusion matrix an arm without its diagonal, all on one log scale."""
     from matplotlib.colors import LogNorm
@@ -123,7 +123,7 @@ class Curve(NamedTuple):
         return float(self.errors[np.isfinite(self.errors)][-1])
 
 
-@style.own_style
+@style.own_style()
 def learning_curves_side_by_side(arms: Sequence[Arm], words: Options) -> Figure:
     """The validation error (mean over seeds) of each arm against the epoch; training error without validation.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@style.own_style
+@style.own_style()
 def learning_curves(history: History, title: str) -> Figure:
     """Loss and error (%) against the epoch: of training, and of validation or of the test images that were watched."""
     figure = style.canvas(9, 3.6, margins=(0.9, 0.5, 0.1, 0.4))
@@ -50,7 +50,7 @@ def gradient_norms(history: History, title: str) -> Figure:
     return by_layer(history, "grad_norm", title, "gradient norm", log=True)
 
 
-@style.own_style
+@style.own_style()
 def by_layer(history: History, family: str, title: str, ylabel: str = "", log: bool = False) -> Figure:
     """A family of metrics, such as `saturation/<layer>`, against the epoch: a line a layer, first dark, last light.
 
@@ -90,7 +90,7 @@ def draw_by_layer(axes: Axes, history: History, family: str, ylabel: str, log: b
     axes.grid(alpha=0.3)
 
 
-@style.own_style
+@style.own_style()
 def kernels(
     W: Array,
     title: str,

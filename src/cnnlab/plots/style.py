@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,24 +26,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 TRAIN, VALIDATION, WATCHED = COLOURS[:3]
 GREY = "#e4e4e4"
 
-P = ParamSpec("P")
-R = TypeVar("R")
 _ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings are global
 
 
-def own_style(draw: Callable[P, R]) -> Callable[P, R]:
-    """The function `draw`, run under matplotlib's own defaults: no user's settings, fonts or back end show in it."""
-
-    @functools.wraps(draw)
-    def drawing(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _defaults():
-            return draw(*args, **kwargs)
-
-    return drawing
-
-
 @contextmanager
-def _defaults() -> Iterator[None]:
+def own_style() -> Iterator[None]:
+    """matplotlib's own defaults, as a block or a decorator: no user's settings, fonts or back end show in a figure."""
     _import_matplotlib()
     from matplotlib import rc_context, rcParamsDefault
 
@@ -94,7 +81,7 @@ def panels(count: int, columns: int, width: float, height: float, **share: Any) 
     return figure, axes[:count]
 
 
-@own_style
+@own_style()
 def png(figure: Figure) -> bytes:
     """The figure as PNG with 256 colours, a third of the size; the same figure gives the same bytes."""
     from PIL import Image

@@ -41,7 +41,7 @@ class Arm(Protocol):
     def confusion(self) -> Array | None: ...  # noqa: D102
 
 
-@style.own_style
+@style.own_style()
 def error_bars(arms: Sequence[Arm]) -> Figure:
     """The test error of each arm in the order given, with its 95% interval; arms without a result are named.
 
@@ -106,7 +106,7 @@ def _error_limits(axes: Axes, arms: Sequence[Arm]) -> None:
         axes.set_xlim(max(low, 0, marks.min() - 0.5 * marks.max()) - room, min(high, 1.5 * marks.max()) + room)
 
 
-@style.own_style
+@style.own_style()
 def heat_map(arms: Sequence[Arm], words: Options) -> Figure:
     """Test error (%) over the swept words: the first half of them down the rows, the others across.
 

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -90,9 +91,7 @@ class Result:
             mean("size/macs"),
             mean_interval([record.seconds for record in records]).mean,
             _each(record.run_id for record in records),
-            _each(record.code for record in records),
-            _each((record.machine for record in records), "; "),
-            any(record.other_code for record in records),
+            **_made(records),
         )
 
     @classmethod
@@ -170,6 +169,15 @@ def _each(texts: Iterable[str], between: str = " ") -> str:
     return between.join(dict.fromkeys(filter(None, texts)))
 
 
+def _made(records: Sequence[RunRecord]) -> dict[str, Any]:
+    """What the runs were made by."""
+    return {
+        "code": _each(record.code for record in records),
+        "machine": _each((record.machine for record in records), "; "),
+        "other_code": any(record.other_code for record in records),
+    }
+
+
 def _plain(value: float, form: str) -> str:
     return "" if math.isnan(value) else format(value, form)
 
@@ -183,16 +191,8 @@ def vote(records: Sequence[RunRecord], answers: ArrayLike, labels: ArrayLike) ->
     counts = np.array([(given == name).sum(0) for name in range(int(given.max()) + 1)])
     metrics = {name: sum(record.metrics.get(name, math.nan) for record in records) for name in SUMMED}
     metrics["test/error_percent"] = 100 * (1 - accuracy(labels, counts.argmax(0)))
-    return replace(
-        records[0],
-        run_id=_each(record.run_id for record in records),
-        metrics=metrics,
-        history=[],
-        confusion=None,
-        code=_each(record.code for record in records),
-        machine=_each((record.machine for record in records), "; "),
-        other_code=any(record.other_code for record in records),
-    )
+    made = _made(records) | {"run_id": _each(record.run_id for record in records)}
+    return replace(records[0], metrics=metrics, history=[], confusion=None, **made)
 
 
 def results_csv(results: Iterable[Result]) -> str:
