@@ -59,11 +59,11 @@ def places(file: Path) -> Iterator[Change]:
             continue
         if isinstance(node, ast.Compare):
             yield from (Change(file, number, part) for part, op in enumerate(node.ops) if type(op) in SWAPS)
-        elif (isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS) or isinstance(
-            node, ast.If | ast.IfExp | ast.While
+        elif (
+            (isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS)
+            or isinstance(node, ast.If | ast.IfExp | ast.While)
+            or (isinstance(node, ast.Constant) and isinstance(node.value, int | float))
         ):
-            yield Change(file, number, 0)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
             yield Change(file, number, 0)
 
 
@@ -136,7 +136,9 @@ def main() -> int:
                     why = "explained" if _place_free(line) in explained else "NOT EXPLAINED"
                     print(f"{why}: {line}", flush=True)
     open_ = [line for line in lines if _place_free(line) not in explained]
-    print(f"{len(lines)} of {len(chosen)} changes (of {len(sites)} that can be made) were not noticed, {len(open_)} open")
+    print(
+        f"{len(lines)} of {len(chosen)} changes (of {len(sites)} that can be made) were not noticed, {len(open_)} open"
+    )
     return int(bool(open_) or len(lines) >= 0.05 * len(chosen))
 
 
