@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def environments(runs: Sequence[Run]) -> str:
 
 def _environment(run: Run) -> str:
     tags = run.data.tags
-    commit = tags["git.commit"][:10] + (" with changes" if tags["git.dirty"] == "true" else "")
+    commit = re.sub(r"^(\w{10})\w+$", r"\1", tags["git.commit"]) + " with changes" * (tags["git.dirty"] == "true")
     threads = count(int(tags["blas.threads"]), "thread")
     return f"{tags['machine']}; Python {tags['python']}; {tags['blas']}, {threads}; commit {commit}"
 

@@ -156,6 +156,7 @@ def studies() -> list[Study]:
     uri = tracking_uri()
     if (file := sqlite_file(uri)) and not file.exists():
         return []
+    follow_move(uri)
     client = _client(uri)
     found = [Study(client, known.experiment_id, known.name) for known in client.search_experiments()]
     return sorted((study for study in found if next(study.runs(""), None)), key=lambda study: study.name)
