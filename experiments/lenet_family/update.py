@@ -19,7 +19,7 @@ from cnnlab.composing import load_data, sweep_of
 from cnnlab.data import Dataset
 from cnnlab.measuring import outputs_for
 from cnnlab.nn import Params, Sequential
-from cnnlab.paths import write_atomically
+from cnnlab.paths import refuse_other_checkout, write_atomically
 from cnnlab.report import RunRecord
 from cnnlab.report.rows import Result, Row, results_csv, results_table
 from cnnlab.sweeps import row_records
@@ -122,4 +122,5 @@ def replaced(page: str, name: str, text: str) -> str:
 
 
 if __name__ == "__main__":
+    refuse_other_checkout()
     main()
