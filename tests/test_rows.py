@@ -102,6 +102,8 @@ def test_the_table_for_people() -> None:
     assert [cell.strip() for cell in head.split("|")][1:4] == ["row", "source's error (%)", "ours (%)"]
     cells = [cell.strip() for cell in line.split("|")][1:-1]
     assert cells == ["net", "1", "1.00 ± 1.27", "2", "20", "1.00", "60,000", "10", "–", "cannot tell", "a source, 1998"]
+    goal = results_table([result(0.9, 1.1, goal=(0.75, 1.1))]).splitlines()[-1]
+    assert "| 0.75 to 1.1 | 2 seeds cannot tell |" in goal
     one, single = results_table([result(2.95)]).splitlines()[-1], binomial_interval(295, 10_000)
     assert f"2.95 [{100 * single.low:.2f}, {100 * single.high:.2f}]" in one
 

@@ -36,7 +36,7 @@ def test_rows_are_truth_and_absent_classes_keep_their_place():
 
 @pytest.mark.parametrize(("labels", "answers"), [([0, 3], [0, 1]), ([0, 1], [-1, 1]), ([0], [0, 1])])
 def test_confusion_matrix_refuses_what_it_cannot_count(labels, answers):
-    with pytest.raises(ValueError, match="confusion matrix"):
+    with pytest.raises(ValueError, match=r"^confusion matrix: (1 labels but 2|.* not one of 0 to 2$)"):
         confusion_matrix(labels, answers, 3)
 
 
@@ -58,6 +58,8 @@ def test_mean_interval_of_too_little():
     assert all(map(math.isnan, (one.low, one.high, one.sd, none.mean, none.low)))
     assert not one.excludes_zero
     assert mean_interval([2.0, 2.0]).low == 2.0
+    assert mean_interval([1.0, 1.1]).excludes_zero and mean_interval([-1.0, -1.1]).excludes_zero
+    assert not mean_interval([-1.0, 1.1]).excludes_zero and not mean_interval([0.0, 0.0]).excludes_zero
 
 
 @pytest.mark.parametrize(("errors", "total"), [(0, 10), (1, 10), (10, 10), (95, 10000), (5000, 10000)])
@@ -68,6 +70,7 @@ def test_binomial_interval_is_wilsons(errors, total):
     found = binomial_interval(errors, total)
     np.testing.assert_allclose((found.low, found.high), (expected.low, expected.high), atol=1e-12)
     assert (found.mean, found.n) == (errors / total, total)
+    assert found.sd == pytest.approx(stats.bernoulli.std(errors / total))
 
 
 def test_binomial_interval_of_nothing_and_of_nonsense():
