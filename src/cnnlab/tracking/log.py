@@ -153,7 +153,9 @@ class RunLog:
 
     def figure(self, name: str, draw: Callable[..., Figure], *arguments: Any, **options: Any) -> None:
         """A picture: what `draw` makes of the arguments."""
-        draw(*arguments, **options).savefig(self.path(name))
+        from cnnlab.plots import png
+
+        self.path(name).write_bytes(png(draw(*arguments, **options)))
 
     def model(self, networks: Sequence[bytes], shape: tuple[int, int, int]) -> None:
         """The trained network, or those whose outputs add up, by the content of npz files, as an MLflow model."""
