@@ -100,11 +100,13 @@ class RunLog:
 
     def rehearse(self) -> None:
         """Draw and write what nobody will see: what that imports and looks up is at hand when time counts."""
-        from ..plots import confusion
+        from cnnlab.plots import confusion
+        from cnnlab.plots.style import own_style
 
-        with tempfile.TemporaryDirectory() as folder:
-            confusion(np.ones((2, 2)), "01", "rehearsal").savefig(Path(folder, "figure.png"))
-            write_model(Path(folder, "model"), [Path(folder, "figure.png")], (1, 1, 1))
+        with tempfile.TemporaryDirectory() as folder, own_style():
+            picture = Path(folder, "figure.png")
+            confusion(np.ones((2, 2)), "01", "rehearsal").savefig(picture)
+            write_model(Path(folder, "model"), [picture], (1, 1, 1))
 
     @uninterrupted()
     def metrics(self, values: Mapping[str, float], step: int = 0, when: float | None = None) -> None:
@@ -153,9 +155,10 @@ class RunLog:
 
     def figure(self, name: str, draw: Callable[..., Figure], *arguments: Any, **options: Any) -> None:
         """A picture: what `draw` makes of the arguments."""
-        from cnnlab.plots import png
+        from cnnlab.plots.style import own_style
 
-        self.path(name).write_bytes(png(draw(*arguments, **options)))
+        with own_style():
+            draw(*arguments, **options).savefig(self.path(name))
 
     def model(self, networks: Sequence[bytes], shape: tuple[int, int, int]) -> None:
         """The trained network, or those whose outputs add up, by the content of npz files, as an MLflow model."""
