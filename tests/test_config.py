@@ -61,7 +61,7 @@ def test_misspelt_words_get_a_guess_and_the_choices(argument: str, meant: str) -
     ("argument", "said"),
     [
         ("zzz=1", "there is no option zzz: choose from activation,"),
-        ("activation=zzz", "activation=zzz: there is no such choice: choose from identity,"),
+        ("activation=zzz", "activation=zzz: there is no such choice: choose from gelu, identity,"),
         ("activation=null", "activation=null: there is no such choice"),
         ("data=", "data=: there is no such choice"),
         ("+foo=1", "+foo: every option is there already"),

@@ -11,6 +11,7 @@ from cnnlab.nn import (
     MaximumAPosteriori,
     MaximumLikelihood,
     MaxPool,
+    MeanSquaredError,
     StochasticPool,
     Subsample,
 )
@@ -116,6 +117,13 @@ def test_stochastic_pooling_of_zeros_is_zero_and_passes_nothing_back(dtype, rng)
     assert not y.any() and not backward(np.ones_like(y))[0].any()
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.05])
+def test_stochastic_pooling_draws_from_small_activations_too(scale):
+    y, backward = StochasticPool(2).forward({}, np.full((2, 1, 2, 50), scale), np.random.default_rng(0))
+    assert_allclose(y, scale)
+    assert_allclose(backward(np.ones_like(y))[0].sum((0, 1, 2)), 1)
+
+
 @pytest.mark.parametrize(("mean", "share"), [(False, 1), (True, 1 / 6)])
 def test_subsample_is_one_coefficient_and_one_bias_to_a_map(mean, share):
     x, params = normal(5, 2, 6, 2), {"W": normal(2), "b": normal(2, seed=1)}
@@ -142,6 +150,15 @@ def test_pad_value_surrounds_the_maps():
     surrounded = np.full((5, 2, 7, 1), -0.5)
     surrounded[1:, :, :5] = x
     assert_allclose(layer.forward({"W": W}, x)[0], Conv2D(1, 3, bias=None).forward({"W": W}, surrounded)[0], atol=1e-15)
+
+
+def test_targets_are_high_at_the_label_and_low_elsewhere():
+    right = np.array([[1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    value, gradient = MeanSquaredError(-1.0, 1.0)(right, np.array([0, 1]))
+    assert value == 0 and not gradient.any()
+    value, gradient = MeanSquaredError(0.2, 0.7)(right, np.array([0, 1]))
+    assert value == pytest.approx((2 * 0.3**2 + 4 * 1.2**2) / 4)
+    assert_allclose(gradient, (right - np.array([[0.7, 0.2], [0.2, 0.7], [0.2, 0.2]])) / 2)
 
 
 def test_lenet5s_criteria_against_loops():

@@ -1,12 +1,12 @@
 """LeCun's networks for digits, 1989 to 1998."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnlab.models.connections import CONNECTIONS, LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5
 from cnnlab.models.parts import DenseOutput, Output, RBFOutput, activation_after, init_before, named, poolings
 from cnnlab.nn import Activation, Conv2D, Dense, Initializer, Layer, LeCun1998, Repeat, Sequential, Subsample, Tanh
 from cnnlab.nn.options import refuse
+from cnnlab.nn.windows import Padding
 
 LENET_TANH = Tanh(1.7159, 2 / 3)
 
@@ -14,7 +14,7 @@ LENET_TANH = Tanh(1.7159, 2 / 3)
 def lenet5(
     activation: Activation = LENET_TANH,
     pooling: Layer = Subsample(2),
-    padding: str | int | Sequence[Sequence[int]] = "same",
+    padding: Padding = "same",
     init: Initializer = LeCun1998(),
     output: Output = RBFOutput(),
     connections: str = "table1",
@@ -65,7 +65,7 @@ def lenet1(
 def lenet4(
     activation: Activation = LENET_TANH,
     pooling: Layer = Subsample(2),
-    padding: str | int | Sequence[Sequence[int]] = "same",
+    padding: Padding = "same",
     init: Initializer = LeCun1998(),
     output: Output = DenseOutput(LENET_TANH),
     background: float = -0.1,

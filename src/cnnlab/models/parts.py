@@ -1,6 +1,5 @@
 """What networks share: their outputs, how an activation goes with weights and pooling, and the table of a network."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnlab.models.codes import digit_codes
@@ -18,7 +17,7 @@ from cnnlab.nn import (
     Sequential,
     Subsample,
 )
-from cnnlab.nn.options import TypeChecked, fits, refuse
+from cnnlab.nn.options import TypeChecked
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,6 @@ def poolings(pooling: Layer, activation: Activation) -> tuple[Layer, Layer]:
 def activation_after(pooling: Layer, activation: Activation) -> Activation | None:
     """What follows a pooling: the activation after trainable subsampling (LeCun et al. 1998), else nothing."""
     return activation if isinstance(pooling, Subsample) else None
-
-
-def check_widths(**options: Sequence[int]) -> None:
-    """Each must be a list of numbers of units or maps."""
-    for name, widths in options.items():
-        if not fits(widths, Sequence[int]) or min(widths, default=1) < 1:
-            refuse(name, widths, "[numbers from 1 up]")
 
 
 def costs(network: Sequential, shape: tuple[int, ...]) -> list[tuple[str, str, str, Cost]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cnnlab.models.parts import DenseOutput, Output, check_widths, init_before, named, poolings
+from cnnlab.models.parts import DenseOutput, Output, init_before, named, poolings
 from cnnlab.nn import (
     Activation,
     Conv2D,
@@ -19,12 +19,13 @@ from cnnlab.nn import (
     Sequential,
     Sigmoid,
 )
+from cnnlab.nn.windows import Padding
 
 
 def zhou(
     activation: Activation = Identity(),
     pooling: Layer = MaxPool(2),
-    padding: str | int | Sequence[Sequence[int]] = "valid",
+    padding: Padding = "valid",
     init: Initializer = Gaussian(power=1),
     output: Output = DenseOutput(),
     background: float = -0.5,
@@ -40,7 +41,7 @@ def zhou(
 def keras_convnet(
     activation: Activation = ReLU(),
     pooling: Layer = MaxPool(2),
-    padding: str | int | Sequence[Sequence[int]] = "valid",
+    padding: Padding = "valid",
     init: Initializer = Glorot(),
     output: Output = DenseOutput(),
     dropout: float = 0.5,
@@ -67,7 +68,6 @@ def mlp(
     classes: int = 10,
 ) -> Sequential:
     """Multi-layer perceptron: fully connected layers F1, F2, ... of the given widths."""
-    check_widths(hidden=hidden)
     layers: dict[str, Layer] = {}
     for number, units in enumerate(hidden, 1):
         layers |= {
@@ -105,7 +105,6 @@ def nielsen_cnn(
     By default that with two convolutions, 85,670 parameters. `dropout` stands before each fully connected layer, the
     output included, and scales values down when predicting, as in his program.
     """
-    check_widths(filters=filters, hidden=hidden)
     first, last = poolings(pooling, activation)
     inner, layers = init_before(activation, init), dict[str, Layer]()
     for number, maps in enumerate(filters, 1):

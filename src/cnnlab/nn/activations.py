@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnlab.nn.layer import Array, Backward, Bound, Layer, Params, Rng, Shape
-from cnnlab.nn.options import positive, refuse
+from cnnlab.nn.options import Between, Positive
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,8 @@ class Tanh(Activation):
 
     increasing: ClassVar[bool] = True
 
-    amplitude: float = 1.0
-    slope: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Amplitude and slope must be positive."""
-        super().__post_init__()
-        positive(amplitude=self.amplitude, slope=self.slope)
+    amplitude: Positive = 1.0
+    slope: Positive = 1.0
 
     def f(self, x: Array, y: Array) -> None:
         """Values between -A and A."""
@@ -137,13 +132,7 @@ class LeakyReLU(Activation):
 
     increasing: ClassVar[bool] = True
 
-    slope: float = 0.01
-
-    def __post_init__(self) -> None:
-        """The slope must be between 0 and 1, so that the output's sign is the input's."""
-        super().__post_init__()
-        if not 0 < self.slope < 1:
-            refuse("slope", self.slope, "a number between 0 and 1")
+    slope: Between = 0.01  # so that the output has the sign of the input
 
     def f(self, x: Array, y: Array) -> None:
         """x where positive, else slope x."""

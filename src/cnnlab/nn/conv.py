@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 
@@ -10,9 +10,11 @@ from cnnlab.nn.correlate import correlation
 from cnnlab.nn.dense import Dense
 from cnnlab.nn.initializers import FanInUniform, Initializer
 from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape
-from cnnlab.nn.options import at_least, refuse
+from cnnlab.nn.options import Limit, Natural, refuse
 from cnnlab.nn.parameters import squared
-from cnnlab.nn.windows import Margins, Padding, Pair, crop, margins, pad, pair, window_grid
+from cnnlab.nn.windows import Padding, Pair, crop, margins, pad, pair, window_grid
+
+Bias = Annotated[str | None, Limit("map, position or None", lambda value: value in ("map", "position", None))]
 
 
 @dataclass(frozen=True)
@@ -26,46 +28,29 @@ class Conv2D(Layer):
     Parameters: `W` (filters, K_h, C, K_w), `b` (filters,) or (H_out, filters, W_out).
     """
 
-    filters: int
+    filters: Natural
     kernel: Pair
     stride: Pair = 1
     padding: Padding = "valid"
     pad_value: float = 0.0
     flip: bool = False
-    bias: str | None = "map"
+    bias: Bias = "map"
     connections: Sequence[Sequence[int]] | None = None
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        """Kernel, stride, padding, bias and connections must be possible, whatever the maps."""
-        margins(self.padding, pair(self.kernel, "kernel"))
-        pair(self.stride, "stride")
+        """Each filter must see some maps."""
         super().__post_init__()
-        at_least(1, filters=self.filters)
-        if self.bias not in ("map", "position", None):
-            refuse("bias", self.bias, "map, position or None")
         rows = self.connections
         if rows is not None and (len(rows) != self.filters or not all(map(len, rows))):
             refuse("connections", rows, f"a row of maps for each of {self.filters} filters")
 
-    @cached_property
-    def _size(self) -> tuple[int, int]:
-        return pair(self.kernel, "kernel")
-
-    @cached_property
-    def _step(self) -> tuple[int, int]:
-        return pair(self.stride, "stride")
-
-    @cached_property
-    def _around(self) -> Margins:
-        return margins(self.padding, self._size)
-
     def out_shape(self, shape: Shape) -> Shape:
         """(H_out, filters, W_out)."""
         if len(shape) == 3:
-            (top, bottom), (left, right) = self._around
+            (top, bottom), (left, right) = margins(self.padding, pair(self.kernel))
             shape = (shape[0] + top + bottom, shape[1], shape[2] + left + right)
-        rows, columns = window_grid(shape, self._size, self._step)
+        rows, columns = window_grid(shape, pair(self.kernel), pair(self.stride))
         for seen in self.connections or ():
             if not 0 <= min(seen) <= max(seen) < shape[1]:
                 raise ValueError(f"connections names maps {list(seen)}, but the input has maps 0 to {shape[1] - 1}")
@@ -75,14 +60,15 @@ class Conv2D(Layer):
         """1 where a filter sees an input map, 0 where not, in the shape of the kernels: broadcasting would be slow."""
         if self.connections is None:
             return None
-        mask = np.zeros((self.filters, self._size[0], channels, self._size[1]), np.float32)
+        rows, columns = pair(self.kernel)
+        mask = np.zeros((self.filters, rows, channels, columns), np.float32)
         for kernel, seen in zip(mask, self.connections, strict=True):
             kernel[:, list(seen)] = 1
         return mask
 
     def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
         """Kernels scaled by each filter's own fan-in; weights that are not connected are 0."""
-        out, (rows, columns), channels = self.out_shape(shape), self._size, shape[1]
+        out, (rows, columns), channels = self.out_shape(shape), pair(self.kernel), shape[1]
         mask = self._mask(channels)
         fan_in = rows * columns * channels if mask is None else mask.sum((1, 2, 3), keepdims=True)
         fan_out = rows * columns * self.filters
@@ -106,14 +92,15 @@ class Conv2D(Layer):
         """
         W, dW, b, mask = params["W"], grads["W"], params.get("b"), self._mask(x.shape[1])
         K = W if mask is None else np.empty(W.shape, x.dtype)  # the kernels with zeros where nothing is connected
-        padded = pad(x, self._around, self.pad_value)
-        inside = crop(padded, self._around)
-        if padded is x and x.shape[:3:2] == self._size and not self.flip:  # one window: a fully connected layer
+        around = margins(self.padding, pair(self.kernel))
+        padded = pad(x, around, self.pad_value)
+        inside = crop(padded, around)
+        if padded is x and x.shape[:3:2] == pair(self.kernel) and not self.flip:  # one window: a fully connected layer
             rows, drows = ({"W": each.reshape(self.filters, -1)} for each in (K, dW))
             core = Dense(self.filters, bias=False).bind(rows, x, dx, drows)
         else:
-            corner = self._around[0][0], self._around[1][0]
-            core = correlation(padded, self._turned(K), dx, self._turned(dW), self._step, corner)
+            corner = around[0][0], around[1][0]
+            core = correlation(padded, self._turned(K), dx, self._turned(dW), pair(self.stride), corner)
         y, dy = (maps.reshape(*self.out_shape(x.shape[:3]), x.shape[3]) for maps in (core.y, core.dy))
         if b is not None:
             b, kept = (b[:, None, None], "hfwn->f") if self.bias == "map" else (b[..., None], "hfwn->hfw")
@@ -142,7 +129,7 @@ class Conv2D(Layer):
 
     def cost(self, shape: Shape) -> Cost:
         """Every connection counts, also that to the bias; shared weights count once as parameters."""
-        mask, (rows, columns) = self._mask(shape[1]), self._size
+        mask, (rows, columns) = self._mask(shape[1]), pair(self.kernel)
         weights = self.filters * rows * shape[1] * columns if mask is None else int(mask.sum())
         out_rows, _, out_columns = self.out_shape(shape)
         positions = out_rows * out_columns

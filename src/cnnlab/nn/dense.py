@@ -7,7 +7,7 @@ import numpy as np
 
 from cnnlab.nn.initializers import FanInUniform, Initializer
 from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, size
-from cnnlab.nn.options import at_least, below_one
+from cnnlab.nn.options import BelowOne, Natural
 from cnnlab.nn.parameters import squared
 
 
@@ -18,15 +18,10 @@ class Dense(Layer):
     Parameters: `W` (units, D), `b` (units,), which starts at `bias_start` plus what the initializer draws.
     """
 
-    units: int
+    units: Natural
     bias: bool = True
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
     bias_start: float = 0.0
-
-    def __post_init__(self) -> None:
-        """There must be a unit."""
-        super().__post_init__()
-        at_least(1, units=self.units)
 
     def out_shape(self, shape: Shape) -> Shape:
         """(units,)."""
@@ -80,14 +75,9 @@ class Dropout(Layer):
     Otherwise, as printed there, it is left as it is, and predicting scales all values down by `1 - rate`.
     """
 
-    rate: float = 0.5
+    rate: BelowOne = 0.5
     inverted: bool = True
     stochastic: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """The rate must be a probability below 1."""
-        super().__post_init__()
-        below_one(rate=self.rate)
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         """x times `mask / (1 - rate)` while training and 1 when predicting; not inverted, times mask and `1 - rate`."""

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from cnnlab.nn.layer import Array, Rng, Shape
-from cnnlab.nn.options import TypeChecked, at_least
+from cnnlab.nn.options import NotNegative, TypeChecked
 
 Fan = int | Array
 
@@ -65,12 +65,7 @@ class Glorot(Initializer):
     activation's steepest slope: 4 for the sigmoid, whose slope is 1/4.
     """
 
-    gain: float | None = None
-
-    def __post_init__(self) -> None:
-        """The gain must not be negative."""
-        super().__post_init__()
-        at_least(0, gain=self.gain or 0)
+    gain: NotNegative | None = None
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
         """See the class."""
@@ -98,14 +93,9 @@ class Gaussian(Initializer):
     Nielsen's first network has power 0, his improved one 1/2, both with biases drawn too; Zhou's network has power 1.
     """
 
-    std: float = 1.0
+    std: NotNegative = 1.0
     power: float = 0.5
-    bias_std: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Standard deviations must not be negative."""
-        super().__post_init__()
-        at_least(0, std=self.std, bias_std=self.bias_std)
+    bias_std: NotNegative = 0.0
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
         """See the class."""

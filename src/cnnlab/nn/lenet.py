@@ -6,7 +6,7 @@ from math import prod
 import numpy as np
 
 from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape
-from cnnlab.nn.options import at_least, positive, refuse
+from cnnlab.nn.options import Natural, Positive, refuse
 from cnnlab.nn.parameters import squared
 from cnnlab.nn.pool import Pool, summed
 from cnnlab.nn.windows import pair, refuse_vectors
@@ -80,12 +80,11 @@ class RBF(Layer):
     """
 
     codes: Array
-    factor: float = 1.0
+    factor: Positive = 1.0
 
     def __post_init__(self) -> None:
-        """Codes must be a matrix, the factor positive."""
+        """Codes must be a matrix."""
         super().__post_init__()
-        positive(factor=self.factor)
         if self.codes.ndim != 2:
             refuse("codes", f"an array of shape {self.codes.shape}", "one of shape (units, D)")
 
@@ -141,12 +140,7 @@ class Repeat(Layer):
     So two layers of parameters may look at one map, as in LeNet-4.
     """
 
-    times: int = 2
-
-    def __post_init__(self) -> None:
-        """There must be a copy."""
-        super().__post_init__()
-        at_least(1, times=self.times)
+    times: Natural = 2
 
     def out_shape(self, shape: Shape) -> Shape:
         """(H, times * C, W)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnlab.nn.layer import Array
-from cnnlab.nn.options import TypeChecked, positive
+from cnnlab.nn.options import Positive, TypeChecked
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,7 @@ class MaximumAPosteriori(SoftmaxCrossEntropy):
     the longer patterns count that are learnt already; the paper does not print it.
     """
 
-    j: float
-
-    def __post_init__(self) -> None:
-        """j must be positive, as the paper says."""
-        super().__post_init__()
-        positive(j=self.j)
+    j: Positive  # as the paper says
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
         """Gradient `p - t` with p the probabilities beside the rubbish class."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnlab.nn.layer import Array, Rng
-from cnnlab.nn.options import TypeChecked, at_least, below_one, positive, refuse
+from cnnlab.nn.options import BelowOne, Natural, NotNegative, Positive, TypeChecked, refuse
 
 OptimizerState = dict[str, Array]  # what an optimiser remembers, by name: velocity, running means, curvature
 
@@ -18,15 +18,8 @@ class Optimizer(TypeChecked):
     norm is larger down to that norm.
     """
 
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        """The decay must not be negative, and the norm must be positive."""
-        super().__post_init__()
-        at_least(0, weight_decay=self.weight_decay)
-        if self.clip_norm is not None:
-            positive(clip_norm=self.clip_norm)
+    weight_decay: NotNegative = 0.0
+    clip_norm: Positive | None = None
 
     @property
     def curvature_every(self) -> int:
@@ -65,13 +58,12 @@ class SGD(Optimizer):
     The rate multiplies outside the velocity, as in PyTorch (Sutskever et al. 2013 put it inside).
     """
 
-    momentum: float = 0.0
+    momentum: BelowOne = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        """Momentum must be below 1, and above 0 for Nesterov's form."""
+        """Nesterov's form needs momentum."""
         super().__post_init__()
-        below_one(momentum=self.momentum)
         if self.nesterov and not self.momentum:
             refuse("nesterov", "true", "a momentum above 0")
 
@@ -94,15 +86,9 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Steps by the gradient's running mean over the root of its running square (Kingma and Ba 2015)."""
 
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-
-    def __post_init__(self) -> None:
-        """Betas must be below 1, and epsilon positive."""
-        super().__post_init__()
-        below_one(beta1=self.beta1, beta2=self.beta2)
-        positive(epsilon=self.epsilon)
+    beta1: BelowOne = 0.9
+    beta2: BelowOne = 0.999
+    epsilon: Positive = 1e-8
 
     def init(self, theta: Array) -> OptimizerState:
         """Running mean, running square, and the number of steps so far."""
@@ -130,17 +116,11 @@ class DiagonalLM(Optimizer):
     ever fall.
     """
 
-    mu: float = 0.02
-    samples: int = 500
-    every: int = 5000
+    mu: Positive = 0.02
+    samples: Natural = 500
+    every: Natural = 5000
     first: bool = False
     largest: bool = True
-
-    def __post_init__(self) -> None:
-        """mu must be positive, and the numbers of patterns 1 or more."""
-        super().__post_init__()
-        positive(mu=self.mu)
-        at_least(1, samples=self.samples, every=self.every)
 
     @property
     def curvature_every(self) -> int:

@@ -7,7 +7,7 @@ input. It returns the pooled maps and a function that gives each tile its gradie
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import islice
 from typing import ClassVar
 
@@ -32,24 +32,16 @@ class Pool(Layer):
     stride: Pair | None = None
     needs_nonnegative: ClassVar[bool] = False  # the rule is defined for activations >= 0 only
 
-    def __post_init__(self) -> None:
-        """Window and stride must be 1 or more."""
-        pair(self.size)
-        if self.stride is not None:
-            pair(self.stride, "stride")
-        super().__post_init__()
-
     def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
         """Pooled maps, and `spread(dy)`: the gradient of each tile in turn."""
         raise NotImplementedError
 
-    @cached_property
-    def _step(self) -> tuple[int, int]:
-        return pair(self.size) if self.stride is None else pair(self.stride, "stride")
+    def _window(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        return pair(self.size), pair(self.size if self.stride is None else self.stride)
 
     def out_shape(self, shape: Shape) -> Shape:
         """(H_out, C, W_out)."""
-        rows, columns = window_grid(shape, pair(self.size), self._step)
+        rows, columns = window_grid(shape, *self._window())
         return rows, shape[1], columns
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
@@ -68,7 +60,7 @@ class Pool(Layer):
         return self._collecting(x, twice)
 
     def _tiles(self, x: Array) -> list[Array]:
-        return [x[cell] for cell in _cells(x.shape[:3], pair(self.size), self._step)[0]]
+        return [x[cell] for cell in _cells(x.shape[:3], *self._window())[0]]
 
     def _collecting(self, x: Array, spread: Spread) -> Backward:
         """A backward that adds up the gradients of all tiles."""
@@ -88,7 +80,7 @@ class Pool(Layer):
 
         If the windows fill the maps side by side, the parts are views of dx, and nothing is left to do.
         """
-        cells, filled = _cells(dx.shape[:3], pair(self.size), self._step)
+        cells, filled = _cells(dx.shape[:3], *self._window())
         if filled:
             return [dx[cell] for cell in cells], lambda: None
         parts = [np.empty_like(dx[cell]) for cell in cells]

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from cnnlab.nn.layer import Array, Backward, Bound, Layer, Params, Rng, Shape
-from cnnlab.nn.options import refuse
+from cnnlab.nn.options import Fraction
 from cnnlab.nn.pool import Pool, Spread, summed
 from cnnlab.nn.windows import pair, refuse_vectors
 
@@ -81,13 +81,7 @@ class AvgPool(Pool):
 class MixedPool(Pool):
     """`mix` parts maximum and `1 - mix` parts mean (Lee, Gallagher and Tu 2016, Eq. 4)."""
 
-    mix: float = 0.5
-
-    def __post_init__(self) -> None:
-        """The mix must be a fraction."""
-        super().__post_init__()
-        if not 0 <= self.mix <= 1:
-            refuse("mix", self.mix, "a number from 0 (mean) to 1 (maximum)")
+    mix: Fraction = 0.5
 
     def _kinds(self) -> tuple[Pool, Pool]:
         return MaxPool(self.size, self.stride), AvgPool(self.size, self.stride)

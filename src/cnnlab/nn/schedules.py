@@ -4,7 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from math import cos, pi
 
-from cnnlab.nn.options import TypeChecked, at_least, below_one, positive, refuse
+from cnnlab.nn.options import BelowOne, Between, NotNegative, Positive, TypeChecked, refuse
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,8 @@ class Constant(Schedule):
 class Steps(Schedule):
     """The rate is multiplied by `factor` at each of the points `at`, fractions of the run."""
 
-    at: tuple[float, ...] = (0.5, 0.75)
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Points must lie within the run, and the factor be positive."""
-        super().__post_init__()
-        below_one(**{f"at[{number}]": point for number, point in enumerate(self.at)})
-        positive(factor=self.factor)
+    at: tuple[BelowOne, ...] = (0.5, 0.75)
+    factor: Positive = 0.1
 
     def __call__(self, progress: float) -> float:
         """`factor ** (points passed)`."""
@@ -44,7 +38,7 @@ class Stages(Schedule):
     """One factor after the other: `factors[n]` begins at the fraction `starts[n]` of the run."""
 
     starts: tuple[float, ...] = (0.0, 0.1, 0.25, 0.4, 0.6)
-    factors: tuple[float, ...] = (1.0, 0.4, 0.2, 0.1, 0.02)
+    factors: tuple[NotNegative, ...] = (1.0, 0.4, 0.2, 0.1, 0.02)
 
     def __post_init__(self) -> None:
         """Each stage must have a factor; the first begins at 0, the others in order."""
@@ -52,7 +46,6 @@ class Stages(Schedule):
         starts = tuple(self.starts)
         if len(starts) != len(self.factors) or starts[:1] != (0,) or list(starts) != sorted(set(starts)):
             refuse("starts", starts, "increasing fractions from 0 on, as many as factors")
-        at_least(0, **{f"factors[{number}]": factor for number, factor in enumerate(self.factors)})
 
     def __call__(self, progress: float) -> float:
         """The factor of the stage that has begun last."""
@@ -63,12 +56,7 @@ class Stages(Schedule):
 class Cosine(Schedule):
     """Half a cosine from 1 down to `final` (Loshchilov and Hutter 2017, without restarts)."""
 
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        """The final factor must not be negative."""
-        super().__post_init__()
-        at_least(0, final=self.final)
+    final: NotNegative = 0.0
 
     def __call__(self, progress: float) -> float:
         """`final + (1 - final) (1 + cos(pi progress)) / 2`."""
@@ -79,16 +67,9 @@ class Cosine(Schedule):
 class OneCycle(Schedule):
     """Up from `start` to 1 during the `warmup`, then down to `final`, both by cosines (Smith 2018)."""
 
-    warmup: float = 0.3
-    start: float = 0.04
-    final: float = 0.0001
-
-    def __post_init__(self) -> None:
-        """No factor may be negative, and the warmup must be a part of the run."""
-        super().__post_init__()
-        at_least(0, start=self.start, final=self.final)
-        if not 0 < self.warmup < 1:
-            refuse("warmup", self.warmup, "a fraction of the run between 0 and 1")
+    warmup: Between = 0.3
+    start: NotNegative = 0.04
+    final: NotNegative = 0.0001
 
     def __call__(self, progress: float) -> float:
         """See the class."""

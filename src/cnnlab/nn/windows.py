@@ -1,26 +1,32 @@
 """Sliding windows over maps: margins, padding, and the views that convolution and pooling read."""
 
-from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from cnnlab.nn.layer import Array, Shape
-from cnnlab.nn.options import fits, refuse
+from cnnlab.nn.options import Limit
 
-Pair = int | tuple[int, int]
+Pair = Annotated[
+    int | tuple[int, int],
+    Limit("1 or more, for both axes or as (rows, columns)", lambda value: np.min(value) >= 1),
+]
 Margins = tuple[tuple[int, int], tuple[int, int]]
-Padding = str | int | Sequence[Sequence[int]]
+Padding = Annotated[
+    str | int | Margins,
+    Limit(
+        "valid, same, full, a number from 0 up or ((top, bottom), (left, right))",
+        lambda value: value in ("valid", "same", "full") if isinstance(value, str) else np.min(value) >= 0,
+    ),
+]
 
 
-def pair(value: Pair, name: str = "size") -> tuple[int, int]:
-    """One number for both axes, or (rows, columns), as two; a ValueError unless both are 1 or more."""
-    both: Any = (value, value) if fits(value, int) else value
-    if not fits(both, Sequence[int]) or len(both) != 2 or min(both) < 1:
-        refuse(name, value, "1 or more, for both axes or as (rows, columns)")
-    return int(both[0]), int(both[1])
+def pair(value: Pair) -> tuple[int, int]:
+    """One number for both axes, or (rows, columns), as two."""
+    rows, columns = (value, value) if isinstance(value, (int, np.integer)) else value
+    return int(rows), int(columns)
 
 
 def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
@@ -30,17 +36,14 @@ def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
     as wide as a kernel can go while it overlaps the map by a pixel.
     """
     rows, columns = kernel[0] - 1, kernel[1] - 1
-    names = {
-        "valid": ((0, 0), (0, 0)),
-        "same": ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)),
-        "full": ((rows, rows), (columns, columns)),
-    }
-    found: Any = ((padding,) * 2,) * 2 if fits(padding, int) else padding
-    if isinstance(padding, str):
-        found = names.get(padding)
-    if not fits(found, Sequence[Sequence[int]]) or [len(side) for side in found] != [2, 2] or np.min(found) < 0:
-        refuse("padding", padding, "valid, same, full, a number from 0 up or ((top, bottom), (left, right))")
-    (top, bottom), (left, right) = found
+    if padding == "same":
+        return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
+    if padding == "full":
+        return (rows, rows), (columns, columns)
+    if isinstance(padding, (str, int, np.integer)):
+        around = 0 if isinstance(padding, str) else int(padding)
+        return (around, around), (around, around)
+    (top, bottom), (left, right) = padding
     return (top, bottom), (left, right)
 
 
