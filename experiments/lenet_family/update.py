@@ -22,7 +22,7 @@ from cnnlab.nn import Params, Sequential
 from cnnlab.paths import refuse_other_checkout, write_atomically
 from cnnlab.report import RunRecord
 from cnnlab.report.rows import Result, Row, results_csv, results_table
-from cnnlab.sweeps import row_records
+from cnnlab.summaries import row_records
 from cnnlab.tracking.records import networks
 from cnnlab.tracking.store import Study
 
@@ -43,7 +43,8 @@ def main() -> None:
     """Write what there is to see of all rows that are finished."""
     sweep = sweep_of("lenet_family")
     study = Study.open("lenet_family")
-    records = row_records(sweep, study, details=True)
+    runs = study.newest([plan.fingerprint for plan in sweep.plans])
+    records = row_records(sweep, study, runs, details=True)
     update(list(records), {row.name: found for row, found in records.items()})
     star = next(row for row in sweep.rows if row.name == STAR)
     plan = sweep.plans[sweep.rows[star][0]]

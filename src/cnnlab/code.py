@@ -22,7 +22,7 @@ from typing import Any
 PACKAGE = "cnnlab"
 LEFT_OUT = (  # rooms that show, keep or launch runs, but compute none of their numbers
     *("checkpoint", "code", "commands", "composing", "journal", "networks", "orphans"),
-    *("paths", "plots", "report", "runs", "sweeps", "tracking"),
+    *("paths", "plots", "report", "runs", "summaries", "sweeps", "tracking"),
 )
 UNSEEN = {"annotation", "returns", "type_comment", "type_params", "ctx", "kind"}  # fields that change no number
 

@@ -50,6 +50,11 @@ class Plan:
         return self.config["study"]
 
     @property
+    def arm(self) -> tuple[str, str]:
+        """What tells it from the other arms of a sweep."""
+        return self.study, self.fingerprint
+
+    @property
     def label(self) -> str:
         """Its words in short: what a list of runs calls it."""
         said = [self.words[word] for word in GROUPS if self.words[word] != "none"]
@@ -161,19 +166,19 @@ class Sweep:
     """The arms of one question: their plans and the words that make them, each once.
 
     `rows` are those of a sweep that is a list, each with the numbers of its arms; `refused` are lines that say why an
-    arm cannot be; `command` asks the question again, and so many `workers` answer it.
+    arm cannot be; `command` asks the question again, and so many `workers` answer it, if the launcher says how many.
     """
 
     plans: list[Plan]
     words: list[Sequence[str]]
     command: str
-    workers: int
+    workers: int | None
     rows: dict[Row, list[int]]
     refused: list[str]
 
     def add(self, loader: ConfigLoader, cfg: DictConfig, arms: Sequence[Sequence[str]]) -> list[int]:
         """Take in the arms that these words make; their numbers, without those that are refused."""
-        known = {(plan.study, plan.fingerprint): number for number, plan in enumerate(self.plans)}
+        known = {plan.arm: number for number, plan in enumerate(self.plans)}
         numbers = []
         for words in arms:
             try:
@@ -182,7 +187,7 @@ class Sweep:
             except ValueError as error:
                 self.refused.extend({str(error)} - {*self.refused})
                 continue
-            number = known.setdefault((arm.study, arm.fingerprint), len(self.plans))
+            number = known.setdefault(arm.arm, len(self.plans))
             if number == len(self.plans):
                 self.plans.append(arm)
                 self.words.append(words)
@@ -197,7 +202,7 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     """
     options, said = cfg.hydra.sweeper, cfg.hydra.overrides
     words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
-    sweep = Sweep([], [], shlex.join(["cnnlab", "train", *words]), cfg.hydra.launcher.get("n_jobs", 1), {}, [])
+    sweep = Sweep([], [], shlex.join(["cnnlab", "train", *words]), _workers(cfg.hydra.launcher), {}, [])
     if options.get("rows"):
         for row, words in _rows(options.rows, only or options.get("only") or ()).items():
             sweep.rows[row] = sweep.add(loader, cfg, _grid(loader, words, arguments))
@@ -207,6 +212,17 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     if not sweep.plans:
         raise ValueError("; ".join(sweep.refused) or "there is nothing to sweep over")
     return sweep
+
+
+def _workers(launcher: DictConfig) -> int | None:
+    jobs: int | None = launcher.get("n_jobs")
+    if jobs == 0:
+        raise ValueError("hydra.launcher.n_jobs=0: choose a number of workers from 1 up, or -1 for one on each core")
+    if jobs is not None and jobs < 0:
+        from joblib import effective_n_jobs
+
+        return int(effective_n_jobs(jobs))
+    return jobs
 
 
 def sweep_of(name: str, words: Sequence[str] = (), only: Sequence[str] = ()) -> Sweep:

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,18 +32,19 @@ LOOKS = 3, 15  # that must find nothing, one after the other: with a launcher th
 
 
 @contextmanager
-def reaper(name: str) -> Iterator[Path]:
+def reaper(name: str, *leftovers: Path) -> Iterator[Path]:
     """While this lasts, all processes that are started belong to it, and end with it or with this process.
 
     `name` is for people to read; each reaper has a mark of its own. Gives the folder for temporary files, which goes
-    when they are gone. After Ctrl-C, which they hear too, they have two seconds to end by themselves.
+    when they are gone, and with it the files `leftovers`, and their folders if nothing else is in them. After Ctrl-C,
+    which they hear too, they have two seconds to end by themselves.
     """
     token = uuid4().hex[:12]
     mark = f"{name} {token}"
     folder = Path(tempfile.gettempdir()).resolve() / f"cnnlab-{token}"  # asked now, so that this process's own stays
     changed = {MARK: mark, **dict.fromkeys(TEMPORARY, str(folder))}
     before = {variable: os.environ.get(variable) for variable in changed}
-    guardian = _start(mark, folder)
+    guardian = _start(mark, folder, leftovers)
     grace = 0.0
     try:
         with (folder / "mark").open("wb"):
@@ -61,12 +62,13 @@ def reaper(name: str) -> Iterator[Path]:
             guardian.communicate(str(grace).encode(), timeout=10)
 
 
-def _start(mark: str, folder: Path) -> subprocess.Popen[bytes]:
+def _start(mark: str, folder: Path, leftovers: Sequence[Path]) -> subprocess.Popen[bytes]:
     """The guardian, once it watches over this process and has made the folder."""
     psutil = find_spec("psutil")
     assert psutil is not None and psutil.origin is not None
     packages = Path(psutil.origin).parents[1]  # without `site` it starts in half the time, but does not know them
     command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), mark, str(folder), str(packages)]
+    command += [str(file.absolute()) for file in leftovers]
     environment = {name: value for name, value in os.environ.items() if name != MARK}  # so that another's spares it
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     guardian = subprocess.Popen(command, env=environment, cwd="/", start_new_session=True, **pipes)
@@ -77,7 +79,7 @@ def _start(mark: str, folder: Path) -> subprocess.Popen[bytes]:
     return guardian
 
 
-def _guard(launcher: int, mark: str, folder: str, packages: str) -> None:
+def _guard(launcher: int, mark: str, folder: str, packages: str, *leftovers: str) -> None:
     """What the guardian does: wait for the launcher's end, or for its word, and leave nothing of it."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
@@ -88,6 +90,11 @@ def _guard(launcher: int, mark: str, folder: str, packages: str) -> None:
     sys.path.append(packages)
     _kill_all(mark, folder, grace)
     shutil.rmtree(folder, ignore_errors=True)
+    for file in leftovers:
+        with suppress(FileNotFoundError):
+            os.unlink(file)
+        with suppress(OSError):
+            os.rmdir(os.path.dirname(file))
 
 
 def _wait(launcher: int) -> float | None:

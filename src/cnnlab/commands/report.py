@@ -10,7 +10,7 @@ def main(words: Sequence[str]) -> None:
     parse = parser("report")
     parse.add_argument("study", nargs="?", default="classic_to_modern", help="default %(default)s")
     name = parse.parse_args(words).study
-    from cnnlab.sweeps import report_again
+    from cnnlab.summaries import report_again
     from cnnlab.tracking.store import studies
 
     known = {study.name: study for study in studies()}

@@ -10,6 +10,6 @@ def main(words: Sequence[str]) -> None:
     parse = parser("reproduce")
     parse.add_argument("rows", nargs="*", metavar="ROW", help="rows of conf/sweep/lenet_family.yaml (default all)")
     parse.add_argument("--jobs", help="workers side by side (default 2)")
-    said = parse.parse_args(words)
+    said = parse.parse_intermixed_args(words)
     jobs = ["--jobs", said.jobs] if said.jobs else []
     sweep.main(["lenet_family", *jobs, *(f"--only={row}" for row in said.rows)])

@@ -27,7 +27,7 @@ def main(words: Sequence[str]) -> None:
     add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
     add("--list", action="store_true", help="list the sweeps and what they ask")
     add("--dry-run", action="store_true", help="list the arms, and which are finished")
-    said = parse.parse_args(words)
+    said = parse.parse_intermixed_args(words)  # so that words may come after --jobs 2
     if said.list:
         print_sweeps()
         return
@@ -55,7 +55,7 @@ def _names() -> list[str]:
 
 def print_sweeps() -> None:
     """Every sweep, with its question."""
-    from cnnlab.sweeps import question
+    from cnnlab.summaries import question
 
     for name in _names():
         print(f"{name:<18} {question(name)}")

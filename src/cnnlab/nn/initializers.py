@@ -45,12 +45,7 @@ class LeCun1998(Initializer):
 class FanInUniform(Initializer):
     """Uniform in +-gain/sqrt(fan_in); with gain 1 as LeCun's later code and PyTorch's layers draw them."""
 
-    gain: float = 1.0
-
-    def __post_init__(self) -> None:
-        """The gain must not be negative."""
-        super().__post_init__()
-        at_least(0, gain=self.gain)
+    gain: NotNegative = 1.0
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
         """See the class."""

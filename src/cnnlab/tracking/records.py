@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
+from cnnlab import code
+from cnnlab.config import targets
 from cnnlab.report import RunRecord
 from cnnlab.report.tables import count
 from cnnlab.tracking.log import REASON
@@ -47,6 +50,15 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
         tags.get("machine", ""),
         tags.get(CODE) != (codes or {}).get(tags[FINGERPRINT], tags.get(CODE)),
     )
+
+
+def code_today(study: Study, run: Run) -> str:
+    """The digest of the code that would make a run today, by its config; empty where some of it is gone."""
+    config = yaml.safe_load(_artifact(study, run.info.run_id, "config/config.yaml"))
+    try:
+        return code.digest(targets({part: config[part] for part in ("learner", "data")}))
+    except ValueError:
+        return ""
 
 
 def environments(runs: Sequence[Run]) -> str:
@@ -111,7 +123,9 @@ def log_summary(study: Study, identity: str, folder: Path, arms: list[str], comm
     text = [line for line in (folder / "report.md").read_text().splitlines() if not line.startswith("![")]
     tags = {KIND: SUMMARY, FINGERPRINT: identity, "mlflow.note.content": "\n".join(text)[:5000]}
     run = study.client.create_run(study.experiment_id, tags=tags, run_name=f"summary of {study.name}")
-    study.client.log_artifacts(run.info.run_id, str(folder), "report")
+    for file in sorted(folder.iterdir()):
+        if file.is_file():  # a folder is the report of a study in the group that has this one's name
+            study.client.log_artifact(run.info.run_id, str(file), "report")
     study.client.log_dict(run.info.run_id, {"fingerprints": arms, "command": command}, "arms.json")
     study.client.set_terminated(run.info.run_id, "FINISHED")
     return run.info.run_id
