@@ -9,7 +9,7 @@ import numpy as np
 
 
 def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, int]) -> None:
-    """An MLflow pyfunc model in `folder` for images (N, H, W) or (N, H, W, 3) of bytes; it copies the networks' npz files.
+    """An MLflow pyfunc model in `folder`, of networks' npz files, for images (N, H, W) or (N, H, W, 3) of bytes.
 
     What loads it needs cnnlab, which no index has: it is no requirement that could be fetched.
     """
