@@ -27,9 +27,12 @@ from cnnlab.models import (
 from cnnlab.nn import (
     RBF,
     Conv2D,
+    Dense,
     Dropout,
+    Gaussian,
     GlobalAvgPool,
     Glorot,
+    He,
     Identity,
     LeakyReLU,
     LeCun1998,
@@ -184,6 +187,23 @@ def test_each_network_has_its_papers_choices_by_default() -> None:
     assert [lenet5().layers[name] for name in ("A1", "A5")] == [Tanh(1.7159, 2 / 3)] * 2
     for model in (lenet1, lenet4, lecun1989):
         assert model().layers["OUT_f"] == Tanh(1.7159, 2 / 3)
+
+
+def test_weights_start_as_in_each_source() -> None:
+    starts = {
+        lenet5: LeCun1998(),
+        lenet1: LeCun1998(),
+        lenet4: LeCun1998(),
+        lecun1989: LeCun1998(),
+        models.zhou: Gaussian(power=1),
+        models.keras_convnet: Glorot(1.0),
+        models.mlp: He(),
+        models.nielsen_mlp: Gaussian(power=0, bias_std=1),
+        nielsen_cnn: Gaussian(power=0.5, bias_std=1),
+    }
+    for model, expected in starts.items():
+        weighted = [layer for layer in model().layers.values() if isinstance(layer, (Conv2D, Dense))]
+        assert {layer.initializer for layer in weighted} == {expected}
 
 
 def test_weights_before_a_sigmoid_start_wider_under_glorot() -> None:

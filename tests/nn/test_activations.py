@@ -103,10 +103,19 @@ def test_the_newest_survive_any_input(dtype):
         assert_allclose(backward(np.ones_like(x))[0], [[0, 0, half, 1, 1]], atol=1e-30)
 
 
+def test_which_functions_increase_and_which_are_never_negative():
+    kinds = [kind for kind in Activation.__subclasses__() if kind.__module__.startswith("cnnlab")]
+    assert {kind for kind in kinds if not kind.increasing} == {GELU}
+    assert {kind for kind in kinds if kind.nonnegative} == {Sigmoid, ReLU, Softplus}
+    x = np.linspace(-8, 8, 1601)
+    for kind in kinds:
+        y = kind().forward({}, x)[0]
+        assert kind.increasing == (np.diff(y) >= 0).all() and kind.nonnegative == (y >= 0).all()
+
+
 def test_softplus_may_trade_places_with_a_maximum_and_gelu_may_not():
     x = normal(4, 2, 4, 3)
     for activation in (Softplus(), GELU()):
         network = Sequential({"A": activation, "S": MaxPool(2)})
         expected = MaxPool(2).forward({}, activation.forward({}, x)[0])[0]
         assert_array_equal(network.forward({"A": {}, "S": {}}, x)[0], expected)
-    assert Softplus().increasing and Softplus().nonnegative and not (GELU().increasing or GELU().nonnegative)

@@ -5,6 +5,7 @@ import pytest
 from nn.loops import normal
 from numpy.testing import assert_allclose
 
+from cnnlab import nn
 from cnnlab.nn import (
     RBF,
     SGD,
@@ -17,6 +18,7 @@ from cnnlab.nn import (
     Dense,
     DiagonalLM,
     Dropout,
+    FanInUniform,
     Gaussian,
     GlobalAvgPool,
     Glorot,
@@ -249,6 +251,40 @@ def test_an_argument_of_a_wrong_type_or_value_is_named_in_one_line(kind, argumen
     with pytest.raises(ValueError) as refusal:
         kind(**arguments)
     assert str(refusal.value).startswith(line) and "\n" not in str(refusal.value)
+
+
+DEFAULTS = """
+SGD(weight_decay=0.0, clip_norm=None, momentum=0.0, nesterov=False)
+Adam(weight_decay=0.0, clip_norm=None, beta1=0.9, beta2=0.999, epsilon=1e-08)
+DiagonalLM(weight_decay=0.0, clip_norm=None, mu=0.02, samples=500, every=5000, first=False, largest=True)
+Steps(at=(0.5, 0.75), factor=0.1)
+Stages(starts=(0.0, 0.1, 0.25, 0.4, 0.6), factors=(1.0, 0.4, 0.2, 0.1, 0.02))
+Cosine(final=0.0)
+OneCycle(warmup=0.3, start=0.04, final=0.0001)
+Tanh(amplitude=1.0, slope=1.0)
+LeakyReLU(slope=0.01)
+MaxPool(size=2, stride=None)
+AvgPool(size=2, stride=None)
+MixedPool(size=2, stride=None, mix=0.5)
+StochasticPool(size=2, stride=None)
+Subsample(size=2, stride=None, mean=False, coefficient=0.5, bias=0.0)
+Dropout(rate=0.5, inverted=True)
+Repeat(times=2)
+MeanSquaredError(low=0.0, high=1.0)
+BinaryCrossEntropy(logits=False)
+Gaussian(std=1.0, power=0.5, bias_std=0.0)
+Glorot(gain=None)
+"""
+
+
+@pytest.mark.parametrize("line", DEFAULTS.split("\n")[1:-1])
+def test_what_arguments_are_where_none_are_given(line):
+    assert str(getattr(nn, line.partition("(")[0])()) == line
+
+
+def test_layers_start_as_in_pytorch_unless_told_otherwise():
+    assert Dense(3) == Dense(3, True, FanInUniform())
+    assert Conv2D(3, 2) == Conv2D(3, 2, 1, "valid", 0.0, False, "map", None, FanInUniform())
 
 
 def test_numpys_numbers_and_any_sequence_will_do():

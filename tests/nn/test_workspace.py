@@ -23,11 +23,13 @@ from cnnlab.nn import (
     split,
     unpack,
 )
+from cnnlab.nn.correlate import _rows_together
 from cnnlab.nn.parameters import leaves
 from cnnlab.nn.workspace import FEWEST, LANES, LARGEST
 
 NETWORK = Sequential({"C1": Conv2D(2, 3), "A1": ReLU(), "S2": MaxPool(2), "F3": Dense(5), "A3": Tanh()})
 SHAPE = 6, 1, 5
+LENET5 = Sequential({"C1": Conv2D(6, 5, padding="same"), "A1": Tanh(), "S2": AvgPool(2), "F3": Dense(120)})
 
 
 @pytest.fixture
@@ -176,3 +178,16 @@ def test_the_widest_is_an_input_or_an_output():
     assert NETWORK.widest((28, 1, 28)) == 26 * 2 * 26
     assert MaxPool(2).widest((4, 3, 4)) == 48
     assert Sequential({"inside": NETWORK}).widest((28, 1, 28)) == 26 * 2 * 26
+
+
+def test_pieces_of_lenet5():
+    """Their sizes decide the last bits of a sum, so that a seeded run depends on them."""
+    counts = (1, 111, 112, 256, 1000)
+    sizes = [[piece.stop - piece.start for piece in split(LENET5, (28, 1, 28), count)] for count in counts]
+    assert sizes == [[1], [111], [64, 48], [96, 96, 64], [112] * 8 + [104]]
+    assert [piece.stop for piece in split(Dense(10**6), (4,), 100)] == [32, 64, 96, 100]
+
+
+def test_rows_that_a_product_computes_together():
+    asked = (28, 5, 6), (10, 5, 16), (24, 5, 4), (9, 5, 6), (28, 2, 6), (26, 3, 8), (7, 3, 8)  # rows, kernel's, filters
+    assert [_rows_together(*each) for each in asked] == [4, 1, 4, 3, 1, 2, 1]

@@ -54,10 +54,11 @@ class Sequential(Layer):
         for name, layer in self._steps:
             bounds.append(layer.bind(params[name], y, dy, grads[name]))
             y, dy = bounds[-1].y, bounds[-1].dy
-        draws = [name if layer.stochastic else None for name, layer in self._steps]
+        draws = [name if layer.stochastic else "" for name, layer in self._steps]
+        any_draws = any(draws)  # if none does, a step need not make a key, which takes time
 
         def forward(rng: Rng | None) -> None:
-            key = _key(rng) if rng is not None and self._draws else 0
+            key = _key(rng) if rng is not None and any_draws else 0
             for bound, name in zip(bounds, draws, strict=True):
                 bound.forward(_child(key, name) if rng is not None and name else rng)
 
@@ -85,7 +86,7 @@ class Sequential(Layer):
     def widest(self, shape: Shape) -> int:
         """The largest of the layers'."""
         inside = (layer.widest(s) for layer, s in zip(self.layers.values(), self.shapes(shape), strict=False))
-        return max(size(shape), *inside, 0)
+        return max(size(shape), *inside)
 
     def outputs(self, params: Params, x: Array) -> dict[str, Array]:
         """Every layer's output when predicting, by name."""
@@ -98,11 +99,6 @@ class Sequential(Layer):
         """Sum over the layers."""
         costs = [layer.cost(s) for layer, s in zip(self.layers.values(), self.shapes(shape), strict=False)]
         return Cost(*map(sum, zip(*costs, strict=True)))
-
-    @cached_property
-    def _draws(self) -> bool:
-        """Whether any layer draws random numbers while training: a key for them costs time."""
-        return any(layer.stochastic for layer in self.layers.values())
 
     @cached_property
     def _steps(self) -> list[tuple[str, Layer]]:

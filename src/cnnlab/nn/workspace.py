@@ -8,7 +8,7 @@ from cnnlab.nn.layer import Array, Bound, Layer, Params, Rng, Shape
 from cnnlab.nn.losses import Loss
 from cnnlab.nn.parameters import pack, unpack
 
-LARGEST = 2**19  # values in a layer's output for a piece, 2 MB: 112 images in LeNet-5
+LARGEST = 2**19  # values in a layer's output for a piece, 2 MB: 111 images in LeNet-5
 FEWEST = 32  # images in a piece, however large they are: with fewer, calls take more time than computing
 LANES = 16  # a piece is a multiple of this: vector units and matrix products work in sixteens
 
