@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 from cnnlab.data import Dataset, mnist5k
+from cnnlab.locks import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -221,7 +221,7 @@ def once(shared: Path) -> Callable[[str, Callable[[], Any]], Any]:
 
     def once(name: str, make: Callable[[], Any]) -> Any:
         kept = shared / f"{name}.json"
-        with FileLock(shared / f"{name}.lock"):
+        with locked(shared / f"{name}.lock"):
             if not kept.exists():
                 kept.write_text(json.dumps(make()))
         return json.loads(kept.read_text())

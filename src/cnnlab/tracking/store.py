@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
+from cnnlab.locks import locked
 from cnnlab.paths import root, sqlite_file, sqlite_uri
 from cnnlab.tracking.moved import follow_move
 
@@ -70,7 +69,7 @@ class Study:
         Processes that create a store together destroy each other's tables, so one at a time goes in.
         """
         uri = tracking_uri()
-        with FileLock(state_folder() / "store.lock"), store_errors():
+        with locked(state_folder() / "store.lock"), store_errors():
             follow_move(uri)
             client = _client(uri)
             known = client.get_experiment_by_name(name)
