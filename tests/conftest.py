@@ -59,6 +59,11 @@ class Home:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     @property
+    def temporary(self) -> Path:
+        """Where commands put their temporary files."""
+        return self.folder / "tmp"
+
+    @property
     def places(self) -> dict[str, str]:
         """The variables by which cnnlab finds this home."""
         return {"CNNLAB_HOME": str(self.folder), "CNNLAB_DATA": str(self.data)}
@@ -66,9 +71,10 @@ class Home:
     def start(self, *words: str, command: str = "train", **variables: str) -> "subprocess.Popen[str]":
         """A command of cnnlab with these words, in a process group of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "CNNLAB"))}
+        self.temporary.mkdir(exist_ok=True)
         return subprocess.Popen(
             [sys.executable, "-m", "cnnlab", command, *words],
-            env=kept | self.places | {"OPENBLAS_NUM_THREADS": "1"} | variables,
+            env=kept | self.places | {"OPENBLAS_NUM_THREADS": "1", "TMPDIR": str(self.temporary)} | variables,
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -129,6 +135,11 @@ class Home:
 
     def checkpoints(self) -> list[Path]:
         return list((self.folder / "outputs/state").glob("*.npz"))
+
+    def leftovers(self) -> list[Path]:
+        """What no command that has ended should leave: checkpoints, locks, drafts, temporary files."""
+        kept = [path for path in (self.folder / "outputs").rglob("*") if path.is_file()]
+        return [*kept, *self.temporary.glob("*")]
 
 
 def listen() -> None:

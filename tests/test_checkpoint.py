@@ -41,7 +41,7 @@ from cnnlab.nn import (
     Steps,
     StochasticPool,
 )
-from cnnlab.training import Recipe, State, start, train
+from cnnlab.training import Recipe, TrainingState, start, train
 
 STAMP = {"identity": "0123abcd", "code": "4567ef01"}
 SEED = 7
@@ -71,7 +71,7 @@ RECIPES = {
 
 
 @pytest.fixture
-def saved(digits: Dataset, tmp_path: Path) -> tuple[Path, State]:
+def saved(digits: Dataset, tmp_path: Path) -> tuple[Path, TrainingState]:
     """Two epochs' state, and its file."""
     state = begun(ADAM, digits, epochs=2)
     state.confusions["2"] = [[1, 2], [3, 4]]
@@ -79,13 +79,13 @@ def saved(digits: Dataset, tmp_path: Path) -> tuple[Path, State]:
     return tmp_path / "state.npz", state
 
 
-def begun(recipe: Recipe, data: Dataset, epochs: int) -> State:
+def begun(recipe: Recipe, data: Dataset, epochs: int) -> TrainingState:
     state = start(recipe, data.shape, SEED)
     list(itertools.islice(train(recipe, state, data), epochs))
     return state
 
 
-def content(state: State) -> dict[str, Any]:
+def content(state: TrainingState) -> dict[str, Any]:
     """All that a state is, for comparison."""
     generators = [getattr(state, name).bit_generator.state for name in ("order", "noise", "distortion")]
     arrays = {name: array.tobytes() for name, array in {**state.optimizer, "theta": state.theta}.items()}
@@ -106,7 +106,7 @@ def test_a_cut_training_ends_bit_equal(chosen: Recipe, epochs: int, digits: Data
     assert all(np.shares_memory(array, state.theta) for array in state.params["OUT"].values())
 
 
-def test_everything_comes_back(saved: tuple[Path, State], digits: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_comes_back(saved: tuple[Path, TrainingState], digits: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     path, state = saved
     other = start(ADAM, digits.shape, SEED)
     assert content(other) != content(state)
@@ -191,7 +191,7 @@ EDITS: dict[str, tuple[Edit, str]] = {  # what is changed, and what is said of i
 
 @pytest.mark.parametrize(("edit", "said"), EDITS.values(), ids=EDITS)
 def test_what_was_changed_is_set_aside(
-    edit: Edit, said: str, saved: tuple[Path, State], refused: Callable[..., str]
+    edit: Edit, said: str, saved: tuple[Path, TrainingState], refused: Callable[..., str]
 ) -> None:
     path, _ = saved
     whole = path.read_bytes()
@@ -201,7 +201,7 @@ def test_what_was_changed_is_set_aside(
         assert re.match(said, refused(rewritten(path, edit, sealed=True)))
 
 
-def test_the_checkpoint_of_another_run_is_set_aside(saved: tuple[Path, State], refused: Callable[..., str]) -> None:
+def test_the_checkpoint_of_another_run_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
     path, _ = saved
     whole = path.read_bytes()
     cases: dict[str, dict[str, Any]] = {
@@ -233,7 +233,7 @@ def test_another_format_is_set_aside(
     assert refused(tmp_path / "state.npz") == f"it is of format {schema}, and this cnnlab reads 2"
 
 
-def test_the_first_format_is_set_aside(saved: tuple[Path, State], refused: Callable[..., str]) -> None:
+def test_the_first_format_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
     """As cnnlab wrote it before there were stamps: the same arrays, the header bare, no checksum."""
     path, _ = saved
     with np.load(path, allow_pickle=False) as archive:
@@ -243,7 +243,7 @@ def test_the_first_format_is_set_aside(saved: tuple[Path, State], refused: Calla
     assert refused(path) == "its checksum is wrong: it is damaged, cut off, or of an older cnnlab"
 
 
-def test_a_file_cut_off_anywhere_is_set_aside(saved: tuple[Path, State], refused: Callable[..., str]) -> None:
+def test_a_file_cut_off_anywhere_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
     path, _ = saved
     whole = path.read_bytes()
     for length in [*range(0, len(whole), len(whole) // 40), len(whole) - 1]:
@@ -251,7 +251,7 @@ def test_a_file_cut_off_anywhere_is_set_aside(saved: tuple[Path, State], refused
         assert "cut off" in refused(path), length
 
 
-def test_a_file_with_a_flipped_bit_is_set_aside(saved: tuple[Path, State], refused: Callable[..., str]) -> None:
+def test_a_file_with_a_flipped_bit_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
     path, _ = saved
     whole = path.read_bytes()
     for place in np.random.default_rng(0).integers(len(whole), size=40):
@@ -319,7 +319,7 @@ def test_any_header_and_arrays_come_back(tmp_path: Path, capsys: pytest.CaptureF
     assert aside.exists() and load(path, STAMP, like) is None
 
 
-def test_no_pickle_inside(saved: tuple[Path, State]) -> None:
+def test_no_pickle_inside(saved: tuple[Path, TrainingState]) -> None:
     with np.load(saved[0], allow_pickle=False) as archive:
         kinds = {name: archive[name].dtype.kind for name in archive.files}
     assert kinds.pop("header") == "U"
@@ -348,7 +348,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
 
 @pytest.mark.parametrize("failing", ["write_bytes", "replace"])
 def test_a_write_that_fails_leaves_the_old_file(
-    failing: str, saved: tuple[Path, State], digits: Dataset, monkeypatch: pytest.MonkeyPatch
+    failing: str, saved: tuple[Path, TrainingState], digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, _ = saved
     old, write = path.read_bytes(), Path.write_bytes

@@ -1,5 +1,7 @@
 """The record of a run, kept here or by a process of its own: what goes wrong there is known here."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -9,16 +11,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.conftest import LIMIT, Home
 
 from cnnlab.tracking import apart
 from cnnlab.tracking.apart import log_apart
 from cnnlab.tracking.log import AlreadyFinished, RunLog
-from cnnlab.tracking.store import FINGERPRINT, KIND
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND
 
 SERVE = apart._serve
-TAGS = {FINGERPRINT: "f", KIND: "run"}
+TAGS = {FINGERPRINT: "f", CODE: "c", KIND: "run"}
 LOGS = {"here": lambda: nullcontext(RunLog()), "apart": log_apart}
 
 
@@ -26,17 +29,22 @@ LOGS = {"here": lambda: nullcontext(RunLog()), "apart": log_apart}
 def test_a_finished_run_is_not_made_again(where: str, inside: Home) -> None:
     with LOGS[where]() as log:
         log.begin("runs", "a name", {"lr": "0.1"}, TAGS)
-        log.metrics({"test/error": 0.5}, 1)
+        log.metrics({"test/error_percent": 0.5})
+        log.arrays("answers.npz", answers=np.arange(3))
         log.text("config/words.txt", "a few")
         log.upload()
         log.close("FINISHED")
     run = inside.run()
     assert (run.info.status, run.info.run_name, run.data.params) == ("FINISHED", "a name", {"lr": "0.1"})
-    assert inside.artifacts(run)["config/words.txt"].read_text() == "a few"
+    files = inside.artifacts(run)
+    assert files["config/words.txt"].read_text() == "a few"
+    with np.load(files["answers.npz"], allow_pickle=False) as kept:
+        assert kept["answers"].tolist() == [0, 1, 2]
     with LOGS[where]() as log, pytest.raises(AlreadyFinished) as caught:
         log.begin("runs", "a name", {}, TAGS)
         log.check(begun=True)
-    assert (caught.value.run_id, caught.value.metrics) == (run.info.run_id, {"test/error": 0.5})
+    assert (caught.value.run_id, caught.value.metrics) == (run.info.run_id, {"test/error_percent": 0.5})
+    assert (caught.value.other_code, caught.value.copied) == (False, False)
 
 
 @pytest.mark.parametrize("where", LOGS)
@@ -164,7 +172,7 @@ def test_the_far_end_does_not_outlive_a_killed_near_end(inside: Home) -> None:
         from multiprocessing import active_children
         from cnnlab.tracking.apart import log_apart
         with log_apart() as log:
-            log.begin("runs", "a name", {}, {"cnnlab.fingerprint": "f"})
+            log.begin("runs", "a name", {}, {"cnnlab.fingerprint": "f", "cnnlab.code": "c"})
             log.check(begun=True)
             print(active_children()[0].pid, flush=True)
             input()"""

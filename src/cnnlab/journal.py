@@ -85,8 +85,12 @@ class Journal:
         return self.checkpoint.with_name(f"{self.checkpoint.stem}{part}{self.checkpoint.suffix}")
 
     def recover(self, again: bool) -> None:
-        """Take up the checkpoints of a run that was cut off while its record was closed, unless it is made `again`."""
+        """Take up the checkpoints of a run that was cut off while its record was closed, unless it is made `again`.
+
+        Once the run has a record: were it finished, they would not be needed.
+        """
         for file in self._kept(RETIRED):
+            self.log.check(begun=True)
             if again:
                 file.unlink()
             else:

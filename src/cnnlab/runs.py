@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from cnnlab.composing import Plan, load_data
 from cnnlab.journal import Journal, Watcher
@@ -17,9 +16,6 @@ from cnnlab.tracking import circumstances
 from cnnlab.tracking.log import DIVERGED, REASON, AlreadyFinished, RunLog
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, SWEEP, one_line, state_folder
 from cnnlab.training import Diverged
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -76,10 +72,10 @@ def open_run(plan: Plan, log: RunLog, watcher: Watcher) -> Iterator[OpenRun]:
     stamp = {"identity": plan.fingerprint, "code": plan.code}
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study}
     tags |= {"cnnlab.lr_source": plan.lr_source} if plan.lr_source else {}
+    journal = Journal(log, place, stamp, watcher)
     with locked(place.with_suffix(".lock"), lambda: print(f"waiting for another process, which makes {plan.label}")):
         try:
             log.begin(plan.study, plan.label, plan.words, tags | circumstances.process(), plan.config["rerun"])
-            journal = Journal(log, place, stamp, watcher)
             journal.recover(again=plan.config["rerun"] == "true")
             journal.asked(plan.config, plan.overrides)
             run.journal = journal
@@ -91,6 +87,7 @@ def open_run(plan: Plan, log: RunLog, watcher: Watcher) -> Iterator[OpenRun]:
             journal.forget()
             run.outcome = Outcome("finished", plan.label, log.run_id, journal.last | run.metrics)
         except AlreadyFinished as known:
+            journal.forget()
             status = "copied" if known.copied else "skipped"
             run.outcome = Outcome(status, plan.label, known.run_id, known.metrics, other_code=known.other_code)
             if run.journal is None:

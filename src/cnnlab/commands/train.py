@@ -54,12 +54,13 @@ def run(cfg: DictConfig) -> Outcome:
 
 def _single(asked: Plan) -> Outcome:
     """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
+    from cnnlab.orphans import reaper
     from cnnlab.runs import make
     from cnnlab.tracking.apart import log_apart
 
     rate = f"  learning rate {asked.config['lr']:g} ({asked.lr_source})" if asked.lr_source else ""
     print(f"{asked.label}{rate}", flush=True)
-    with Bar() as bar, log_apart() as log:
+    with reaper(asked.study), Bar() as bar, log_apart() as log:
         outcome = make(asked, log, bar)
     print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")
     if outcome.status == "failed":
