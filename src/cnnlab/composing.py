@@ -198,9 +198,12 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     options, said = cfg.hydra.sweeper, cfg.hydra.overrides
     words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
     sweep = Sweep([], [], shlex.join(["cnnlab", "train", *words]), cfg.hydra.launcher.get("n_jobs", 1), {}, [])
+    only = only or options.get("only") or ()
     if options.get("rows"):
-        for row, words in _rows(options.rows, only or options.get("only") or ()).items():
+        for row, words in _rows(options.rows, only).items():
             sweep.rows[row] = sweep.add(loader, cfg, _grid(loader, words, arguments))
+    elif only:
+        raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
     else:
         params = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
         sweep.add(loader, cfg, _grid(loader, params, arguments))
