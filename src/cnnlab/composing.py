@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from omegaconf import DictConfig
 
+NAMES = {r"^learner\.loss": "loss.criterion", r"^learner\.model\.output": "loss.output", "^learner$": "model"}
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 
 
@@ -152,7 +153,10 @@ def _instantiated(node: dict[str, Any]) -> Any:
     except InstantiationException as error:
         cause, group = error.__cause__, re.search(r"full_key: (\S+)", str(error))
         if isinstance(cause, ValueError) and group and re.match(r"\w+=", str(cause)):
-            raise ValueError(f"{group[1].removeprefix('learner.')}.{cause}") from None
+            key = group[1]
+            for inside, typed_name in NAMES.items():
+                key = re.sub(inside, typed_name, key)
+            raise ValueError(f"{re.sub(r'^learner.(model.)?', '', key)}.{cause}") from None
         raise cause or error from None
 
 

@@ -12,14 +12,14 @@ import yaml
 from cnnlab.config import RERUN, RunConfig, fits, spoken
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
-TEXT = ("study", "data.folder", "data.name")  # options that are text, even if it looks like a number
+TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text, even if it looks like a number
 FLAGS = ("-m", "--multirun", "--resolve")
 SHOW = ("-c", "--cfg")
 SHOWN = ("job", "hydra", "all")
 CONFIG_DIR = ("-cd", "--config-dir")
 COMPLETION = ("-sc", "--shell-completion")
 HYDRA = ("hydra/launcher", "hydra.mode", "hydra.sweep.dir", "hydra.sweeper.only")  # and hydra.launcher.OPTION
-SEVERAL = ("choice(", "range(", "interval(", "glob(", "sort(", "shuffle(", "tag(")  # Hydra's lists of values
+SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def _problems(arguments: Sequence[str], conf: Path) -> Iterator[str]:
         if flag in SHOW or flag in CONFIG_DIR:
             value = value if equals else next(words, "")
             if flag in SHOW and value not in SHOWN:
-                yield f"{flag} {value}: choose from {', '.join(SHOWN)}"
+                yield f"{word if equals else f'{word} {value}'.strip()}: choose from {', '.join(SHOWN)}"
             if flag in CONFIG_DIR and not (value and Path(value).is_dir()):
-                yield f"{flag} {value}: there is no such folder"
+                yield f"{word if equals else f'{word} {value}'.strip()}: there is no such folder"
             folders += [Path(value)] if flag in CONFIG_DIR else []
         elif not word.startswith("-"):
             overrides.append(word)
@@ -137,15 +137,16 @@ def _word_problems(override: str, said: dict[str, str], grammar: Grammar) -> Ite
     yield from _unknown_name(name, said, grammar)
     if not equals:
         yield f"{name}: write {name}=..."
-    elif value.startswith(SEVERAL):
-        return
     elif name in grammar.groups:
-        choices = grammar.groups[name]
-        for choice in (part.strip().strip("'\"") for part in value.split(",")):
+        choices, listed = grammar.groups[name], value.removeprefix("choice(")
+        plain = not set(value) & set("[{")
+        for choice in _parts(listed.removesuffix(")")) if plain else [value]:
+            if listed.startswith(SEVERAL):
+                return
             if choice not in choices:
                 known = ", ".join(choices)
                 yield f"{name}={choice}: there is no such choice{guess(choice, choices)}: choose from {known}"
-    elif not set(value) & set("[{"):
+    elif not value.startswith(SEVERAL) and "${" not in value:
         yield from _wrong_type(name, value)
 
 
@@ -163,6 +164,7 @@ def _unknown_name(name: str, said: dict[str, str], grammar: Grammar) -> Iterator
         inside = dict.fromkeys(key for choice in choices for key in grammar.options(group, choice))
         if option not in inside:
             there = f"choose from {', '.join(inside)}" if inside else "it has none"
+            there = f"write {option}=..." if option in known else there
             chosen = f"{group}={chosen}" if chosen and group in grammar.groups else group
             yield f"{chosen} has no option {option or repr('')}{guess(option, inside)}: {there}"
 
@@ -170,11 +172,16 @@ def _unknown_name(name: str, said: dict[str, str], grammar: Grammar) -> Iterator
 def _wrong_type(name: str, value: str) -> Iterator[str]:
     """A number or switch of the main config that is something else."""
     hint = get_type_hints(RunConfig).get(name, Any)
-    for part in (part.strip().strip("'\"") for part in value.split(",")):
+    for part in [value] if set(value) & set("[{") else _parts(value):
         if name == "rerun" and part.lower() not in RERUN:
             yield f"rerun={part}: choose from {', '.join(RERUN)}"
         elif not (part.lower() not in ("", "null") if hint is str else fits(_parsed(part), hint)):
             yield f"{name}={part}: needs {spoken(hint)}"
+
+
+def _parts(value: str) -> list[str]:
+    """The values of a list without brackets or quotes."""
+    return [part.strip().strip("'\"") for part in value.split(",")]
 
 
 def _parsed(word: str) -> Any:

@@ -17,7 +17,9 @@ COMMANDS = {
     "data": "fetch MNIST or Fashion-MNIST",
 }
 HELP = "\n".join(["usage: cnnlab COMMAND ...", "", *(f"  {name:<10} {what}" for name, what in COMMANDS.items())])
-HELP += "\n\n`cnnlab COMMAND --help` says more; the folder that holds all is CNNLAB_HOME, else the checkout, else this one."
+HELP += (
+    "\n\n`cnnlab COMMAND --help` says more. Runs are kept in the folder CNNLAB_HOME, else the checkout, else this one."
+)
 
 
 class Parser(ArgumentParser):
@@ -30,8 +32,13 @@ class Parser(ArgumentParser):
 
 def parser(name: str, examples: str = "") -> Parser:
     """The parser of a command, which says what it is for."""
-    shown = {"description": COMMANDS[name], "epilog": examples, "formatter_class": RawDescriptionHelpFormatter}
-    return Parser(f"cnnlab {name}", allow_abbrev=False, **shown)
+    return Parser(
+        f"cnnlab {name}",
+        description=COMMANDS[name],
+        epilog=examples,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def counting(text: str) -> int:
@@ -60,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         from cnnlab.spelling import guess
 
-        said = f"there is no command {name}{guess(name, COMMANDS)}" if name else "which command?"
+        said = f"there is no command {name}{guess(name, COMMANDS)}" if name else "no command given"
         sys.exit(f"cnnlab: {said}: choose from {', '.join(COMMANDS)}; cnnlab --help says more")
 
 
@@ -79,8 +86,15 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 def explained(error: Exception) -> str:
     """One line on an error that words, files or a store can cause; another one is raised again, with its traceback."""
-    if not isinstance(error, (ValueError, OSError, ImportError)):
-        if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):
+    kind, text = type(error), str(error)
+    if kind.__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):
+        if not isinstance(error, (ValueError, OSError, ImportError)):
             raise error
-    lines = [line.strip() for line in str(error.__cause__ or error).splitlines()]
-    return "; ".join(line for line in lines if line and not line.startswith(("full_key", "object_type", "reference")))
+        return text
+    if override := getattr(error, "override", None):
+        return f"{override}: cannot be read as an option and its value; what is unusual in it needs quotes"
+    if choices := getattr(error, "options", None):
+        group, _, choice = str(getattr(error, "missing_cfg_file", "")).rpartition("/")
+        return f"{group}={choice}: there is no such choice: choose from {', '.join(choices)}"
+    lines = dict.fromkeys(line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines())
+    return "; ".join(line for line in lines if line and not line.startswith(("object_type", "reference", "To append")))

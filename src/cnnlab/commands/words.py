@@ -57,7 +57,7 @@ def table(rows: Iterable[tuple[str, str]], indent: int = 2) -> str:
 
 
 def _inside(grammar: Grammar, group: str, default: str | None) -> Iterable[tuple[str, str]]:
-    """The options inside the choices of a group: values (of the default choice first), whose they are, their comment."""
+    """The options inside the choices of a group: values (the default choice's first), whose they are, a comment."""
     choices = sorted(grammar.groups[group], key=lambda choice: choice != default)
     found: dict[str, dict[str, str]] = {}
     said: dict[str, str] = {}
