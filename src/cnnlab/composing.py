@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from omegaconf import DictConfig
 
+NAMES = {r"^learner\.loss": "loss.criterion", r"^learner\.model\.output": "loss.output", "^learner$": "model"}
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 
 
@@ -157,7 +158,10 @@ def _instantiated(node: dict[str, Any]) -> Any:
     except InstantiationException as error:
         cause, group = error.__cause__, re.search(r"full_key: (\S+)", str(error))
         if isinstance(cause, ValueError) and group and re.match(r"\w+=", str(cause)):
-            raise ValueError(f"{group[1].removeprefix('learner.')}.{cause}") from None
+            key = group[1]
+            for inside, typed_name in NAMES.items():
+                key = re.sub(inside, typed_name, key)
+            raise ValueError(f"{re.sub(r'^learner.(model.)?', '', key)}.{cause}") from None
         raise cause or error from None
 
 
@@ -203,9 +207,12 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     options, said = cfg.hydra.sweeper, cfg.hydra.overrides
     words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
     sweep = Sweep([], [], shlex.join(["cnnlab", "train", *words]), _workers(cfg.hydra.launcher), {}, [])
+    only = only or options.get("only") or ()
     if options.get("rows"):
-        for row, words in _rows(options.rows, only or options.get("only") or ()).items():
+        for row, words in _rows(options.rows, only).items():
             sweep.rows[row] = sweep.add(loader, cfg, _grid(loader, words, arguments))
+    elif only:
+        raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
     else:
         params = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
         sweep.add(loader, cfg, _grid(loader, params, arguments))

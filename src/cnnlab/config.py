@@ -18,6 +18,7 @@ from typing import Any
 GROUPS = ("activation", "loss", "pooling", "padding", "model", "init", "optimizer", "data")
 NUMBERS = ("seed", "epochs", "batch_size", "lr")
 LOWEST = {"seed": 0, "epochs": 1, "batch_size": 1, "threads": 1, "confusion_every": 0}
+MOST_THREADS = 1024
 RERUN = ("false", "true", "changed")
 NO_RESULT = ("folder",)  # where images lie does not change what is learned from them; their digest says what they are
 STUDY = re.compile(r"(?!default$)\w[\w.-]*(/\w[\w.-]*)*", re.IGNORECASE)
@@ -55,8 +56,9 @@ def typed(config: dict[str, Any]) -> dict[str, Any]:
     ValueError, in one line, for a value of the wrong type, a number too low or a name that its option does not have.
     """
     config = config | {"rerun": str(config["rerun"]).lower()}
-    groups = {name: node for name, node in config.items() if name != "learner"}
-    for problem in (*_problems(groups), *_problems(config["learner"], "learner"), *_out_of_range(config)):
+    first = {name: node for name, node in config.items() if name not in ("model", "learner")}
+    whole = {name: config[name] for name in ("model", "learner")}  # they repeat the others, under other names
+    for problem in (*_problems(first), *_problems(whole), *_out_of_range(config)):
         raise ValueError(problem)
     return _floated(config)
 
@@ -102,7 +104,11 @@ def _takes_float(hint: Any) -> bool:
 
 
 def _out_of_range(config: Mapping[str, Any]) -> Iterator[str]:
-    """Numbers below what could train anything, and words that are none of those that there are."""
+    """Numbers that cannot train anything, and words that are none of those that there are."""
+    for name, hint in typing.get_type_hints(RunConfig).items():
+        if not fits(config[name], hint):  # an interpolation brings in what Hydra did not check
+            yield f"{name}={config[name]}: needs {spoken(hint)}"
+            return
     if config["rerun"] not in RERUN:
         yield f"rerun={config['rerun']}: choose from {', '.join(RERUN)}"
     if not STUDY.fullmatch(config["study"]):
@@ -113,6 +119,8 @@ def _out_of_range(config: Mapping[str, Any]) -> Iterator[str]:
     for name, least in LOWEST.items():
         if config.get(name, least) < least:
             yield f"{name}={config[name]}: choose a whole number from {least} up"
+    if config["threads"] > MOST_THREADS:
+        yield f"threads={config['threads']}: choose a whole number from 1 to {MOST_THREADS}"
     if config.get("lr") is not None and not 0 < config["lr"] < math.inf:
         yield f"lr={config['lr']}: choose a number above 0, or null for the rate in rates.yaml"
 
@@ -167,6 +175,7 @@ def spoken(hint: Any) -> str:
     if typing.get_origin(hint) in (typing.Union, UnionType):
         return " or ".join(spoken(part) for part in parts)
     if typing.get_origin(hint) in (tuple, list, Sequence):
-        return f"a list of {spoken(parts[0])}"
+        inside = spoken(parts[0]).removeprefix("a ")
+        return f"a list of {inside}s" if " of " not in inside else f"a list of {inside.replace('list', 'lists', 1)}"
     plain = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", NoneType: "null"}
     return plain.get(hint, str(getattr(hint, "__name__", hint)))

@@ -37,14 +37,9 @@ class CnnlabSweeper(BasicSweeper):
         from cnnlab.sweeps import run_sweep
 
         assert self.config is not None and self.hydra_context is not None
-        try:
-            asked = sweep(self.hydra_context.config_loader, self.config, arguments)
-            words = asked.words
-            folder = Path(self.config.hydra.sweep.dir)
-            failed = run_sweep(asked, lambda numbers: self._launch([words[number] for number in numbers]), folder)
-        except (ValueError, OSError, ImportError) as error:
-            sys.exit(str(error))
-        if failed:
+        asked = sweep(self.hydra_context.config_loader, self.config, arguments)
+        folder = Path(self.config.hydra.sweep.dir)
+        if run_sweep(asked, lambda numbers: self._launch([asked.words[number] for number in numbers]), folder):
             sys.exit(1)
 
     def _launch(self, arms: Sequence[Sequence[str]]) -> None:

@@ -15,6 +15,6 @@ def main(words: Sequence[str]) -> None:
 
     known = {study.name: study for study in studies()}
     if name not in known:
-        there = ", ".join(known) or "none yet: `make sweep` makes one"
-        raise ValueError(f"{name}: there is no such study; there are: {there}")
+        there = ", ".join(known) or "none yet: `cnnlab sweep` makes one"
+        raise ValueError(f"there is no study {name!r}: choose from {there}")
     print(report_again(known[name]) / "index.html")

@@ -1,9 +1,4 @@
-"""`cnnlab sweep`: the ablation of a file in conf/sweep.
-
-cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist epochs=5
-cnnlab sweep --list
-cnnlab sweep lenet_family --only linear --dry-run
-"""
+"""`cnnlab sweep`: the ablation of a file in conf/sweep."""
 
 from __future__ import annotations
 
@@ -11,28 +6,35 @@ import sys
 from collections.abc import Sequence
 
 from cnnlab.commands import counting, parser, train
+from cnnlab.commands.words import head, table
 from cnnlab.paths import conf_folder
 from cnnlab.spelling import explain
+
+EXAMPLES = """\
+  cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist epochs=5
+  cnnlab sweep lenet_family --only linear --only knn --dry-run
+"""
 
 
 def main(words: Sequence[str]) -> None:
     """Make the arms of a sweep that are not finished, and sum up all."""
-    parse = parser("sweep")
+    parse = parser("sweep", EXAMPLES)
     add = parse.add_argument
-    add("name", nargs="?", default="classic_to_modern", help="a file in conf/sweep (default %(default)s)")
-    add("words", nargs="*", metavar="WORD", help="words for all arms: data=mnist epochs=5")
-    add("--seeds", type=counting, help="make each arm with the seeds 0 to SEEDS - 1")
-    add("--jobs", type=counting, help="workers side by side (default 2)")
-    add("--launcher", help="what launches the workers: joblib (the default), basic, submitit_local, ...")
-    add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
+    add("name", nargs="?", default="classic_to_modern", help="a file in conf/sweep (default classic_to_modern)")
+    add("words", nargs="*", metavar="WORD=OPTION", help="words for all arms, as `cnnlab train --help` lists them")
     add("--list", action="store_true", help="list the sweeps and what they ask")
     add("--dry-run", action="store_true", help="list the arms, and which are finished")
-    said = parse.parse_intermixed_args(words)  # so that words may come after --jobs 2
+    add("--seeds", type=counting, help="make each arm with the seeds 0 to SEEDS - 1")
+    add("--jobs", type=counting, help="workers side by side (default 2)")
+    add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
+    add("--launcher", help="Hydra's launcher of the workers: joblib (the default), basic, submitit_local, ...")
+    said = parse.parse_intermixed_args(words)
+    folder = conf_folder()
     if said.list:
-        print_sweeps()
+        print(table(((file.stem, head(file)) for file in sorted((folder / "sweep").glob("*.yaml"))), indent=0))
         return
     if "=" in said.name:
-        parse.error(f"{said.name}: the name of a sweep comes first: choose from {', '.join(_names())}")
+        parse.error(f"{said.name}: the name of a sweep comes first, as in `cnnlab sweep pooling {said.name}`")
     asked = [f"sweep={said.name}", *said.words]
     asked += [f"seed={','.join(map(str, range(said.seeds)))}"] if said.seeds else []
     asked += [f"hydra/launcher={said.launcher}"] if said.launcher else []
@@ -40,25 +42,13 @@ def main(words: Sequence[str]) -> None:
         if said.launcher not in (None, "joblib", "workers"):
             parse.error(f"argument --jobs: goes with the launcher joblib, not with {said.launcher}")
         asked.append(f"hydra.launcher.n_jobs={said.jobs}")
-    if problem := explain(asked, conf_folder()):
+    if problem := explain(asked, folder):
         sys.exit(problem)
     if said.dry_run:
         print_arms(said.name, asked[1:], said.only)
         return
-    asked += [f"hydra.sweeper.only=[{','.join(said.only)}]"] if said.only else []
-    train.main(asked)
-
-
-def _names() -> list[str]:
-    return sorted(file.stem for file in (conf_folder() / "sweep").glob("*.yaml"))
-
-
-def print_sweeps() -> None:
-    """Every sweep, with its question."""
-    from cnnlab.summaries import question
-
-    for name in _names():
-        print(f"{name:<18} {question(name)}")
+    rows = ",".join("'" + row.replace("'", "\\'") + "'" for row in said.only)
+    train.main([*asked, *([f"hydra.sweeper.only=[{rows}]"] if rows else [])])
 
 
 def print_arms(name: str, words: Sequence[str], only: Sequence[str]) -> None:

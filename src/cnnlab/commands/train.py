@@ -6,19 +6,16 @@ cnnlab train -m activation=tanh,relu init=glorot,he study=my_question
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-
-from cnnlab.commands.bar import Bar
-from cnnlab.composing import plan, register
+from cnnlab.commands import explained
 from cnnlab.paths import conf_folder
-from cnnlab.spelling import as_text, explain, explained
+from cnnlab.spelling import as_text, explain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -30,17 +27,31 @@ if TYPE_CHECKING:
 def main(words: Sequence[str]) -> None:
     """Make the run or the sweep that the words ask for."""
     if {"-h", "--help"} & set(words):
-        print(explained(conf_folder()))
+        from cnnlab.commands.words import listing
+
+        print(listing(conf_folder()))
         return
     if problem := explain(words, conf_folder()):
         sys.exit(problem)
+    import hydra
+
+    from cnnlab.composing import register
+
     register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors come out here, where they are said in one line
+    if line := os.environ.get("COMP_LINE"):  # Tab completion: what Hydra completes begins behind the command
+        os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
     sys.argv[1:] = as_text(words)
     hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
 
 
 def run(cfg: DictConfig) -> Outcome:
     """Make the run that a config describes; in a sweep, one of its arms."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from cnnlab.composing import plan
+
     context = HydraConfig.get()
     if context.mode == RunMode.MULTIRUN:
         from cnnlab.sweeps import make_arm
@@ -48,12 +59,13 @@ def run(cfg: DictConfig) -> Outcome:
         return make_arm(plan(cfg, context), Path(context.sweep.dir))
     try:
         return _single(plan(cfg, context))
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(str(error))
+    except Exception as error:
+        sys.exit(explained(error))  # here, since Hydra would print a line of its own
 
 
 def _single(asked: Plan) -> Outcome:
     """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
+    from cnnlab.commands.bar import Bar
     from cnnlab.orphans import reaper
     from cnnlab.runs import make
     from cnnlab.tracking.apart import log_apart

@@ -27,16 +27,16 @@ RATES = conf_folder() / "rates.yaml"
 
 def main(words: Sequence[str]) -> None:
     """Tune every arm of the sweeps, and save the table after each."""
-    from joblib import Parallel, delayed
-
-    from cnnlab.composing import rate_key, sweep_of
-
     known = sorted(file.stem for file in (conf_folder() / "sweep").glob("*.yaml") if file.stem not in UNTUNED)
     parse = parser("tune")
     parse.add_argument("sweeps", nargs="*", metavar="SWEEP", help=f"of {', '.join(known)} (default all)")
     sweeps = parse.parse_args(words).sweeps or known
     if unknown := sorted(set(sweeps) - set(known)):
         parse.error(f"there is no sweep {', '.join(unknown)} to tune: choose from {' '.join(known)}")
+    from joblib import Parallel, delayed
+
+    from cnnlab.composing import rate_key, sweep_of
+
     table = yaml.safe_load(RATES.read_text(encoding="utf-8"))
     arms = {rate_key(plan.words): plan for sweep in sweeps for plan in sweep_of(sweep).plans}
     made = Parallel(n_jobs=2, return_as="generator_unordered")(delayed(tune)(key, plan) for key, plan in arms.items())
