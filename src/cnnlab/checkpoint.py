@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
 from math import prod
 from pathlib import Path
@@ -21,6 +22,7 @@ from cnnlab.paths import write_atomically
 from cnnlab.training import TrainingState
 
 SCHEMA = 2  # the version of the format: 1 had neither stamp nor checksum
+RETIRED = ".done"  # ending of the checkpoints of a run that is all but finished
 HEADER = "header"  # the entry that holds everything but arrays
 GENERATORS = ("order", "noise", "distortion")
 CHECKSUM = 64  # hex digits of SHA-256, kept as the comment that may end a zip file
@@ -66,6 +68,51 @@ def set_aside(path: Path, why: str) -> Path:
     return aside
 
 
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a run: `place` is that of its training, or of several that each have a `part` of their own."""
+
+    place: Path
+    stamp: Mapping[str, str]
+
+    def save(self, state: TrainingState, part: str = "") -> None:
+        """Keep the state of a training between two epochs."""
+        save_state(self._of(part), state, self.stamp)
+
+    def restore(self, state: TrainingState, part: str = "") -> bool:
+        """Bring a fresh state to where its checkpoint stands; False where there is none that fits."""
+        return restore_state(self._of(part), state, self.stamp)
+
+    def _of(self, part: str) -> Path:
+        return self.place.with_name(f"{self.place.stem}{part}{self.place.suffix}")
+
+    def retire(self) -> None:
+        """Put them aside, of a run whose record is about to be closed as finished."""
+        for file in self._all(self.place.suffix):
+            file.rename(file.with_suffix(RETIRED))
+
+    def recover(self, again: bool) -> None:
+        """Take up those of a run that was cut off while its record was closed, or forget them if it is made `again`."""
+        for file in self._all(RETIRED):
+            if again:
+                file.unlink()
+            else:
+                file.rename(file.with_suffix(self.place.suffix))
+
+    def forget(self) -> None:
+        """Remove those of a run that is finished."""
+        for file in self._all(RETIRED):
+            file.unlink(missing_ok=True)
+
+    @property
+    def retired(self) -> bool:
+        """Whether a run was cut off while its record was closed."""
+        return bool(self._all(RETIRED))
+
+    def _all(self, suffix: str) -> list[Path]:
+        return list(self.place.parent.glob(f"{self.place.stem}*{suffix}"))
+
+
 def save_state(path: Path, state: TrainingState, stamp: Mapping[str, str]) -> None:
     """Parameters, optimiser, generators, history and confusions of a training between two epochs."""
     generators = {name: getattr(state, name).bit_generator.state for name in GENERATORS}
@@ -81,7 +128,7 @@ def restore_state(path: Path, state: TrainingState, stamp: Mapping[str, str]) ->
         return False
     header, arrays = found
     try:
-        history, confusions = _history(header), dict(header["confusions"])
+        history, confusions = _history(header), list(header["confusions"])
         generators = {name: _generator(header[name], getattr(state, name)) for name in GENERATORS}
     except Exception as error:  # as above
         set_aside(path, str(error) if isinstance(error, Unfit) else "its header is not that of a training")

@@ -33,6 +33,7 @@ UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run it
 class Plan:
     """A run that could be made: its resolved config, the words it is called by, what learns, and its identity.
 
+    `description` is the learner as text, a network layer by layer.
     `fingerprint` is the identity: of everything that is asked for and of the data; `code` is the digest of the modules
     that make it. `lr_source` says where the learning rate is from, if there is one.
     """
@@ -40,6 +41,7 @@ class Plan:
     config: dict[str, Any]
     words: dict[str, str]
     learner: Learner
+    description: str
     fingerprint: str
     code: str
     lr_source: str = ""
@@ -85,7 +87,7 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     learner: Learner = _instantiated({"learner": config["learner"]})["learner"]
     data = load(config["data"])
     try:
-        learner.check(data)
+        description = learner.describe(data)
     except ValueError as error:
         chosen = {"learner": choices["learner"]} | {group: words[group] for group in GROUPS}
         together = " ".join(f"{word}={option}" for word, option in chosen.items() if option not in ("none", "network"))
@@ -93,7 +95,7 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     asked = {name: config[name] for name in ("learner", "data", "seed", "threads")}
     identity = fingerprint(without_off(asked) | {"digest": data.digest})
     modules = code.digest(targets(asked))
-    return Plan(config, words, learner, identity, modules, source, tuple(context.overrides.task))
+    return Plan(config, words, learner, description, identity, modules, source, tuple(context.overrides.task))
 
 
 def _words(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, str]:

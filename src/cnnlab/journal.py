@@ -4,13 +4,12 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import yaml
 
 from cnnlab import plots
-from cnnlab.checkpoint import restore_state, save_state
+from cnnlab.checkpoint import Checkpoints
 from cnnlab.data import Dataset, Distortion
 from cnnlab.measuring import Metrics
 from cnnlab.networks import network_bytes
@@ -19,15 +18,11 @@ from cnnlab.statistics import confusion_matrix
 from cnnlab.tracking.log import RunLog
 from cnnlab.training import TrainingState
 
-RETIRED = ".done"  # ending of the checkpoints of a run that is all but finished
 Trained = tuple[Sequential, Params]
 
 
 class Watcher:
     """What somebody sees while a run is made: here nothing."""
-
-    def describe(self, text: str) -> None:
-        """What is about to be trained, as a table of its layers."""
 
     def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
         """`done` of `total` images so far, `batch` of them just now; loss and accuracy of this epoch so far."""
@@ -35,19 +30,16 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Journal:
-    """A run's pages: epochs and files go to its record, training states to its checkpoint, progress to a watcher.
-
-    A checkpoint carries the run's `stamp`, and is not gone on from where that differs.
-    """
+    """A run's pages: epochs and files go to its record, training states to its checkpoints, progress to a watcher."""
 
     log: RunLog
-    checkpoint: Path
-    stamp: Mapping[str, str]
+    checkpoints: Checkpoints
     watcher: Watcher
     last: Metrics = field(default_factory=dict)  # of the newest epoch
 
-    def asked(self, config: Mapping[str, object], overrides: Sequence[str]) -> None:
-        """What was asked for: the resolved config, and the words that made it."""
+    def asked(self, config: Mapping[str, object], overrides: Sequence[str], description: str) -> None:
+        """What was asked for: the resolved config, the words that made it, and the learner as text."""
+        self.log.text("config/network.txt", description + "\n")
         self.log.text("config/config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         self.log.text("config/overrides.txt", "".join(f"{override}\n" for override in overrides))
 
@@ -56,63 +48,31 @@ class Journal:
         self.log.dataset(data.name, data.digest, "training")
         self.log.tag("data.digest", data.digest)
 
-    def describe(self, text: str) -> None:
-        """What is trained, as a table of its layers."""
-        self.log.text("config/network.txt", text + "\n")
-        self.watcher.describe(text)
+    def resumed(self, state: TrainingState, part: str = "", before: int = 0) -> TrainingState:
+        """The fresh state brought to where an earlier try ended, if one did; its epochs are written down again.
+
+        A run of several trainings keeps each in a `part` of its own, and counts the epochs `before` it.
+        """
+        if self.checkpoints.restore(state, part):
+            self.log.tag("cnnlab.resumed_after_epoch", str(before + len(state.history)))
+        for metrics in state.history:
+            self._write(metrics, before)
+        return state
 
     def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
         """Show how far the training is; raises what has gone wrong with the record meanwhile."""
         self.log.check()
         self.watcher.progress(done, total, batch, loss, accuracy)
 
-    def resume(self, state: TrainingState, part: str = "", before: int = 0) -> None:
-        """Bring a fresh state to where an earlier try ended, if one did, and write down its epochs.
-
-        A run of several trainings keeps each in a `part` of its own, and counts the epochs `before` it.
-        """
-        if restore_state(self._place(part), state, self.stamp):
-            self.log.tag("cnnlab.resumed_after_epoch", str(before + len(state.history)))
-        for metrics in state.history:
-            self.epoch(metrics | {"epoch": before + metrics["epoch"]})
-
-    def save(self, state: TrainingState, part: str = "") -> None:
-        """Keep a state between two epochs, once the run has a record."""
+    def epoch(self, state: TrainingState, part: str = "", before: int = 0) -> None:
+        """Keep the state after an epoch, once the run has a record, and write down the epoch's metrics."""
         self.log.check(begun=True)
-        save_state(self._place(part), state, self.stamp)
+        self.checkpoints.save(state, part)
+        self._write(state.history[-1], before)
 
-    def _place(self, part: str) -> Path:
-        return self.checkpoint.with_name(f"{self.checkpoint.stem}{part}{self.checkpoint.suffix}")
-
-    def recover(self, again: bool) -> None:
-        """Take up the checkpoints of a run that was cut off while its record was closed, unless it is made `again`.
-
-        Once the run has a record: were it finished, they would not be needed.
-        """
-        for file in self._kept(RETIRED):
-            self.log.check(begun=True)
-            if again:
-                file.unlink()
-            else:
-                file.rename(file.with_suffix(self.checkpoint.suffix))
-
-    def retire(self) -> None:
-        """Put the checkpoints aside, of a run whose record is about to be closed as finished."""
-        for file in self._kept(self.checkpoint.suffix):
-            file.rename(file.with_suffix(RETIRED))
-
-    def forget(self) -> None:
-        """Remove the checkpoints of a run that is finished."""
-        for file in self._kept(RETIRED):
-            file.unlink(missing_ok=True)
-
-    def _kept(self, suffix: str) -> list[Path]:
-        return list(self.checkpoint.parent.glob(f"{self.checkpoint.stem}*{suffix}"))
-
-    def epoch(self, metrics: Metrics) -> None:
-        """One epoch's metrics."""
+    def _write(self, metrics: Metrics, before: int) -> None:
         self.last.update(metrics)
-        self.log.epoch(metrics)
+        self.log.epoch(metrics | {"epoch": before + metrics["epoch"]})
 
     def answers(self, outputs: Array, data: Dataset) -> None:
         """The answers to the test images, of outputs `[classes, N]`: all of them, their confusion, the worst mistakes.
@@ -120,12 +80,18 @@ class Journal:
         The worst are those whose answer outscores the truth by the largest margin.
         """
         labels, answers = data.test.labels, outputs.argmax(0)
-        self.log.arrays("answers.npz", answers=answers.astype(np.uint8), labels=labels.astype(np.uint8))
-        self.confusion("test", confusion_matrix(labels, answers, len(data.classes)), data.classes)
+        small = np.min_scalar_type(len(data.classes))  # a byte for each, but where there are hundreds of classes
+        self.log.arrays("answers.npz", answers=answers.astype(small), labels=labels.astype(small))
+        self._confusion("test", confusion_matrix(labels, answers, len(data.classes)), data.classes)
         margin = outputs.max(0) - outputs[labels, np.arange(len(labels))]
         self.log.figure("plots/mistakes.png", plots.mistakes, data.test.pixels, labels, answers, margin, data.classes)
 
-    def confusion(self, name: str, matrix: Array, classes: Sequence[str]) -> None:
+    def confusions(self, matrices: Mapping[int, list[list[int]]], data: Dataset) -> None:
+        """The confusion matrices of the validation images after some epochs."""
+        for epoch, matrix in matrices.items():
+            self._confusion(f"val_epoch_{epoch:03}", np.array(matrix), data.classes)
+
+    def _confusion(self, name: str, matrix: Array, classes: Sequence[str]) -> None:
         """A confusion matrix as a picture and as numbers."""
         self.log.figure(f"confusion/{name}.png", plots.confusion, matrix, classes, name.replace("_", " "))
         self.log.json(f"confusion/{name}.json", {"classes": list(classes), "rows are truth": matrix.tolist()})

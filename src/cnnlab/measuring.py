@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnlab.data import Dataset, Images
 from cnnlab.nn import Array, Params, Sequential, predict, saturation, segments
-from cnnlab.statistics import accuracy
+from cnnlab.statistics import accuracy, confusion_matrix
 
 if TYPE_CHECKING:
     from cnnlab.nn import Loss
@@ -57,6 +58,11 @@ class Epoch:
     loss: Loss
     data: Dataset
 
+    @cached_property
+    def held_out(self) -> Array:
+        """The outputs for the validation images, `[classes, N]`."""
+        return outputs_for(self.network, self.params, self.data, self.data.val)
+
 
 def saturated(epoch: Epoch) -> Metrics:
     """Each activation's share of units, on the first training images, that pass back little of an error."""
@@ -66,12 +72,16 @@ def saturated(epoch: Epoch) -> Metrics:
 
 def held_out(epoch: Epoch) -> Metrics:
     """Loss, accuracy and error on the validation images, if any are held out."""
-    return judged("val", epoch, epoch.data.val)
+    return _judged("val", epoch, epoch.held_out, epoch.data.val) if len(epoch.data.val) else {}
 
 
 def watched(epoch: Epoch) -> Metrics:
     """The same on the test images, where a run asks to watch them; nothing may be chosen by it."""
-    return judged("watch", epoch, epoch.data.test if epoch.data.watch_test else epoch.data.val[:0])
+    if not epoch.data.watch_test:
+        return {}
+    return _judged(
+        "watch", epoch, outputs_for(epoch.network, epoch.params, epoch.data, epoch.data.test), epoch.data.test
+    )
 
 
 STEP_METRICS: tuple[Callable[[Update], Metrics], ...] = (gradient_norm, update_ratio)
@@ -95,11 +105,13 @@ def mean(found: Iterable[Metrics]) -> Metrics:
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} if rows else {}
 
 
-def judged(split: str, epoch: Epoch, images: Images) -> Metrics:
-    """Loss, accuracy (0 to 1) and error (per cent) of a network on images; nothing where there are none."""
-    if not len(images):
-        return {}
-    outputs = outputs_for(epoch.network, epoch.params, epoch.data, images)
+def confusion(epoch: Epoch) -> list[list[int]]:
+    """How often each class of the validation images (row) was taken for each (column); empty where there are none."""
+    labels, classes = epoch.data.val.labels, len(epoch.data.classes)
+    return confusion_matrix(labels, epoch.held_out.argmax(0), classes).tolist() if len(labels) else []
+
+
+def _judged(split: str, epoch: Epoch, outputs: Array, images: Images) -> Metrics:
     return scores(split, outputs, images.labels) | {f"{split}/loss": epoch.loss(outputs, images.labels)[0]}
 
 

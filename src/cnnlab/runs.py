@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from cnnlab.checkpoint import Checkpoints
 from cnnlab.composing import Plan, load_data
 from cnnlab.journal import Journal, Watcher
 from cnnlab.locks import locked
@@ -69,25 +70,27 @@ def open_run(plan: Plan, log: RunLog, watcher: Watcher) -> Iterator[OpenRun]:
     later that the run is finished, and then ends what is going on inside.
     """
     run, place = OpenRun(), state_folder() / f"{plan.fingerprint}.npz"
-    stamp = {"identity": plan.fingerprint, "code": plan.code}
+    checkpoints = Checkpoints(place, {"identity": plan.fingerprint, "code": plan.code})
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study}
     tags |= {"cnnlab.lr_source": plan.lr_source} if plan.lr_source else {}
-    journal = Journal(log, place, stamp, watcher)
+    journal = Journal(log, checkpoints, watcher)
     with locked(place.with_suffix(".lock"), lambda: print(f"waiting for another process, which makes {plan.label}")):
         try:
             log.begin(plan.study, plan.label, plan.words, tags | circumstances.process(), plan.config["rerun"])
-            journal.recover(again=plan.config["rerun"] == "true")
-            journal.asked(plan.config, plan.overrides)
+            if checkpoints.retired:
+                log.check(begun=True)  # a run that is finished would not be begun
+                checkpoints.recover(again=plan.config["rerun"] == "true")
+            journal.asked(plan.config, plan.overrides, plan.description)
             run.journal = journal
             yield run
             log.metrics(run.metrics)
             log.upload()
-            journal.retire()
+            checkpoints.retire()
             log.close("FINISHED")
-            journal.forget()
+            checkpoints.forget()
             run.outcome = Outcome("finished", plan.label, log.run_id, journal.last | run.metrics)
         except AlreadyFinished as known:
-            journal.forget()
+            checkpoints.forget()
             status = "copied" if known.copied else "skipped"
             run.outcome = Outcome(status, plan.label, known.run_id, known.metrics, other_code=known.other_code)
             if run.journal is None:

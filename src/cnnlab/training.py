@@ -67,7 +67,7 @@ class TrainingState:
     noise: np.random.Generator
     distortion: np.random.Generator
     history: list[Metrics]
-    confusions: dict[str, list[list[int]]] = field(default_factory=dict)  # on validation images, by epoch
+    confusions: list[list[list[int]]] = field(default_factory=list)  # of the validation images, an epoch each
 
 
 def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> TrainingState:
@@ -95,10 +95,12 @@ def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progres
         with np.errstate(all="ignore"):
             metrics = _epoch(recipe, state, data, workspace, progress)
             seconds = perf_counter() - began
-            metrics |= measuring.of_epoch(measuring.Epoch(recipe.network, state.params, recipe.loss, data))
+            epoch = measuring.Epoch(recipe.network, state.params, recipe.loss, data)
+            metrics |= measuring.of_epoch(epoch)
         metrics["time/epoch_s"] = perf_counter() - began
         metrics["time/images_per_s"] = len(data.train) / seconds
         state.history.append({"epoch": len(state.history) + 1, **metrics})
+        state.confusions.append(measuring.confusion(epoch))
         yield state.history[-1]
 
 

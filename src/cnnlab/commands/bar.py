@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,11 +20,6 @@ class Bar(Watcher):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.close()
-
-    def describe(self, text: str) -> None:
-        """The layers of what is trained, on a terminal."""
-        if sys.stdout.isatty():
-            print(text, flush=True)
 
     def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
         """One step of the bar."""

@@ -72,6 +72,8 @@ def _single(asked: Plan) -> Outcome:
 
     rate = f"  learning rate {asked.config['lr']:g} ({asked.lr_source})" if asked.lr_source else ""
     print(f"{asked.label}{rate}", flush=True)
+    if sys.stdout.isatty():
+        print(asked.description, flush=True)
     with reaper(asked.study), Bar() as bar, log_apart() as log:
         outcome = make(asked, log, bar)
     print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")

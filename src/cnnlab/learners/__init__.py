@@ -17,8 +17,9 @@ from cnnlab.measuring import Metrics
 class Learner(Protocol):
     """Something that learns to tell classes of images apart."""
 
-    def check(self, data: Dataset) -> None:
-        """ValueError, in one line, where it cannot learn from such data."""
+    def describe(self, data: Dataset) -> str:
+        """What is to learn such data, as text; ValueError, in one line, where it cannot learn them."""
+        ...
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
         """Train, test and write down what there is to see; the metrics that are known once, at the end."""

@@ -15,7 +15,6 @@ from cnnlab.data import Dataset, Distortion, Images
 from cnnlab.journal import Journal
 from cnnlab.learners.network import Network
 from cnnlab.measuring import Metrics, outputs_for, scores
-from cnnlab.models import describe
 from cnnlab.training import Recipe, TrainingState, start, train
 
 NETWORKS = 3
@@ -29,9 +28,8 @@ Answers = Callable[[Images], np.ndarray]
 class BoostedNetworks(Network):
     """Three networks like the one that is described, boosted; `augment` distorts the images that are drawn."""
 
-    def check(self, data: Dataset) -> None:
+    def describe(self, data: Dataset) -> str:
         """Hard images are drawn from distorted ones, so there must be distortions."""
-        super().check(data)
         if not self.augment or self.augment.idle:
             raise ValueError("boosting looks for hard images among distorted ones: choose another augment than none")
 
@@ -39,7 +37,6 @@ class BoostedNetworks(Network):
         """Train the three, one after the other, each from its own checkpoint if there is one; test their sum."""
         distorted = self.recipe(data)
         recipe = replace(distorted, distortion=Distortion())
-        journal.describe(describe(recipe.network, data.shape))
         states: list[TrainingState] = []
         history: list[Metrics] = []  # of all three, one after the other
         searched = 0.0  # seconds
@@ -50,13 +47,11 @@ class BoostedNetworks(Network):
                 answers = [_answers(recipe, state, data) for state in states]
                 images = find(answers, data.train, distorted.distortion, rng)
                 searched += perf_counter() - began
-            state = start(recipe, data.shape, NETWORKS * seed + number)
-            journal.resume(state, f".{number}", before=len(history))
-            history += [_numbered(metrics, number * self.epochs) for metrics in state.history]
-            for metrics in train(recipe, state, replace(data, train=images), _progress(journal, number)):
-                journal.save(state, f".{number}")
-                history.append(_numbered(metrics, number * self.epochs))
-                journal.epoch(history[-1])
+            place = (f".{number}", number * self.epochs)  # its checkpoint, and the epochs before its own
+            state = journal.resumed(start(recipe, data.shape, NETWORKS * seed + number), *place)
+            for _ in train(recipe, state, replace(data, train=images), _progress(journal, number)):
+                journal.epoch(state, *place)
+            history += [metrics | {"epoch": len(history) + 1 + at} for at, metrics in enumerate(state.history)]
             states.append(state)
         journal.trained(history, [(recipe.network, state.params) for state in states], data, distorted.distortion)
         cost = recipe.network.cost(data.shape)
@@ -65,11 +60,6 @@ class BoostedNetworks(Network):
             "size/parameters": NETWORKS * cost.parameters,
             "size/macs": NETWORKS * cost.macs,
         }
-
-
-def _numbered(metrics: Metrics, before: int) -> Metrics:
-    """One network's epoch, counted from the first epoch of the first network."""
-    return metrics | {"epoch": before + metrics["epoch"]}
 
 
 def _progress(journal: Journal, number: int) -> Callable[[int, int, int, float, float], None]:

@@ -44,8 +44,9 @@ class Classifier(ABC):
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Train on rows (N, D) of inputs and their labels (N,); whatever is random hangs on the seed."""
 
-    def check(self, data: Dataset) -> None:  # noqa: B027 - most have nothing to check
-        """Any images will do, unless a classifier says otherwise."""
+    def describe(self, data: Dataset) -> str:
+        """Its name and options."""
+        return repr(self)
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
         """Fit, then test; also the error on validation images, and on some or all training images."""

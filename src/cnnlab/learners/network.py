@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from cnnlab.data import Dataset, Distortion
 from cnnlab.journal import Journal
 from cnnlab.measuring import Metrics, outputs_for, scores
 from cnnlab.models import describe
 from cnnlab.nn import Loss, Optimizer, Schedule, Sequential
-from cnnlab.statistics import confusion_matrix
-from cnnlab.training import Recipe, TrainingState, start, train
+from cnnlab.training import Recipe, start, train
 
 
 @dataclass(frozen=True)
@@ -48,27 +45,20 @@ class Network:
             self.augment or Distortion(),
         )
 
-    def check(self, data: Dataset) -> None:
-        """The layers must fit each other and the images."""
-        self.recipe(data).network.out_shape(data.shape)
+    def describe(self, data: Dataset) -> str:
+        """The table of its layers, which must fit each other and the images."""
+        return describe(self.recipe(data).network, data.shape)
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
-        """Train, going on from the journal's checkpoint if there is one; then test."""
+        """Train, going on from a checkpoint if there is one; then test."""
         recipe = self.recipe(data)
-        state = start(recipe, data.shape, seed)
-        journal.describe(describe(recipe.network, data.shape))
-        journal.resume(state)
-        for metrics in train(recipe, state, data, journal.progress):
-            if self._confusion_is_due(len(state.history)) and len(data.val):
-                state.confusions[str(len(state.history))] = _validation_confusion(recipe, state, data).tolist()
-            journal.save(state)
-            journal.epoch(metrics)
-        for epoch, matrix in state.confusions.items():
-            journal.confusion(f"val_epoch_{int(epoch):03}", np.array(matrix), data.classes)
+        state = journal.resumed(start(recipe, data.shape, seed))
+        for _ in train(recipe, state, data, journal.progress):
+            journal.epoch(state)
+        outputs, cost = outputs_for(recipe.network, state.params, data, data.test), recipe.network.cost(data.shape)
         journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion)
-        outputs = outputs_for(recipe.network, state.params, data, data.test)
+        journal.confusions({epoch: state.confusions[epoch - 1] for epoch in self._kept_epochs if len(data.val)}, data)
         journal.answers(outputs, data)
-        cost = recipe.network.cost(data.shape)
         return scores("test", outputs, data.test.labels) | {
             "test/loss": recipe.loss(outputs, data.test.labels)[0],
             "time/total_s": sum(metrics["time/epoch_s"] for metrics in state.history),
@@ -76,10 +66,8 @@ class Network:
             "size/macs": cost.macs,
         }
 
-    def _confusion_is_due(self, epoch: int) -> bool:
-        return epoch == self.epochs or bool(self.confusion_every and epoch % self.confusion_every == 0)
-
-
-def _validation_confusion(recipe: Recipe, state: TrainingState, data: Dataset) -> np.ndarray:
-    answers = outputs_for(recipe.network, state.params, data, data.val).argmax(0)
-    return confusion_matrix(data.val.labels, answers, len(data.classes))
+    @property
+    def _kept_epochs(self) -> list[int]:
+        """The epochs whose confusion matrix is kept: the last, and every so many."""
+        every = range(self.confusion_every, self.epochs, self.confusion_every) if self.confusion_every else ()
+        return [*every, self.epochs]
