@@ -32,6 +32,7 @@ class BoostedNetworks(Network):
         """Hard images are drawn from distorted ones, so there must be distortions."""
         if not self.augment or self.augment.idle:
             raise ValueError("boosting looks for hard images among distorted ones: choose another augment than none")
+        return f"{NETWORKS} networks, each\n{super().describe(data)}"
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
         """Train the three, one after the other, each from its own checkpoint if there is one; test their sum."""
