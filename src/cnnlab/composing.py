@@ -203,8 +203,13 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     options, said = cfg.hydra.sweeper, cfg.hydra.overrides
     words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
     sweep = Sweep([], [], shlex.join(["cnnlab", "train", *words]), _workers(cfg.hydra.launcher), {}, [])
+    only = only or options.get("only") or ()
+    if only and not options.get("rows"):
+        raise ValueError(
+            f"sweep={cfg.hydra.runtime.choices.sweep} is no list of rows: --only has nothing to choose from"
+        )
     if options.get("rows"):
-        for row, words in _rows(options.rows, only or options.get("only") or ()).items():
+        for row, words in _rows(options.rows, only).items():
             sweep.rows[row] = sweep.add(loader, cfg, _grid(loader, words, arguments))
     else:
         params = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
