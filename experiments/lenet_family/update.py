@@ -39,19 +39,19 @@ TITLES = {
 }
 
 
-def main() -> None:
+def main(folder: Path = FOLDER) -> None:
     """Write what there is to see of all rows that are finished."""
     sweep = sweep_of("lenet_family")
     study = Study.open("lenet_family")
     runs = study.newest([plan.fingerprint for plan in sweep.plans])
     records = row_records(sweep, study, runs, details=True)
-    update(list(records), {row.name: found for row, found in records.items()})
+    update(list(records), {row.name: found for row, found in records.items()}, folder)
     star = next(row for row in sweep.rows if row.name == STAR)
     plan = sweep.plans[sweep.rows[star][0]]
     if run := study.finished(plan.fingerprint):
         data = load_data(plan)
         ((network, params),) = networks(study, run)
-        look_inside(network, params, data, outputs_for(network, params, data, data.test))
+        look_inside(network, params, data, outputs_for(network, params, data, data.test), folder)
 
 
 def update(rows: Sequence[Row], records: Mapping[str, Sequence[RunRecord]], folder: Path = FOLDER) -> list[Result]:
