@@ -4,23 +4,30 @@ import hashlib
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from tests.conftest import CONF, SMALL, Home, is_one_line, plan_of
 
-from cnnlab.data import archives
+from cnnlab.composing import load_data
+from cnnlab.data import Dataset, archives
+from cnnlab.journal import Journal, Watcher
+from cnnlab.learners import Network
 from cnnlab.nn import SGD
-from cnnlab.spelling import groups
-from cnnlab.training import start, train
+from cnnlab.spelling import PRESETS, Grammar
+from cnnlab.tracking.log import RunLog
+from cnnlab.training import Recipe, start, train
 
-CHOICES = {group: choices for group, choices in groups(CONF).items() if group not in ("experiment", "sweep")}
+GRAMMAR = Grammar((CONF,))
+CLASSIFIERS = ("knn", "linear", "pairwise_linear", "pca_quadratic", "rbf_network", "svm_poly4")
+CHOICES = {group: choices for group, choices in GRAMMAR.groups.items() if group not in PRESETS}
 OFFLINE = [
     f"{group}={choice}"
     for group, choices in CHOICES.items()
     for choice in choices
-    if choice not in ("mnist", "mnist_deslanted", "fashion_mnist", "idx")
+    if choice not in ("mnist", "mnist_deslanted", "fashion_mnist", "idx", "boosted", *CLASSIFIERS)
 ]
 SHAPES = {
     "train-images-idx3-ubyte": (90, 28, 28),
@@ -52,10 +59,18 @@ TINY = ("data=mnist5k", "data.train=150", "data.validation=50", "data.test=20")
 pytestmark = pytest.mark.usefixtures("inside")
 
 
-def built(*words: str) -> Any:
-    from hydra_plugins.cnnlab_sweeper import build
+class Built(NamedTuple):
+    """What words make: how a network is trained, and on what."""
 
-    return build(plan_of(*words))
+    recipe: Recipe
+    data: Dataset
+
+
+def built(*words: str) -> Built:
+    made = plan_of(*words)
+    data = load_data(made)
+    assert isinstance(made.learner, Network)
+    return Built(made.learner.recipe(data), data)
 
 
 def step(*words: str) -> dict[str, float]:
@@ -73,7 +88,33 @@ def test_every_choice_trains_a_step(word: str) -> None:
     assert np.isfinite(list(step(word, *SMALL).values())).all()
 
 
-@pytest.mark.parametrize("model", [model for model in CHOICES["model"] if model != "lenet5"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *((f"model={name}", *["model.centres=8"] * (name == "rbf_network")) for name in CLASSIFIERS),
+        (),
+        ("learner=boosted", "augment=shift", "model=mlp"),
+    ],
+    ids=" ".join,
+)
+def test_every_learner_learns(words: tuple[str, ...], tmp_path: Path) -> None:
+    """From words to figures, for networks, boosted networks and classifiers alike; only the store is left out."""
+    made = plan_of(*words, *SMALL, "epochs=1", "batch_size=1000")
+    data, log = load_data(made), Mock(spec=RunLog)
+    found = made.learner.learn(data, 0, Journal(log, tmp_path / "state.npz", {}, Watcher()))
+    assert {"test/error_percent", "test/accuracy", "time/total_s", "size/parameters", "size/macs"} <= found.keys()
+    assert found["test/error_percent"] == pytest.approx(100 * (1 - found["test/accuracy"]))
+    assert np.isfinite(list(found.values())).all()
+    (answers,) = (call.kwargs for call in log.arrays.call_args_list if call.args == ("answers.npz",))
+    assert 100 * np.mean(answers["answers"] != data.test.labels) == pytest.approx(found["test/error_percent"])
+
+
+def test_the_classifiers_are_all_that_need_no_network() -> None:
+    found = [model for model in CHOICES["model"] if not isinstance(plan_of(f"model={model}", *SMALL).learner, Network)]
+    assert found == sorted(CLASSIFIERS)
+
+
+@pytest.mark.parametrize("model", [model for model in CHOICES["model"] if model not in ("lenet5", *CLASSIFIERS)])
 def test_the_codes_need_84_units_before_them(model: str) -> None:
     refused((f"model={model}", "loss=lenet5_map", *SMALL), f"model={model}", "loss=lenet5_map", "84")
 
@@ -113,8 +154,8 @@ def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> Non
         (("optimizer=sdlm", "optimizer.every=0"), ("optimizer.every=0", "1 or more")),
         (("loss=lenet5_map", "loss.criterion.j=0"), ("loss.criterion.j=0", "above 0")),
         (("loss=lenet5_map", "loss.output.factor=-1"), ("loss=lenet5_map", "factor=-1", "above 0")),
-        (("boost=true",), ("boost=true", "another augment")),
-        (("augment.shift=0.5",), ("augment.shift=0.5", "a whole number")),
+        (("learner=boosted",), ("learner=boosted", "another augment")),
+        (("augment=shift", "augment.shift=0.5"), ("augment.shift=0.5", "a whole number")),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(words: tuple[str, ...], reasons: tuple[str, ...]) -> None:
@@ -128,7 +169,7 @@ def refused(words: tuple[str, ...], *reasons: str) -> None:
     assert is_one_line(message) and not [reason for reason in reasons if reason not in message], message
 
 
-@pytest.mark.parametrize("experiment", groups(CONF)["experiment"])
+@pytest.mark.parametrize("experiment", GRAMMAR.groups["experiment"])
 def test_every_experiment_builds_its_network_and_trains_a_step(experiment: str) -> None:
     made = built(f"experiment={experiment}", *TINY)
     assert made.recipe.network.cost(made.data.shape).parameters == PARAMETERS[experiment]

@@ -236,14 +236,14 @@ def _workers(launcher: DictConfig) -> int | None:
 
 def sweep_of(name: str, words: Sequence[str] = (), only: Sequence[str] = ()) -> Sweep:
     """The sweep of a file in conf/sweep, without launching it."""
-    from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
 
     with composition():
         asked = [f"sweep={name}", *as_text(words)]
-        cfg = compose("train", asked, return_hydra_config=True)
         hydra = GlobalHydra.instance().hydra
         assert hydra
+        cfg = hydra.config_loader.load_configuration("train", asked, RunMode.MULTIRUN)
         return sweep(hydra.config_loader, cfg, asked, only)
 
 

@@ -12,11 +12,11 @@ from cnnlab.spelling import PRESETS, Grammar
 USAGE = """\
 usage: cnnlab train [-m] [--cfg job] [--config-dir DIR] [WORD=OPTION ...]
 
-  cnnlab train activation=tanh epochs=5                  one run
-  cnnlab train -m activation=tanh,relu seed=0,1,2        a sweep: every combination of the lists
-  cnnlab train experiment=lenet5_1998 data.validation=0  a published recipe, with a change
-  cnnlab train --config-dir DIR activation=mine          with options of your own: DIR/activation/mine.yaml
-  cnnlab train --cfg job epochs=5                        show the whole config, and make no run
+  cnnlab train activation=tanh epochs=5            one run
+  cnnlab train -m activation=tanh,relu seed=0,1,2  every combination: a sweep
+  cnnlab train experiment=lenet5_1998 epochs=3     a recipe, with a change
+  cnnlab train --config-dir DIR activation=mine    DIR/activation/mine.yaml
+  cnnlab train --cfg job epochs=5                  the whole config, and no run
 
 Numbers and switches, with their defaults:
 """
@@ -28,7 +28,7 @@ def listing(conf: Path) -> str:
     main = grammar.main.read_text(encoding="utf-8").partition("\nhydra:")[0]
     values = re.findall(r"(?m)^(\w+): (\S+) *# (.*)", main)
     lines = [USAGE + table((f"{name}={value}", said) for name, value, said in values)]
-    lines += ["", "Words, with their defaults and choices, and in each the options that it has of its own:"]
+    lines += ["", "Words, with their choices and the options of these:"]
     about = dict(re.findall(r"(?m)^  - (\w+): \S+ *# (.*)", main))
     for group, default in grammar.defaults.items():
         lines += ["", table([(f"{group}={default}" if default else f"{group}=", about[group])], indent=0)]
