@@ -80,7 +80,7 @@ def open_run(plan: Plan, log: RunLog, watcher: Watcher) -> Iterator[OpenRun]:
             journal.asked(plan.config, plan.overrides)
             run.journal = journal
             yield run
-            log.metrics(run.metrics)
+            journal.found(run.metrics)
             log.upload()
             journal.retire()
             log.close("FINISHED")
