@@ -106,7 +106,9 @@ def test_a_cut_training_ends_bit_equal(chosen: Recipe, epochs: int, digits: Data
     assert all(np.shares_memory(array, state.theta) for array in state.params["OUT"].values())
 
 
-def test_everything_comes_back(saved: tuple[Path, TrainingState], digits: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_comes_back(
+    saved: tuple[Path, TrainingState], digits: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, state = saved
     other = start(ADAM, digits.shape, SEED)
     assert content(other) != content(state)
@@ -201,7 +203,9 @@ def test_what_was_changed_is_set_aside(
         assert re.match(said, refused(rewritten(path, edit, sealed=True)))
 
 
-def test_the_checkpoint_of_another_run_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
+def test_the_checkpoint_of_another_run_is_set_aside(
+    saved: tuple[Path, TrainingState], refused: Callable[..., str]
+) -> None:
     path, _ = saved
     whole = path.read_bytes()
     cases: dict[str, dict[str, Any]] = {
