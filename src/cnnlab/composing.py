@@ -63,11 +63,11 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     from omegaconf import OmegaConf
 
     config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
-    choices, source, group = context.runtime.choices, "", "learner"
+    choices, source = context.runtime.choices, ""
     if "_partial_" not in config["model"]:  # it needs no recipe: it learns by itself
         if choices["learner"] != "network":
             raise ValueError(f"learner={choices['learner']}: is for networks, and model={choices['model']} is none")
-        config["learner"], group = config["model"], "model"
+        config["learner"] = config["model"]
     words = _words(config, choices)
     if "lr" in config["learner"]:
         config["lr"], source = _learning_rate(config["lr"], words)
@@ -76,7 +76,7 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     taken = {"seed", *config["learner"]}
     words |= {number: str(config[number]) if number in taken else "none" for number in NUMBERS}
     words |= _details(context.overrides.task, words)
-    learner: Learner = _instantiated({group: config["learner"]})[group]
+    learner: Learner = _instantiated({"learner": config["learner"]})["learner"]
     data = load(config["data"])
     try:
         learner.check(data)
