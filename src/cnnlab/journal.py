@@ -74,6 +74,16 @@ class Journal:
         self.last.update(metrics)
         self.log.epoch(metrics | {"epoch": before + metrics["epoch"]})
 
+    def found(self, metrics: Metrics) -> None:
+        """What is known once, at step 0; what has been measured after each epoch too comes after the last of these.
+
+        A store gives out the value of the highest step: of boosted networks that of all together, not of the last one.
+        """
+        again = {name: value for name, value in metrics.items() if name in self.last}
+        self.log.metrics({name: value for name, value in metrics.items() if name not in again})
+        if again:
+            self.log.metrics(again, int(self.last["epoch"]) + 1)
+
     def answers(self, outputs: Array, data: Dataset) -> None:
         """The answers to the test images, of outputs `[classes, N]`: all of them, their confusion, the worst mistakes.
 

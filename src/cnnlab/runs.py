@@ -83,7 +83,7 @@ def open_run(plan: Plan, log: RunLog, watcher: Watcher) -> Iterator[OpenRun]:
             journal.asked(plan.config, plan.overrides, plan.description)
             run.journal = journal
             yield run
-            log.metrics(run.metrics)
+            journal.found(run.metrics)
             log.upload()
             checkpoints.retire()
             log.close("FINISHED")
