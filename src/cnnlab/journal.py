@@ -71,8 +71,9 @@ class Journal:
         self._write(state.history[-1], before)
 
     def _write(self, metrics: Metrics, before: int) -> None:
-        self.last.update(metrics | {"epoch": before + metrics["epoch"]})
-        self.log.epoch(self.last)
+        numbered = metrics | {"epoch": before + metrics["epoch"]}
+        self.last.update(numbered)
+        self.log.epoch(numbered)
 
     def found(self, metrics: Metrics) -> None:
         """What is known once, at step 0; what has been measured after each epoch too comes after the last of these.
