@@ -119,3 +119,4 @@ def test_softplus_may_trade_places_with_a_maximum_and_gelu_may_not():
         network = Sequential({"A": activation, "S": MaxPool(2)})
         expected = MaxPool(2).forward({}, activation.forward({}, x)[0])[0]
         assert_array_equal(network.forward({"A": {}, "S": {}}, x)[0], expected)
+        assert [name for name, _ in network._steps] == (["S", "A"] if activation.increasing else ["A", "S"])
