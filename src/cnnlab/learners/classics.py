@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cnnlab.data import Dataset, Images
 from cnnlab.journal import Journal
 from cnnlab.measuring import Metrics, scores
-from cnnlab.nn.options import at_least, positive
+from cnnlab.nn.options import Natural, NotNegative, Positive, TypeChecked
 
 Rows = NDArray[np.float64]
 
@@ -35,7 +35,8 @@ class Fitted:
     macs: int
 
 
-class Classifier(ABC):
+@dataclass(frozen=True)
+class Classifier(TypeChecked, ABC):
     """A learner that is fitted in one go. `judged`: so many training images its training error is measured on."""
 
     judged: ClassVar[int | None] = None  # None: all of them
@@ -78,10 +79,7 @@ class Linear(Classifier):
     from 0.001 to 100 it hardly matters (validation error 14.6 to 14.5%).
     """
 
-    ridge: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(ridge=self.ridge)
+    ridge: Positive = 1.0
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Solve the normal equations."""
@@ -98,10 +96,7 @@ class PairwiseLinear(Classifier):
     better a classifier than `Linear` (validation error 17.8%; votes 7.6%). `ridge` as for `Linear`.
     """
 
-    ridge: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(ridge=self.ridge)
+    ridge: Positive = 1.0
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Solve the normal equations of each pair."""
@@ -120,11 +115,8 @@ class KNN(Classifier):
     best on validation images. An image is its own nearest neighbour, so there is no training error.
     """
 
-    k: int = 3
+    k: Natural = 3
     judged: ClassVar[int | None] = 0
-
-    def __post_init__(self) -> None:
-        positive(k=self.k)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Keep all images."""
@@ -146,11 +138,8 @@ class PCAQuadratic(Classifier):
     `ridge` as for `Linear`.
     """
 
-    components: int = 40
-    ridge: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(components=self.components, ridge=self.ridge)
+    components: Natural = 40
+    ridge: Positive = 1.0
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Find the components, then solve the normal equations of their products."""
@@ -181,12 +170,9 @@ class RBFNetwork(Classifier):
     0.5 and 3.7% at 2) and `ridge` 0.001 (0.1: 3.4%).
     """
 
-    centres: int = 100
-    width: float = 1.0
-    ridge: float = 0.001
-
-    def __post_init__(self) -> None:
-        positive(centres=self.centres, width=self.width, ridge=self.ridge)
+    centres: Natural = 100
+    width: Positive = 1.0
+    ridge: Positive = 0.001
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Find the centres of each class, then solve the normal equations of the units' outputs."""
@@ -223,15 +209,11 @@ class SVM(Classifier):
     `cost` 0.1: 4.2%). The training error is that of the first 10,000 training images, for all would take minutes.
     """
 
-    degree: int = 4
-    offset: float = 1.0
-    cost: float = 1.0
-    cache_mb: int = 2000
+    degree: Natural = 4
+    offset: NotNegative = 1.0
+    cost: Positive = 1.0
+    cache_mb: Natural = 2000
     judged: ClassVar[int | None] = 10_000
-
-    def __post_init__(self) -> None:
-        positive(degree=self.degree, cost=self.cost, cache_mb=self.cache_mb)
-        at_least(0, offset=self.offset)
 
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
         """Find the support vectors of each class."""
@@ -257,7 +239,7 @@ def _load_scikit_learn() -> None:
     import sklearn.svm  # noqa: F401
 
 
-def _least_squares(ridge: float) -> Any:
+def _least_squares(ridge: Positive) -> Any:
     """Linear units fitted to targets of -1 and +1."""
     from sklearn.linear_model import RidgeClassifier
 

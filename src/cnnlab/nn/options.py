@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cache
-from math import inf, isfinite
+from math import isfinite
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -70,20 +70,6 @@ def fits(value: Any, kind: Any) -> bool:
         number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
         return number and isfinite(value)
     return isinstance(value, kind)
-
-
-def positive(**options: float) -> None:
-    """Each must be above 0."""
-    for name, value in options.items():
-        if not 0 < value < inf:
-            refuse(name, value, "a number above 0")
-
-
-def at_least(least: int, **options: float) -> None:
-    """None may be lower."""
-    for name, value in options.items():
-        if not least <= value < inf:
-            refuse(name, value, f"{least} or more")
 
 
 @cache
