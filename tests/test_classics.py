@@ -136,7 +136,7 @@ def test_centres_are_as_many_to_each_class(few: Dataset) -> None:
     ],
 )
 def test_options_that_cannot_be_are_one_line(make: Callable[[], Classifier], said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{said}: choose a number above 0"):
+    with pytest.raises(ValueError, match=f"^{said}: choose a (number above 0|whole number, 1 or more)$"):
         make()
 
 
@@ -160,7 +160,7 @@ def test_more_than_the_data_have_is_one_line(classic: Classifier, said: str, few
         (("model=linear", "model.k=3"), "model=linear has no option k"),
         (("model=linear,knn",), "put -m before them"),
         (("model=knn", "model.k=x"), "model.k=x: needs a whole number"),
-        (("model=knn", "model.k=0"), "model.k=0: choose a number above 0"),
+        (("model=knn", "model.k=0"), "model.k=0: choose a whole number, 1 or more"),
         (("model=knn", "learner=boosted"), "learner=boosted: is for networks, and model=knn is none"),
     ],
 )

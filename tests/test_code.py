@@ -44,7 +44,7 @@ def digest_in(folder: Path, *targets: str) -> str:
 
 def file_of(thing: Any) -> str:
     """The file that something of cnnlab is defined in, below the package's folder."""
-    return Path(inspect.getfile(thing)).relative_to(SOURCE).as_posix()
+    return Path(inspect.getfile(inspect.unwrap(thing))).relative_to(SOURCE).as_posix()
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
@@ -115,7 +115,7 @@ def test_rooms_that_only_show_change_no_digest(copied: Path) -> None:
     ("file", "change"),
     [
         (file_of(nn.MaxPool), inserted("    bound = 1", "MaxPool")),
-        (file_of(nn.SGD), lambda text: text.replace("momentum: float = 0.0", "momentum: float = 0.1")),
+        (file_of(nn.SGD), lambda text: text.replace("momentum: BelowOne = 0.0", "momentum: BelowOne = 0.1")),
         (file_of(training.train), MORE),
         (file_of(data.mnist5k), MORE),
         (file_of(data.Dataset), MORE),

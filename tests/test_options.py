@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.conftest import CONF, SMALL, Home, is_one_line, plan_of
 
+from cnnlab.checkpoint import Checkpoints
 from cnnlab.composing import load_data
 from cnnlab.data import Dataset, archives
 from cnnlab.journal import Journal, Watcher
@@ -101,7 +102,7 @@ def test_every_learner_learns(words: tuple[str, ...], tmp_path: Path) -> None:
     """From words to figures, for networks, boosted networks and classifiers alike; only the store is left out."""
     made = plan_of(*words, *SMALL, "epochs=1", "batch_size=1000")
     data, log = load_data(made), Mock(spec=RunLog)
-    found = made.learner.learn(data, 0, Journal(log, tmp_path / "state.npz", {}, Watcher()))
+    found = made.learner.learn(data, 0, Journal(log, Checkpoints(tmp_path / "state.npz", {}), Watcher()))
     assert {"test/error_percent", "test/accuracy", "time/total_s", "size/parameters", "size/macs"} <= found.keys()
     assert found["test/error_percent"] == pytest.approx(100 * (1 - found["test/accuracy"]))
     assert np.isfinite(list(found.values())).all()
@@ -178,12 +179,12 @@ def test_every_experiment_builds_its_network_and_trains_a_step(experiment: str) 
 
 
 @pytest.mark.parametrize(("experiment", "side", "background"), [("lecun1989", 16, -1), ("lenet1", 28, -0.1)])
-def test_the_first_lenets_see_digits_of_16_pixels(experiment: str, side: int, background: float) -> None:
+def test_the_first_lenets_see_small_digits(experiment: str, side: int, background: float, drawn_on: int) -> None:
     data = built(f"experiment={experiment}", *TINY).data
     assert data.shape == (side, 1, side)
     assert data.normalizer.background == background
     drawn = data.train.pixels.any(0)
-    assert drawn.any(0).sum() == drawn.any(1).sum() == 16
+    assert drawn.any(0).sum() == drawn.any(1).sum() == drawn_on
 
 
 def test_what_is_chosen_of_the_data_is_part_of_a_runs_identity() -> None:
