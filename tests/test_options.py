@@ -178,7 +178,9 @@ def test_every_experiment_builds_its_network_and_trains_a_step(experiment: str) 
     assert np.isfinite(list(step(f"experiment={experiment}", *TINY).values())).all()
 
 
-@pytest.mark.parametrize(("experiment", "side", "background"), [("lecun1989", 16, -1), ("lenet1", 28, -0.1)])
+@pytest.mark.parametrize(
+    ("experiment", "side", "background", "drawn_on"), [("lecun1989", 16, -1, 15), ("lenet1", 28, -0.1, 16)]
+)
 def test_the_first_lenets_see_small_digits(experiment: str, side: int, background: float, drawn_on: int) -> None:
     data = built(f"experiment={experiment}", *TINY).data
     assert data.shape == (side, 1, side)

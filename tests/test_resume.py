@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import numpy as np
 import pytest
 from tests.conftest import Home, kill, plan_of, theta_of, untimed, wait_for
 
-from cnnlab import measuring, runs
-from cnnlab.journal import Journal, Watcher
+from cnnlab import measuring
+from cnnlab.journal import Watcher
 from cnnlab.measuring import Epoch, Metrics
-from cnnlab.runs import Outcome
+from cnnlab.runs import Outcome, make
 from cnnlab.tracking.log import RunLog
 
 pytestmark = pytest.mark.slow
@@ -108,32 +109,31 @@ class KilledLog(RunLog):
 
 def made(*words: str) -> Outcome:
     """A run that this process makes."""
-    return runs.make(plan_of(*words), RunLog(), Watcher())
+    return make(plan_of(*words), RunLog(), Watcher())
 
 
-def cut(*words: str, at: str, time: int = 1) -> None:
-    """A run that is killed when its journal's method of this name is asked for the first, second, ... time."""
-    left = [Cut] * time
+def cut(*words: str, at: str, time: int = 1, after: bool = False) -> None:
+    """A run that is killed just before, or after, its record's method `at` is called the first, second, ... time."""
+    method, calls = getattr(KilledLog, at), count(1)
 
-    class CutOff(Journal):
-        def __getattribute__(self, name: str) -> Any:
-            if name == at:
-                left.pop()
-                if not left:
-                    raise Cut
-            return super().__getattribute__(name)
+    def cutting(log: RunLog, *arguments: Any) -> None:
+        cuts = next(calls) == time
+        if after or not cuts:
+            method(log, *arguments)
+        if cuts:
+            raise Cut
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "Journal", CutOff)
+        patch.setattr(KilledLog, at, cutting)
         with pytest.raises(Cut):
-            runs.make(plan_of(*words), KilledLog(), Watcher())
+            make(plan_of(*words), KilledLog(), Watcher())
 
 
 @pytest.mark.parametrize("damage", ["cut", "of other code", "of other code, while it was closed"])
 def test_a_checkpoint_that_does_not_fit_means_from_the_start(
     damage: str, inside: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut(*BRIEF, at="forget" if "closed" in damage else "answers")
+    cut(*BRIEF, at="close" if "closed" in damage else "upload")
     (checkpoint,) = inside.leftovers()
     if damage == "cut":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
@@ -159,7 +159,7 @@ def test_a_checkpoint_left_behind_is_of_no_use_once_the_run_is_finished(apart: b
             return said.out.splitlines()[1].partition(" relu")[0]
         return made(*BRIEF, *words).status
 
-    cut(*BRIEF, at="forget")
+    cut(*BRIEF, at="close", after=True)
     (left,) = inside.leftovers()
     kept = left.read_bytes()
     assert inside.run().info.status == "FINISHED"
@@ -172,7 +172,7 @@ def test_a_checkpoint_left_behind_is_of_no_use_once_the_run_is_finished(apart: b
     assert inside.curves(again)["time/epoch_s"] != inside.curves(first)["time/epoch_s"]  # trained, not copied
 
 
-@pytest.mark.parametrize("at", ["answers", "retire"])
+@pytest.mark.parametrize("at", ["upload", "close"])
 def test_a_run_cut_off_before_its_record_was_closed_is_not_trained_again(at: str, inside: Home) -> None:
     cut(*BRIEF, at=at)
     assert made(*BRIEF).status == "finished"
