@@ -39,9 +39,9 @@ class CnnlabSweeper(BasicSweeper):
         assert self.config is not None and self.hydra_context is not None
         try:
             asked = sweep(self.hydra_context.config_loader, self.config, arguments)
-            words = asked.words
+            arms = [list(plan.overrides) for plan in asked.plans]
             folder = Path(self.config.hydra.sweep.dir)
-            failed = run_sweep(asked, lambda numbers: self._launch([words[number] for number in numbers]), folder)
+            failed = run_sweep(asked, lambda numbers: self._launch([arms[number] for number in numbers]), folder)
         except (ValueError, OSError, ImportError) as error:
             sys.exit(str(error))
         if failed:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
@@ -45,7 +44,7 @@ def run(cfg: DictConfig) -> Outcome:
     if context.mode == RunMode.MULTIRUN:
         from cnnlab.sweeps import make_arm
 
-        return make_arm(plan(cfg, context), Path(context.sweep.dir))
+        return make_arm(cfg, context)
     try:
         return _single(plan(cfg, context))
     except (ValueError, OSError, ImportError) as error:
