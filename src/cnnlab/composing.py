@@ -53,7 +53,7 @@ class Plan:
         return self.config["study"]
 
     @property
-    def arm(self) -> tuple[str, str]:
+    def key(self) -> tuple[str, str]:
         """What tells it from the other arms of a sweep."""
         return self.study, self.fingerprint
 
@@ -169,14 +169,13 @@ def _instantiated(node: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The arms of one question: their plans and the words that make them, each once.
+    """The arms of one question, each once.
 
     `rows` are those of a sweep that is a list, each with the numbers of its arms; `refused` are lines that say why an
     arm cannot be; `command` asks the question again, and so many `workers` answer it, if the launcher says how many.
     """
 
     plans: list[Plan]
-    words: list[Sequence[str]]
     command: str
     workers: int | None
     rows: dict[Row, list[int]]
@@ -184,7 +183,7 @@ class Sweep:
 
     def add(self, loader: ConfigLoader, cfg: DictConfig, arms: Sequence[Sequence[str]]) -> list[int]:
         """Take in the arms that these words make; their numbers, without those that are refused."""
-        known = {plan.arm: number for number, plan in enumerate(self.plans)}
+        known = {plan.key: number for number, plan in enumerate(self.plans)}
         numbers = []
         for words in arms:
             try:
@@ -193,10 +192,9 @@ class Sweep:
             except ValueError as error:
                 self.refused.extend({str(error)} - {*self.refused})
                 continue
-            number = known.setdefault(arm.arm, len(self.plans))
+            number = known.setdefault(arm.key, len(self.plans))
             if number == len(self.plans):
                 self.plans.append(arm)
-                self.words.append(words)
             numbers.append(number)
         return list(dict.fromkeys(numbers))
 
@@ -208,7 +206,7 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     """
     options, said = cfg.hydra.sweeper, cfg.hydra.overrides
     words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
-    sweep = Sweep([], [], shlex.join(["cnnlab", "train", *words]), _workers(cfg.hydra.launcher), {}, [])
+    sweep = Sweep([], shlex.join(["cnnlab", "train", *words]), _workers(cfg.hydra.launcher), {}, [])
     only = only or options.get("only") or ()
     if options.get("rows"):
         for row, words in _rows(options.rows, only).items():

@@ -13,7 +13,7 @@ from cnnlab.paths import conf_folder, root
 from cnnlab.report import RunRecord, arms, swept, terminal_table, write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
 from cnnlab.tracking.records import answers, code_today, environments, log_summary, newest_summary, record, summarised
-from cnnlab.tracking.store import FINGERPRINT, Study, link, store_errors
+from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, store_errors
 
 
 def sum_up(sweep: Sweep, study: Study, runs: Mapping[str, Any]) -> None:
@@ -42,8 +42,9 @@ def sum_up(sweep: Sweep, study: Study, runs: Mapping[str, Any]) -> None:
 
 
 def _identity(plans: Sequence[Plan], runs: Mapping[str, Any]) -> str:
-    """Identity of a summary: that of the runs that it is of, whatever their order, and of today's code."""
-    words = sorted(f"{runs[plan.fingerprint].info.run_id} {plan.code}" for plan in plans if plan.fingerprint in runs)
+    """Identity of a summary: that of its runs, whatever their order, and of whether today's code has made them."""
+    found = [(runs[plan.fingerprint], plan.code) for plan in plans if plan.fingerprint in runs]
+    words = sorted(f"{run.info.run_id} {run.data.tags.get(CODE) == code}" for run, code in found)
     return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnlab.composing import Plan, Sweep
+from cnnlab.composing import Plan, Sweep, plan
 from cnnlab.journal import Watcher
 from cnnlab.orphans import reaper
 from cnnlab.report.tables import count
@@ -40,9 +40,9 @@ class Notices:
         """Where they are."""
         return self.folder / "arms.jsonl"
 
-    def post(self, plan: Plan, status: str, line: str = "", reason: str = "") -> None:
-        """Say that an arm has begun or how it ended."""
-        notice = {"arm": plan.arm, "status": status, "line": line, "reason": reason}
+    def post(self, words: Sequence[str], status: str, line: str = "", reason: str = "") -> None:
+        """Say that the arm of these words has begun or how it ended."""
+        notice = {"arm": list(words), "status": status, "line": line, "reason": reason}
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(notice) + "\n")  # in one write, which other workers' cannot split
 
@@ -83,15 +83,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def make_arm(plan: Plan, folder: Path) -> Outcome:
-    """Make one arm of a sweep in a worker, and say so in the sweep's folder."""
-    notices = Notices(folder)
-    notices.post(plan, "begun")
+def make_arm(cfg: Any, context: Any) -> Outcome:
+    """Make one arm of a sweep in a worker, by its composed config, and say so in the sweep's folder.
+
+    `context` is the config's `hydra` node. It is said before the arm is composed, which can take the worker down, too.
+    """
+    words, notices = context.overrides.task, Notices(Path(context.sweep.dir))
+    notices.post(words, "begun")
     try:
-        outcome = make(plan, RunLog(), Watcher())
-    except OSError as error:
-        outcome = Outcome("failed", plan.label, reason=str(error))
-    notices.post(plan, outcome.status, str(outcome), outcome.reason)
+        outcome = make(plan(cfg, context), RunLog(), Watcher())
+    except (ValueError, OSError, ImportError) as error:
+        outcome = Outcome("failed", " ".join(words), reason=str(error))
+    notices.post(words, outcome.status, str(outcome), outcome.reason)
     return outcome
 
 
@@ -101,16 +104,16 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
 
     The `folder` is where workers say what they do; it goes when they are done.
     """
-    studies = {name: Study.open(name) for name in dict.fromkeys(plan.study for plan in sweep.plans)}
+    studies = {name: Study.open(name) for name in dict.fromkeys(arm.study for arm in sweep.plans)}
     name, runs = ", ".join(studies), _newest(sweep, studies)
-    missing = [number for number, plan in enumerate(sweep.plans) if _is_missing(plan, runs)]
-    done = [plan for plan in sweep.plans if not _is_missing(plan, runs)]
+    missing = [number for number, arm in enumerate(sweep.plans) if _is_missing(arm, runs)]
+    done = [arm for arm in sweep.plans if not _is_missing(arm, runs)]
     if missing:
         workers = f", {count(sweep.workers, 'worker')}" if sweep.workers else ""
         print(f"{name}: {count(len(missing), 'arm')} to do, {len(done)} finished{workers}", flush=True)
     else:
         print(f"{name}: all {len(done)} arms are finished, nothing to do", flush=True)
-    if others := sum(_is_of_other_code(plan, runs) for plan in done):
+    if others := sum(_is_of_other_code(arm, runs) for arm in done):
         print(f"{name}: {others} of these were made by other code than today's; rerun=changed makes them again")
     failed: dict[int, str] = {}
     if missing:
@@ -131,20 +134,20 @@ def _newest(sweep: Sweep, studies: Mapping[str, Study]) -> dict[tuple[str, str],
     """MLflow's run that speaks for each arm, of those that have one."""
     found: dict[tuple[str, str], Any] = {}
     for name, study in studies.items():
-        wanted = [plan.fingerprint for plan in sweep.plans if plan.study == name]
+        wanted = [arm.fingerprint for arm in sweep.plans if arm.study == name]
         found |= {(name, identity): run for identity, run in study.newest(wanted).items()}
     return found
 
 
-def _is_missing(plan: Plan, runs: Mapping[tuple[str, str], Any]) -> bool:
-    if plan.arm not in runs or runs[plan.arm].info.status != "FINISHED":
+def _is_missing(arm: Plan, runs: Mapping[tuple[str, str], Any]) -> bool:
+    if arm.key not in runs or runs[arm.key].info.status != "FINISHED":
         return True
-    rerun = plan.config["rerun"]
-    return rerun == "true" or (rerun == "changed" and _is_of_other_code(plan, runs))
+    rerun = arm.config["rerun"]
+    return rerun == "true" or (rerun == "changed" and _is_of_other_code(arm, runs))
 
 
-def _is_of_other_code(plan: Plan, runs: Mapping[tuple[str, str], Any]) -> bool:
-    return runs[plan.arm].data.tags.get(CODE) != plan.code
+def _is_of_other_code(arm: Plan, runs: Mapping[tuple[str, str], Any]) -> bool:
+    return runs[arm.key].data.tags.get(CODE) != arm.code
 
 
 def _made(sweep: Sweep, missing: Sequence[int], launch: Launch, notices: Notices) -> dict[int, str]:
@@ -165,7 +168,7 @@ def _made(sweep: Sweep, missing: Sequence[int], launch: Launch, notices: Notices
             error = one_line(raised) or type(raised).__name__
         said = {tuple(notice["arm"]): notice for notice in notices.read()[before:]}
         for number in list(batch):
-            notice = said.get(sweep.plans[number].arm, {"status": "not begun"})
+            notice = said.get(sweep.plans[number].overrides, {"status": "not begun"})
             if notice["status"] == "failed":
                 failed[number] = notice["reason"]
             elif notice["status"] == "begun" and error:

@@ -38,8 +38,9 @@ class CnnlabSweeper(BasicSweeper):
 
         assert self.config is not None and self.hydra_context is not None
         asked = sweep(self.hydra_context.config_loader, self.config, arguments)
+        arms = [list(plan.overrides) for plan in asked.plans]
         folder = Path(self.config.hydra.sweep.dir)
-        if run_sweep(asked, lambda numbers: self._launch([asked.words[number] for number in numbers]), folder):
+        if run_sweep(asked, lambda numbers: self._launch([arms[number] for number in numbers]), folder):
             sys.exit(1)
 
     def _launch(self, arms: Sequence[Sequence[str]]) -> None:

@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.commands import explained
@@ -56,7 +55,7 @@ def run(cfg: DictConfig) -> Outcome:
     if context.mode == RunMode.MULTIRUN:
         from cnnlab.sweeps import make_arm
 
-        return make_arm(plan(cfg, context), Path(context.sweep.dir))
+        return make_arm(cfg, context)
     try:
         return _single(plan(cfg, context))
     except Exception as error:
