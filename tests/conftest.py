@@ -61,7 +61,7 @@ class Home:
     @property
     def temporary(self) -> Path:
         """Where commands put their temporary files."""
-        return self.folder / "tmp"
+        return self.folder.with_name(f"{self.folder.name}.tmp")
 
     @property
     def places(self) -> dict[str, str]:

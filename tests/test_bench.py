@@ -266,7 +266,7 @@ def test_missing_images_are_one_line(tmp_path, monkeypatch):
     said = []
     found = list(compare(chosen("epoch/*"), 1, 1, FACTORIES, said.append))
     assert [(result.seconds, list(result.failed)) for result in found] == 2 * [({}, ["ours"])]
-    assert len(said) == 1 and said[0].endswith("run `make data`")
+    assert len(said) == 1 and said[0].endswith("run `make data ARGS=mnist`")
 
 
 def test_ctrl_c_ends_all_processes(tmp_path):

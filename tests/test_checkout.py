@@ -71,7 +71,7 @@ def test_an_environment_is_made_once(bench: Bench) -> None:
     assert len(said) == 1 and said[0].startswith(NEW)
     assert [line.startswith(f"{place}/.venv/bin -m pip install") for line in ran] == [True, True, False]
     said, ran = bench.make(place, "train")
-    assert said == [] and len(ran) == 1 and ran[0].startswith(f"{place}/.venv/bin experiments/train.py")
+    assert said == [] and len(ran) == 1 and ran[0].startswith(f"{place}/.venv/bin -m cnnlab train")
 
 
 @pytest.mark.parametrize("how", ["copied", "moved"])

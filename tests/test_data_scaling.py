@@ -92,6 +92,17 @@ def test_colours_are_scaled_together_and_averaged_apart() -> None:
             np.testing.assert_array_equal(image[2:7, 2:7, colour], mean_over_areas(square[..., colour], 5))
 
 
+def test_a_whole_image_is_interpolated_where_that_is_asked_for() -> None:
+    """Half as large, each new pixel is the mean of the four in the middle of what falls into it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
+    found = scaled(Images(pixels, np.arange(3)), 4, 1, "bilinear").pixels
+    four = sum(pixels[:, i::2, j::2].astype(float) for i in (0, 1) for j in (0, 1))
+    assert found.shape == (3, 6, 6) and np.abs(found[:, 1:-1, 1:-1] - four / 4).max() <= 0.5
+    assert not found[:, 0].any() and not found[:, :, -1].any()
+    with pytest.raises(ValueError, match=r"^resize=cubic: choose area or bilinear$"):
+        scaled(Images(pixels, np.arange(3)), 4, how="cubic")
+
+
 def test_large_pictures_are_averaged_without_error() -> None:
     pixels = np.full((1, 300, 300), 255, np.uint8)
     pixels[0, :150] = 254

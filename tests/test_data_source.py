@@ -12,15 +12,27 @@ import numpy as np
 import pytest
 import yaml
 from hydra.utils import instantiate
-from tests.conftest import CONF
+from tests.conftest import CONF, plan_of
 
 from cnnlab import data as data_room
-from cnnlab.config import checked
+from cnnlab.config import typed
 from cnnlab.data import Dataset, Images, RawData, source
 from cnnlab.data.deslant import deslanted
 from cnnlab.data.scaling import enlarged, scaled
 
-COMMON = ["normalization", "validation", "train", "test", "size", "margin", "enlarge", "deslant", "folder"]
+COMMON = [
+    "normalization",
+    "validation",
+    "train",
+    "test",
+    "size",
+    "margin",
+    "draw",
+    "resize",
+    "enlarge",
+    "deslant",
+    "folder",
+]
 
 
 def images(count: int, *shape: int, seed: int = 1) -> Images:
@@ -44,6 +56,17 @@ def test_the_first_images_are_taken_of_either_part() -> None:
     for count in (0, 41):
         with pytest.raises(ValueError, match=rf"^test={count}: choose a whole number from 1 to 40$"):
             made_up(test=count)
+
+
+def test_images_are_drawn_at_random_by_a_seed() -> None:
+    """As Karpathy's reproduction of 1989 draws its digits: training images first, then test images, by one generator."""
+    data = made_up("unit", 0, train=20, test=10, draw=1337)
+    old = np.random.RandomState(1337)
+    training, tests = (old.permutation(len(images))[:count] for images, count in zip(RAW, (20, 10), strict=True))
+    assert data.train.digest == RAW[0][training].digest and data.test.digest == RAW[1][tests].digest
+    assert made_up("unit", 0, draw=1338).train.digest != made_up("unit", 0, draw=1337).train.digest
+    with pytest.raises(ValueError, match=r"^draw=-1: choose a whole number from 0 to 4294967295$"):
+        made_up(draw=-1)
 
 
 def test_all_splits_are_processed_and_normalised_after_that() -> None:
@@ -99,7 +122,10 @@ def test_a_source_says_truly_what_it_takes() -> None:
     assert made_up("unit").normalizer.scale == 1
     plain = source()(lambda: RawData("plain", *RAW, tuple("0123456789")))()
     assert (plain.train.digest, len(plain.val), plain.test.digest) == (RAW[0].digest, 0, RAW[1].digest)
-    for call in (lambda: made_up(heigth=3), lambda: made_up("unit", 1, None, None, None, 0, 1, False, None, 6)):
+    for call in (
+        lambda: made_up(heigth=3),
+        lambda: made_up("unit", 1, None, None, None, 0, None, "area", 1, False, None, 6),
+    ):
         with pytest.raises(TypeError, match="argument"):
             call()
 
@@ -113,10 +139,10 @@ def test_every_file_of_the_configs_names_what_its_source_takes(path: Path) -> No
     assert set(parameters) - set(node) <= {"folder"} and set(node) <= set(parameters)
     different = {name for name, value in node.items() if value != parameters[name].default}
     assert different == ({"enlarge"} if path.stem == "digits" else set())
-    assert checked({"data": {"_target_": target, **node}})["data"] == {"_target_": target, **node}
+    assert typed(plan_of().config | {"data": {"_target_": target, **node}})["data"] == {"_target_": target, **node}
     for wrong, reason in (({"sizes": 3}, "takes normalization, "), ({"train": 1.5}, "a whole number or null")):
         with pytest.raises(ValueError, match=rf"^data\.{next(iter(wrong))}.*{reason}"):
-            checked({"data": {"_target_": target, **wrong}})
+            typed(plan_of().config | {"data": {"_target_": target, **wrong}})
 
 
 # What a newcomer writes to add a set of their own.
@@ -164,10 +190,10 @@ def doodles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Da
 
 def test_a_new_set_takes_at_most_twenty_lines(doodles: Callable[..., Dataset], tmp_path: Path) -> None:
     assert len(DOODLES.strip().splitlines()) + len(YAML.strip().splitlines()) <= 20
-    node = checked({"data": yaml.safe_load(YAML)})["data"]
+    node = typed(plan_of().config | {"data": yaml.safe_load(YAML)})["data"]
     data = instantiate(node)
     assert (data.name, data.shape, data.classes) == ("doodles", (5, 3, 7), ("cat", "dog"))
     assert [len(split) for split in (data.train, data.val, data.test)] == [16, 4, 6]
     assert instantiate(node, train=10, folder=str(tmp_path)).train.digest == doodles(train=10).train.digest
     with pytest.raises(ValueError, match=r"^data\.tran: cnnlab\.data\.doodles\.doodles takes normalization, "):
-        checked({"data": node | {"tran": 3}})
+        typed(plan_of().config | {"data": node | {"tran": 3}})

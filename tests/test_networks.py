@@ -13,9 +13,9 @@ import pytest
 
 from cnnlab import models
 from cnnlab.data import Dataset, Normalizer
+from cnnlab.measuring import outputs_for
 from cnnlab.networks import load_network, network_bytes, trusted
 from cnnlab.nn import Dense, MaxPool, ReLU, Sequential, StochasticPool, Subsample
-from cnnlab.training import predict
 
 NORMALIZER = Normalizer(1.0, 0.0)
 NETWORKS: dict[str, Callable[..., Sequential]] = {
@@ -43,7 +43,7 @@ def test_a_network_goes_to_a_file_and_back(make: Callable[[], Sequential], digit
     again, theirs, shape, rule = load_network(tmp_path / "network.npz")
     assert (again, shape, rule) == (network, digits.shape, digits.normalizer)
     images = digits.test[:60]
-    assert (predict(again, theirs, digits, images) == predict(network, params, digits, images)).all()
+    assert (outputs_for(again, theirs, digits, images) == outputs_for(network, params, digits, images)).all()
     assert {name: sorted(layer) for name, layer in theirs.items()} == {n: sorted(p) for n, p in params.items()}
     with np.load(tmp_path / "network.npz") as archive:  # a layer may move to another file of the engine
         assert "cnnlab.nn:" in str(archive["header"]) and "cnnlab.nn." not in str(archive["header"])

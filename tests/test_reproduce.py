@@ -141,8 +141,8 @@ def test_a_row_that_cannot_be_stops_no_other(family: Home) -> None:
     [
         ("lenet5_1998", ["alexnet"], "there is no row alexnet: choose from lenet5_1998 vote linear"),
         ("lenet6", ["linear"], "there is no row lenet6: choose from lenet5_1998 vote linear"),
-        ("lenet5_1998", ["--jobs", "two"], "cnnlab reproduce: argument --jobs: invalid positive whole number"),
-        ("lenet5_1998", ["--jobs", "0"], "cnnlab reproduce: argument --jobs: invalid positive whole number"),
+        ("lenet5_1998", ["--jobs", "two"], "cnnlab reproduce: argument --jobs: invalid whole number above 0"),
+        ("lenet5_1998", ["--jobs", "0"], "cnnlab reproduce: argument --jobs: invalid whole number above 0"),
     ],
 )
 def test_what_cannot_be_made_gets_one_line(votes: str, words: list[str], line: str, family: Home) -> None:

@@ -104,7 +104,7 @@ def test_no_file_stays_beside_the_records(finished: Finished) -> None:
     """Locks, checkpoints and temporary folders, of a run that was made and of one that was skipped."""
     assert finished.home.leftovers() == []
     assert sorted(path.name for path in finished.home.folder.iterdir()) == [
-        *("conf", "mlartifacts", "mlflow.db", "outputs", "tmp")
+        *("conf", "mlartifacts", "mlflow.db", "outputs")
     ]
 
 

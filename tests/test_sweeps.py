@@ -72,14 +72,12 @@ def arms_said(said: Said) -> list[str]:
 def smoke(
     shared: Path, once: Callable[..., Any], new_home: Callable[..., Home], data_folder: Path
 ) -> tuple[Home, list[Said]]:
-    """`cnnlab sweep smoke`, twice, with a folder of its own for temporary files."""
+    """`cnnlab sweep smoke`, twice."""
     home = Home(shared / "smoke", data_folder)
 
     def make() -> list[list[Any]]:
         new_home(home.folder)
-        temporary = home.folder / "temporary"
-        temporary.mkdir()
-        ends = [home.command("sweep", "smoke", TMPDIR=str(temporary)) for _ in range(2)]
+        ends = [home.command("sweep", "smoke") for _ in range(2)]
         return [[said.code, said.out, said.err] for said in ends]
 
     return home, [Said(*said) for said in once("smoke", make)]
@@ -116,10 +114,9 @@ def test_the_second_time_nothing_is_done(smoke: tuple[Home, list[Said]]) -> None
 @slow
 def test_no_lock_sweep_or_temporary_folder_stays(smoke: tuple[Home, list[Said]]) -> None:
     home, _ = smoke
-    for folder in ("outputs/state", "outputs/sweeps", "temporary"):
-        assert list((home.folder / folder).iterdir()) == []
+    assert home.leftovers() == [] and list((home.folder / "outputs/sweeps").iterdir()) == []
     assert {path.name for path in home.folder.iterdir()} == {
-        *("conf", "mlartifacts", "mlflow.db", "outputs", "reports", "temporary")
+        *("conf", "mlartifacts", "mlflow.db", "outputs", "reports")
     }
 
 
@@ -170,15 +167,13 @@ def test_a_dry_run_says_which_arms_are_finished_and_makes_none(smoke: tuple[Home
 @pytest.mark.parametrize("launcher", ["basic", "submitit_local"])
 def test_another_launcher_says_as_much(launcher: str, home: Home) -> None:
     """In a study of a group, whose own report it is kept apart from."""
-    temporary = home.folder / "temporary"
-    temporary.mkdir()
     words = ("smoke", "--launcher", launcher, "data.train=300", "study=group/in")
-    said = home.command("sweep", *words, TMPDIR=str(temporary))
+    said = home.command("sweep", *words)
     assert (said.code, said.err) == (0, "")
     assert said.out.splitlines()[0] == "group/in: 2 arms to do, 0 finished"
     assert [line.split(":")[0].split(",")[0] for line in arms_said(said)] == ["1 of 2 done", "2 of 2 done"]
     assert {run.data.tags["blas.threads"] for run in home.runs("group/in")} == {"1"}
-    assert list(temporary.iterdir()) == [] and list((home.folder / "outputs/state").iterdir()) == []
+    assert list(home.temporary.iterdir()) == [] and list((home.folder / "outputs/state").iterdir()) == []
     assert [path.name for path in (home.folder / "reports").iterdir()] == ["group"]
     assert (home.folder / "reports/group/in/index.html").is_file()
     assert [path.name for path in (home.folder / "mlartifacts").iterdir()] == ["group"]
@@ -314,6 +309,7 @@ def test_a_name_that_could_leave_the_folder_is_refused(name: str) -> None:
 @slow
 @pytest.mark.parametrize("words", [("study=../x",), ("-m", "study=../../x,Default")], ids=["run", "sweep"])
 def test_a_refused_name_writes_nothing(words: tuple[str, ...], home: Home) -> None:
+    home.temporary.mkdir()
     before = files(home.folder.parent)
     said = home.train(*words, *TINIEST)
     assert said.code == 1 and is_one_line(said.err) and "choose a name of letters" in said.err
@@ -332,11 +328,11 @@ def test_the_command_of_a_report_can_be_given_again(home: Home) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("hydra.launcher.n_jobs=0",), "hydra.launcher.n_jobs=0: choose a number of workers from 1 up, or -1"),
+        (("hydra.launcher.n_jobs=0",), "hydra.launcher.n_jobs=0: choose a whole number from 1 up"),
         (("--launcher", "submitit_slurm"), 'no arm could begin: Could not detect "srun"'),
         (("--launcher", "basic", "--jobs", "2"), "cnnlab sweep: argument --jobs: goes with the launcher joblib"),
-        (("--jobs", "0"), "cnnlab sweep: argument --jobs: invalid positive whole number value: '0'"),
-        (("--only", "linear"), "sweep=smoke is no list of rows: --only has nothing to choose from"),
+        (("--jobs", "0"), "cnnlab sweep: argument --jobs: invalid whole number above 0 value: '0'"),
+        (("--only", "linear"), "--only linear: this sweep is a grid, which has no rows"),
     ],
 )
 def test_what_cannot_be_launched_gets_one_line(words: tuple[str, ...], line: str, home: Home) -> None:
@@ -349,7 +345,8 @@ def test_what_cannot_be_launched_gets_one_line(words: tuple[str, ...], line: str
 def test_the_list_has_every_sweep_and_its_question(home: Home) -> None:
     said = home.command("sweep", "--list")
     assert (said.code, said.err) == (0, "")
-    listed = {line.split()[0]: line.partition(" ")[2].strip() for line in said.out.splitlines()}
+    lines = [line for line in said.out.splitlines() if not line.startswith(" ")]  # others go on with a question
+    listed = {line.split()[0]: line.partition(" ")[2].strip() for line in lines}
     assert listed.keys() == {file.stem for file in (CONF / "sweep").glob("*.yaml")} and all(listed.values())
     assert home.command("sweep", "nothing").err.startswith("sweep=nothing: there is no such choice")
 

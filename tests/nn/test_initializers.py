@@ -20,6 +20,7 @@ FAN_IN, FAN_OUT = 50, 150
 UNIFORM = {
     LeCun1998(): 2.4 / FAN_IN,
     FanInUniform(): 1 / sqrt(FAN_IN),
+    FanInUniform(2.4): 2.4 / sqrt(FAN_IN),
     Glorot(): sqrt(6 / (FAN_IN + FAN_OUT)),
     Glorot(gain=4.0): 4 * sqrt(6 / (FAN_IN + FAN_OUT)),
 }
@@ -59,6 +60,13 @@ def test_normal_initialisers_have_their_deviation(initializer, std):
 def test_biases_start_at_zero(initializer):
     params, _ = Conv2D(3, 2, initializer=initializer).init((4, 1, 4), np.random.default_rng(0))
     assert not params["b"].any() and params["b"].dtype == np.float32
+
+
+def test_biases_start_where_asked():
+    params, _ = Dense(3, initializer=Gaussian(bias_std=0.1), bias_start=-1.0).init((4,), np.random.default_rng(0))
+    plain, _ = Dense(3, initializer=Gaussian(bias_std=0.1)).init((4,), np.random.default_rng(0))
+    np.testing.assert_array_equal(params["b"], plain["b"] - np.float32(1))
+    assert params["b"].dtype == np.float32
 
 
 def test_biases_drawn_where_asked():
