@@ -59,7 +59,7 @@ def test_the_first_images_are_taken_of_either_part() -> None:
 
 
 def test_images_are_drawn_at_random_by_a_seed() -> None:
-    """As Karpathy's reproduction of 1989 draws its digits: training images first, then test images, by one generator."""
+    """As Karpathy's reproduction of 1989 does: training images first, then test images, by one generator."""
     data = made_up("unit", 0, train=20, test=10, draw=1337)
     old = np.random.RandomState(1337)
     training, tests = (old.permutation(len(images))[:count] for images, count in zip(RAW, (20, 10), strict=True))
