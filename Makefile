@@ -1,11 +1,12 @@
-# Every target makes .venv by itself when it is missing, half-made, or older than its lock. See `make help`.
+# Every target makes .venv by itself when it is missing, half-made, older than its lock, or of another folder.
+# See `make help`.
 PYTHON ?= python3
 SWEEP ?= classic_to_modern
-JOBS ?= 2
-PORT ?= 5000
 BIN := .venv/bin
+CNNLAB := $(BIN)/python -m cnnlab
 READY := .venv/.ready
 TORCH := .venv/.torch
+PIP := $(BIN)/python -m pip install -qq
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -17,9 +18,15 @@ LOCKED = import fcntl, os, sys; \
     f = os.open("Makefile", os.O_RDWR); os.set_inheritable(f, True); fcntl.flock(f, fcntl.LOCK_EX); \
     os.execvp(sys.argv[1], sys.argv[1:])
 
-$(shell test -x $(BIN)/python || rm -f $(READY) $(TORCH)) # e.g. the Python that .venv was made with is gone
+# A .venv is full of absolute paths: a copied or moved one would run, and change, what lies at its old place. It is
+# used only in the folder that it was made in, and made again elsewhere; a link to another's is removed.
+USABLE := $(shell test -x $(BIN)/python && case "$$(cat .venv/pyvenv.cfg)" in (*" $$(pwd -P)/.venv"*) echo yes;; esac)
+STALE := $(if $(USABLE),,$(wildcard .venv/pyvenv.cfg))
+ifndef USABLE
+$(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(TORCH); fi)
+endif
 
-.PHONY: help setup train sweep report reproduce ui data test parity lint bench clean counts
+.PHONY: help setup train sweep report reproduce ui data test parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -27,24 +34,22 @@ help: ## this list
 setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
 
 train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (a minute or more, by what is chosen)
-	@$(BIN)/python experiments/train.py $(ARGS)
+	@$(CNNLAB) train $(ARGS)
 
-sweep: counts $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
-	@$(BIN)/python experiments/train.py sweep=$(SWEEP) \
-	    $(if $(SEEDS),seed=$$($(BIN)/python -c 'print(*range($(SEEDS)), sep=",")')) \
-	    $(if $(DATA),data=$(DATA)) $(if $(EPOCHS),epochs=$(EPOCHS)) hydra.launcher.n_jobs=$(JOBS) $(ARGS)
+sweep: $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
+	@$(CNNLAB) sweep $(SWEEP) $(SEEDS:%=--seeds=%) $(JOBS:%=--jobs=%) $(DATA:%=data=%) $(EPOCHS:%=epochs=%) $(ARGS)
 
 report: $(READY) ## the tables and figures of a finished SWEEP=classic_to_modern, in reports/
-	@$(BIN)/python experiments/report.py $(SWEEP)
+	@$(CNNLAB) report $(SWEEP)
 
-reproduce: counts $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2
-	@JOBS=$(JOBS) $(BIN)/python experiments/reproduce.py $(ONLY)
+reproduce: $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2; UPDATE=1 writes the notebook
+	@$(CNNLAB) reproduce $(ONLY) $(JOBS:%=--jobs=%) $(if $(UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)
 
-ui: counts $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
-	@PORT=$(PORT) $(BIN)/python experiments/ui.py
+ui: $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
+	@$(CNNLAB) ui $(PORT:%=--port=%)
 
 data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
-	@$(BIN)/python experiments/data.py $(ARGS)
+	@$(CNNLAB) data $(ARGS)
 
 test: $(READY) ## the tests that need no PyTorch; ARGS="-k conv" chooses
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity" $(ARGS)
@@ -53,19 +58,15 @@ parity: $(TORCH) ## install PyTorch, compare values and gradients with it
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m parity tests/parity $(ARGS)
 
 lint: $(READY) ## ruff, mypy, and whether the lock holds all that is needed
-	@$(BIN)/pip check && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
+	@$(BIN)/python -m pip check && $(BIN)/python -m ruff check && $(BIN)/python -m ruff format --check
+	@$(BIN)/python -m mypy
 
 bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(TORCH)) ## the speed beside PyTorch's (15 minutes); ARGS="--only step/*/32", "--profile", "--growth"
-	@$(BIN)/python experiments/bench.py $(ARGS)
+	@$(BIN)/python experiments/speed/bench.py $(ARGS)
 
 clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache outputs multirun dist
 	@find src tests experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
-
-counts:
-	@for word in JOBS='$(JOBS)' SEEDS='$(SEEDS)' EPOCHS='$(EPOCHS)' PORT='$(PORT)'; do case "$$word" in \
-	    SEEDS=|EPOCHS=) ;; \
-	    *=|*=0*|*=*[!0-9]*) echo "make: $$word: a positive whole number is needed" >&2; exit 2;; esac; done
 
 ifndef HAVE_LOCK
 $(READY) $(TORCH): requirements.lock pyproject.toml
@@ -73,15 +74,17 @@ $(READY) $(TORCH): requirements.lock pyproject.toml
 else
 # The stamp comes last: without it .venv is made afresh, with an old one it is brought up to date.
 $(READY): requirements.lock pyproject.toml
+	@case "$$(pwd -P)" in (*%*) echo "setup: MLflow does not work below a folder with % in its name" >&2; exit 2;; esac
 	@test -e $@ && echo "setup: bringing .venv up to date (seconds to 2 minutes)" || { \
-	    echo "setup: making .venv with the locked versions (about 2 minutes)"; $(PYTHON) -m venv --clear .venv; }
+	    echo "setup: $(if $(STALE),.venv is of another folder or its Python is gone: )making .venv with the locked versions (about 2 minutes)"; \
+	    $(PYTHON) -m venv --clear .venv; }
 	@rm -f $@
-	@$(BIN)/pip install -qq --require-hashes -r requirements.lock
-	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(TORCH): $(READY)
 	@echo "setup: adding PyTorch to .venv (a minute or more: a large download)"
-	@$(BIN)/pip install -qq --no-build-isolation -e '.[torch]'
+	@$(PIP) --no-build-isolation -e '.[torch]'
 	@touch $@
 endif

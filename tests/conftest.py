@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 from cnnlab.data import Dataset, mnist5k
+from cnnlab.locks import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from omegaconf import DictConfig
 
-    from cnnlab.config import Plan
+    from cnnlab.composing import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
@@ -59,16 +59,22 @@ class Home:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     @property
+    def temporary(self) -> Path:
+        """Where commands put their temporary files."""
+        return self.folder.with_name(f"{self.folder.name}.tmp")
+
+    @property
     def places(self) -> dict[str, str]:
         """The variables by which cnnlab finds this home."""
         return {"CNNLAB_HOME": str(self.folder), "CNNLAB_DATA": str(self.data)}
 
-    def start(self, *words: str, program: str = "train", **variables: str) -> "subprocess.Popen[str]":
-        """A program of `experiments/` with these words, in a process group of its own."""
+    def start(self, *words: str, command: str = "train", **variables: str) -> "subprocess.Popen[str]":
+        """A command of cnnlab with these words, in a process group of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "CNNLAB"))}
+        self.temporary.mkdir(exist_ok=True)
         return subprocess.Popen(
-            [sys.executable, str(ROOT / f"experiments/{program}.py"), *words],
-            env=kept | self.places | {"OPENBLAS_NUM_THREADS": "1"} | variables,
+            [sys.executable, "-m", "cnnlab", command, *words],
+            env=kept | self.places | {"OPENBLAS_NUM_THREADS": "1", "TMPDIR": str(self.temporary)} | variables,
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -78,8 +84,12 @@ class Home:
         )
 
     def train(self, *words: str, **variables: str) -> Said:
-        """`train.py` with these words, from start to end."""
+        """`cnnlab train` with these words, from start to end."""
         return end(self.start(*words, **variables))
+
+    def command(self, command: str, *words: str, **variables: str) -> Said:
+        """Another command with these words, from start to end."""
+        return end(self.start(*words, command=command, **variables))
 
     def client(self) -> "MlflowClient":
         from mlflow import MlflowClient
@@ -124,7 +134,12 @@ class Home:
             mlflow.set_tracking_uri(before)
 
     def checkpoints(self) -> list[Path]:
-        return list((self.folder / "outputs/state").glob("*/*.npz"))
+        return list((self.folder / "outputs/state").glob("*.npz"))
+
+    def leftovers(self) -> list[Path]:
+        """What no command that has ended should leave: checkpoints, locks, drafts, temporary files."""
+        kept = [path for path in (self.folder / "outputs").rglob("*") if path.is_file()]
+        return [*kept, *self.temporary.glob("*")]
 
 
 def listen() -> None:
@@ -168,33 +183,27 @@ def untimed(record: dict[str, Any]) -> dict[str, Any]:
 
 def composed(*words: str) -> "DictConfig":
     """The config of a command line."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.config_store import ConfigStore
+    from hydra import compose
 
-    from cnnlab.config import TrainConfig
+    from cnnlab.composing import composition
 
-    ConfigStore.instance().store(name="schema", node=TrainConfig)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composition():
         return compose("train", list(words), return_hydra_config=True)
 
 
 def plan_of(*words: str) -> "Plan":
     """The plan of a command line."""
-    from hydra_plugins.cnnlab_sweeper import planned
+    from cnnlab.composing import plan
 
     cfg = composed(*words)
-    return planned(cfg, cfg.hydra)
+    return plan(cfg, cfg.hydra)
 
 
-def arms_of(sweep: str) -> "list[Plan]":
+def arms_of(sweep: str, *words: str) -> "list[Plan]":
     """The plans of a sweep's file."""
-    from hydra.core.config_store import ConfigStore
+    from cnnlab.composing import sweep_of
 
-    from cnnlab.config import TrainConfig
-    from hydra_plugins import cnnlab_sweeper
-
-    ConfigStore.instance().store(name="schema", node=TrainConfig)
-    return cnnlab_sweeper.arms_of(sweep)
+    return sweep_of(sweep, words).plans
 
 
 def is_one_line(message: str) -> bool:
@@ -223,7 +232,7 @@ def once(shared: Path) -> Callable[[str, Callable[[], Any]], Any]:
 
     def once(name: str, make: Callable[[], Any]) -> Any:
         kept = shared / f"{name}.json"
-        with FileLock(shared / f"{name}.lock"):
+        with locked(shared / f"{name}.lock"):
             if not kept.exists():
                 kept.write_text(json.dumps(make()))
         return json.loads(kept.read_text())

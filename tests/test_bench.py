@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,20 +12,19 @@ from importlib import util
 
 import numpy as np
 import pytest
-from experiments import bench
 from tests.conftest import ROOT, is_one_line, listen
 from tests.test_floors import MODULES, tops
 
-from cnnlab.bench import ours
-from cnnlab.bench.cases import CASES, NETWORKS, PEAK_SIZE, QUANTITIES, Case, chosen, rehearsed, target
-from cnnlab.bench.growth import exponent
-from cnnlab.bench.growth import table as growth_table
-from cnnlab.bench.machine import described, machine
-from cnnlab.bench.profiling import instrumented, profile
-from cnnlab.bench.results import PEERS, Result, as_dict, missed, panels, peak_rate, progress, spread, summary, table
-from cnnlab.bench.run import FACTORIES, compare
-from cnnlab.plots.speed import Pace, speed
+import bench
+import ours
+from bench import FACTORIES, compare
+from cases import CASES, NETWORKS, PEAK_SIZE, QUANTITIES, Case, chosen, rehearsed, target
+from figure import Pace, panels, speed
+from machine import described, machine
+from ours import exponent, growth_table, instrumented, profile
+from results import PEERS, Result, as_dict, missed, peak_rate, progress, spread, summary, table
 
+PROGRAM = ROOT / "experiments/speed"
 STEP = Case("step", "lenet5_relu", 32)
 ALONE = {side: factory for side, factory in FACTORIES.items() if side not in PEERS}
 GEMM = 2 * PEAK_SIZE**3
@@ -159,7 +159,7 @@ def test_the_figure_shows_the_ratios():
     (epoch,) = chosen("epoch/lenet5_tanh/*")
     drawn = panels([result(ours=[1.0], eager=[4.0], compile=[0.5]), result(epoch, ours=[1.0], eager=[2.0])])
     assert drawn["lenet5_relu, training step"] == [Pace("batch 32", {"eager": (4, 4, 4), "compile": (0.5, 0.5, 0.5)})]
-    figure = speed(drawn, PEERS, "title $")
+    figure = speed(drawn, "title $")
     widths = [[bar.get_width() for bar in axes.patches[1:]] for axes in figure.axes]
     assert widths == [[4, 0.5], [2]]  # after the shaded part
     assert [text.get_text() for text in figure.axes[0].texts] == ["4.0×", "0.5×"]
@@ -168,7 +168,7 @@ def test_the_figure_shows_the_ratios():
 
 
 def test_a_figure_of_nothing_says_so():
-    figure = speed(panels([result(ours=[1.0])]), PEERS, "title")
+    figure = speed(panels([result(ours=[1.0])]), "title")
     assert figure.axes[0].texts[0].get_text() == "nothing to compare with"
 
 
@@ -253,11 +253,11 @@ def test_cnnlab_alone_is_measured_into_a_file(tmp_path, monkeypatch, capsys):
 
 def test_a_side_that_fails_costs_its_own_column():
     said = []
-    sides = {"ours": ALONE["ours"], "eager": "cnnlab.no_such_module:work", "compile": "tests.test_bench:die"}
+    sides = {"ours": ALONE["ours"], "eager": "no_such_module:work", "compile": "tests.test_bench:die"}
     found = list(compare(chosen("step/zhou/1") + chosen("step/zhou/8"), 1, 1, sides, said.append))
     assert [list(result.seconds) for result in found] == [["ours"], ["ours"]]
     assert len(said) == 2 and all(map(is_one_line, said))
-    assert "step/zhou/1: eager: ModuleNotFoundError: No module named 'cnnlab.no_such_module'" in said
+    assert "step/zhou/1: eager: ModuleNotFoundError: No module named 'no_such_module'" in said
     assert "step/zhou/1: compile: the process ended with exit code 7" in said
 
 
@@ -266,11 +266,11 @@ def test_missing_images_are_one_line(tmp_path, monkeypatch):
     said = []
     found = list(compare(chosen("epoch/*"), 1, 1, FACTORIES, said.append))
     assert [(result.seconds, list(result.failed)) for result in found] == 2 * [({}, ["ours"])]
-    assert len(said) == 1 and said[0].endswith("run `make data`")
+    assert len(said) == 1 and said[0].endswith("run `make data ARGS=mnist`")
 
 
 def test_ctrl_c_ends_all_processes(tmp_path):
-    command = [sys.executable, str(ROOT / "experiments/bench.py"), "--only", "step/keras_convnet/256"]
+    command = [sys.executable, str(PROGRAM / "bench.py"), "--only", "step/keras_convnet/256"]
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "bench.json")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen,
@@ -289,10 +289,12 @@ def test_the_machine_is_described():
 
 
 def test_only_the_peer_imports_torch():
-    assert {path for path in MODULES if "torch" in tops(path)} == {"bench/peer.py"}
+    texts = {path.name: path.read_text("utf-8") for path in PROGRAM.glob("*.py")}
+    assert [name for name, text in texts.items() if re.search(r"^\s*(from|import) torch", text, re.M)] == ["peer.py"]
+    assert not [path for path in MODULES if "torch" in tops(path)]
 
 
 def test_the_number_of_threads_can_be_set_before_numpy_is_there():
     program = "import sys, bench; print(*sorted({'numpy', 'torch'} & sys.modules.keys()))"
-    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT / "experiments", capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", program], cwd=PROGRAM, capture_output=True, text=True)
     assert (run.returncode, run.stdout.split(), run.stderr) == (0, [], "")

@@ -1,25 +1,28 @@
 """Boosting: the second network sees what the first gets wrong, the third what they disagree on."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
-from tests.conftest import Home, end, is_one_line, plan_of
+from tests.conftest import Home, is_one_line, plan_of
 
-from cnnlab import boosting
-from cnnlab.boosting import _disputed, _half_wrong
+from cnnlab.composing import load_data
 from cnnlab.data import Dataset, Distortion, Images
-from cnnlab.runs import execute
+from cnnlab.journal import Watcher
+from cnnlab.learners import boosted
+from cnnlab.learners.boosted import Answers, _disputed, _half_wrong
+from cnnlab.runs import make
 from cnnlab.tracking.log import RunLog
-from hydra_plugins.cnnlab_sweeper import build, load_data
 
 SHIFTS = Distortion(shift=1)
 
 
 @pytest.fixture
-def images(digits) -> Images:
+def images(digits: Dataset) -> Images:
     return digits.train
 
 
-def by_ink(threshold: float) -> boosting.Answers:
+def by_ink(threshold: float) -> Answers:
     """An answer to every image: its label, but one more where there is much ink."""
     return lambda drawn: (drawn.labels + (drawn.pixels.mean((1, 2)) > threshold)) % 10
 
@@ -39,13 +42,13 @@ def test_the_third_sees_what_is_disputed(images: Images) -> None:
 
 
 def test_a_search_that_finds_too_little_is_given_up(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boosting, "PASSES", 2)
+    monkeypatch.setattr(boosted, "PASSES", 2)
     with pytest.raises(ValueError, match="of 2 times the training images only 0 of") as caught:
         _disputed([by_ink(1e9), by_ink(1e9)], images, SHIFTS, np.random.default_rng(0))
     assert is_one_line(str(caught.value))
 
 
-WORDS = ("model=mlp", "model.hidden=[8]", "data.train=300", "data.validation=50", "epochs=2", "boost=true")
+WORDS = ("model=mlp", "model.hidden=[8]", "data.train=300", "data.validation=50", "epochs=2", "learner=boosted")
 
 
 @pytest.mark.slow
@@ -54,18 +57,24 @@ def test_a_boosted_run_is_recorded(home: Home, digits: Dataset) -> None:
     said = home.train(*WORDS, "augment=shift")
     assert (said.code, said.err) == (0, "")
     run = home.run()
-    assert run.info.status == "FINISHED" and not home.checkpoints()
-    assert sorted(home.curves(run)["train/loss"]) == [1, 2, 3, 4, 5, 6]
+    assert run.info.status == "FINISHED" and not home.leftovers()
+    curves, labels = home.curves(run), digits.test.labels
+    assert sorted(curves["train/loss"]) == [1, 2, 3, 4, 5, 6, 7]  # each one's epochs, and the three together
     assert run.data.metrics["size/parameters"] == 3 * (784 * 8 + 8 + 8 * 10 + 10)
-    names = set(home.artifacts(run))
-    assert {"confusion/test.json", "plots/mistakes.png", "config/network.txt", "plots/learning_curves.png"} <= names
+    files = home.artifacts(run)
+    kept = {"confusion/test.json", "plots/mistakes.png", "config/network.txt", "plots/learning_curves.png"}
+    assert kept | {"plots/distortions.png"} <= files.keys()
     answers = home.model(run).predict(digits.test.pixels)
-    assert np.mean(answers == digits.test.labels) == run.data.metrics["test/accuracy"]
-    held_out = load_data(plan_of(*WORDS)).val
+    assert np.mean(answers == labels) == run.data.metrics["test/accuracy"]
+    with np.load(files["answers.npz"], allow_pickle=False) as archive:
+        assert (archive["answers"] == answers).all() and (archive["labels"] == labels).all()
+    held_out = load_data(plan_of(*WORDS, "augment=shift")).val
     found = np.mean(home.model(run).predict(held_out.pixels) == held_out.labels)  # of the three, not of the last
-    assert found == run.data.metrics["val/accuracy"] and f"validation error {100 * (1 - found):.2f}%" in said.out
-    assert {"train/loss", "val/loss", "test/loss"} <= run.data.metrics.keys()
-    report = end(home.start("runs", program="report"))
+    assert run.data.metrics["val/accuracy"] == found and f"validation error {100 * (1 - found):.2f}%" in said.out
+    whole = {*("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/error_percent")}
+    assert {key for key, curve in curves.items() if 7 in curve} == whole
+    assert {key for key, curve in curves.items() if 0 in curve} >= {"test/loss", "test/error_percent", "time/total_s"}
+    report = home.command("report", "runs")
     assert (report.code, report.err) == (0, ""), report
 
 
@@ -78,12 +87,14 @@ def test_what_was_trained_outlives_a_store_that_fails(inside: Home, monkeypatch:
     plan = plan_of(*WORDS, "augment=shift")
     with monkeypatch.context() as broken:
         broken.setattr(RunLog, "upload", full)
-        assert execute(plan, lambda: build(plan), RunLog()).reason == "OSError: no space left"
+        assert make(plan, RunLog(), Watcher()).reason == "OSError: no space left"
     assert len(inside.checkpoints()) == 3
-    assert execute(plan, lambda: build(plan), RunLog()).status == "finished" and not inside.checkpoints()
+    assert make(plan, RunLog(), Watcher()).status == "finished"
+    assert inside.runs()[-1].data.tags["cnnlab.resumed_after_epoch"] == "6" and not inside.leftovers()
 
 
-@pytest.mark.slow
-def test_boosting_needs_distortions(home: Home) -> None:
-    said = home.train(*WORDS)
-    assert said.code == 1 and "boost=true: needs distorted images" in said.out + said.err
+@pytest.mark.parametrize("words", [(), ("augment=shift", "augment.shift=0")], ids=["none", "idle"])
+def test_boosting_needs_distortions(words: tuple[str, ...], inside: Home) -> None:
+    with pytest.raises(ValueError, match=r"^learner=boosted .*model=mlp.* do not go together: .*augment") as caught:
+        plan_of(*WORDS, *words)
+    assert is_one_line(str(caught.value))

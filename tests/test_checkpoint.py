@@ -1,7 +1,17 @@
-"""Files of states and networks: whole or not at all, no pickle, and nothing lost on the way."""
+"""Checkpoints: whole or not at all, no pickle, nothing lost on the way, and what does not fit is set aside."""
+
+from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import itertools
+import json
+import os
+import re
+import stat
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +21,8 @@ import numpy as np
 import pytest
 from tests.conftest import untimed
 
-from cnnlab import checkpoint, models
-from cnnlab.checkpoint import load_network, network_bytes, restore_state, save_state
+from cnnlab import checkpoint
+from cnnlab.checkpoint import load, restore_state, save, save_state, set_aside
 from cnnlab.data import Dataset, Distortion
 from cnnlab.nn import (
     SGD,
@@ -30,10 +40,11 @@ from cnnlab.nn import (
     SoftmaxCrossEntropy,
     Steps,
     StochasticPool,
-    Subsample,
 )
-from cnnlab.training import Recipe, State, predict, start, train
+from cnnlab.training import Recipe, TrainingState, start, train
 
+STAMP = {"identity": "0123abcd", "code": "4567ef01"}
+SEED = 7
 NOISY = Sequential(
     {
         "C1": Conv2D(4, 5, stride=2),
@@ -60,21 +71,21 @@ RECIPES = {
 
 
 @pytest.fixture
-def saved(digits: Dataset, tmp_path: Path) -> tuple[Path, State]:
+def saved(digits: Dataset, tmp_path: Path) -> tuple[Path, TrainingState]:
     """Two epochs' state, and its file."""
     state = begun(ADAM, digits, epochs=2)
-    state.confusions["2"] = [[1, 2], [3, 4]]
-    save_state(tmp_path / "state.npz", state)
+    state.confusions[1] = [[1, 2], [3, 4]]
+    save_state(tmp_path / "state.npz", state, STAMP)
     return tmp_path / "state.npz", state
 
 
-def begun(recipe: Recipe, data: Dataset, epochs: int) -> State:
-    state = start(recipe, data.shape, 7)
+def begun(recipe: Recipe, data: Dataset, epochs: int) -> TrainingState:
+    state = start(recipe, data.shape, SEED)
     list(itertools.islice(train(recipe, state, data), epochs))
     return state
 
 
-def content(state: State) -> dict[str, Any]:
+def content(state: TrainingState) -> dict[str, Any]:
     """All that a state is, for comparison."""
     generators = [getattr(state, name).bit_generator.state for name in ("order", "noise", "distortion")]
     arrays = {name: array.tobytes() for name, array in {**state.optimizer, "theta": state.theta}.items()}
@@ -86,83 +97,262 @@ def content(state: State) -> dict[str, Any]:
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_a_cut_training_ends_bit_equal(chosen: Recipe, epochs: int, digits: Dataset, tmp_path: Path) -> None:
     uncut = begun(chosen, digits, epochs=5)
-    save_state(tmp_path / "state.npz", begun(chosen, digits, epochs))
-    state = start(chosen, digits.shape, 99)  # whatever the seed, the file decides
-    assert restore_state(tmp_path / "state.npz", state)
+    save_state(tmp_path / "state.npz", begun(chosen, digits, epochs), STAMP)
+    state = start(chosen, digits.shape, SEED)
+    assert restore_state(tmp_path / "state.npz", state, STAMP)
     assert len(state.history) == epochs
     list(train(chosen, state, digits))
     assert content(state) == content(uncut)
     assert all(np.shares_memory(array, state.theta) for array in state.params["OUT"].values())
 
 
-def test_everything_comes_back(saved: tuple[Path, State], digits: Dataset) -> None:
+def test_everything_comes_back(
+    saved: tuple[Path, TrainingState], digits: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, state = saved
-    other = start(ADAM, digits.shape, 0)
+    other = start(ADAM, digits.shape, SEED)
     assert content(other) != content(state)
-    assert restore_state(path, other)
+    assert restore_state(path, other, STAMP)
     assert content(other) == content(state)
     assert other.history == state.history  # clocks too
+    assert (path.exists(), capsys.readouterr().out) == (True, "")
 
 
-def refuses(path: Path, data: Dataset, chosen: Recipe = ADAM) -> bool:
-    """Whether a file is refused and leaves the state as it was."""
-    state = begun(chosen, data, epochs=1)
-    before = content(state)
-    return not restore_state(path, state) and content(state) == before
+def test_where_nothing_is_nothing_is_said(digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not restore_state(tmp_path / "state.npz", start(ADAM, digits.shape, SEED), STAMP)
+    assert (list(tmp_path.iterdir()), capsys.readouterr().out) == ([], "")
 
 
-def test_a_file_cut_off_anywhere_is_refused(saved: tuple[Path, State], digits: Dataset) -> None:
+@pytest.fixture
+def refused(digits: Dataset, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`refused(path)`: the line that is said of a file which is set aside as it is, the state being left alone."""
+
+    def refused(path: Path, recipe: Recipe = ADAM, stamp: dict[str, str] = STAMP, seed: int = SEED) -> str:
+        before, others = path.read_bytes(), set(path.parent.iterdir())
+        state = start(recipe, digits.shape, seed)
+        fresh = content(state)
+        assert not restore_state(path, state, stamp)
+        assert content(state) == fresh
+        (aside,) = set(path.parent.iterdir()) - others
+        assert (path.exists(), aside.read_bytes(), aside.suffix == ".npz") == (False, before, False)
+        (line,) = capsys.readouterr().out.splitlines()
+        said = f"starting afresh: the checkpoint {path.name} does not fit, "
+        assert line.startswith(said) and line.endswith(f"; it is now {aside.name}")
+        return line[len(said) :].rpartition(";")[0]
+
+    return refused
+
+
+Edit = Callable[[dict[str, Any], dict[str, np.ndarray]], Any]
+
+
+def rewritten(path: Path, edit: Edit, sealed: bool) -> Path:
+    """A checkpoint after somebody changed it with NumPy; if it is sealed, its checksum is made right again."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    outer = json.loads(arrays.pop("header").item())
+    edit(outer["header"], arrays)
+    if sealed:
+        save(path, outer["stamp"], outer["header"], arrays)
+    else:
+        np.savez(path, allow_pickle=False, header=np.array(json.dumps(outer)), **arrays)
+    return path
+
+
+def swap(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    header["order"], header["noise"] = header["noise"], header["order"]
+
+
+EDITS: dict[str, tuple[Edit, str]] = {  # what is changed, and what is said of it even if the checksum is made right
+    "zeroed moments": (lambda header, arrays: arrays["optimizer.mean"].fill(0), ""),
+    "emptied history": (lambda header, arrays: header["history"].clear(), "its history is empty or has gaps"),
+    "an epoch less": (lambda header, arrays: header["history"].pop(0), "its history is empty or has gaps"),
+    "text in history": (lambda header, arrays: header["history"][0].update(lr="x"), "its history holds what is no num"),
+    "swapped generators": (swap, "its random numbers are of another seed"),
+    "no generator": (lambda header, arrays: header.pop("noise"), "its header is not that of a training"),
+    "half a generator": (lambda header, arrays: header["noise"].pop("state"), "its header is not that of a training"),
+    "an unknown key": (lambda header, arrays: header.update(more=1), "its header is not that of a training"),
+    "another shape": (
+        lambda header, arrays: arrays.update(theta=arrays["theta"][1:]),
+        r"its theta is float32 \(\d+,\) and should be float32 \(\d+,\)",
+    ),
+    "another dtype": (
+        lambda header, arrays: arrays.update(theta=arrays["theta"].astype(float)),
+        r"its theta is float64 \(\d+,\) and should be float32",
+    ),
+    "objects": (
+        lambda header, arrays: arrays.update({"optimizer.mean": np.zeros(3, "V8")}),
+        r"its optimizer.mean is \|V8 \(3,\) and should be float32",
+    ),
+    "another optimiser": (
+        lambda header, arrays: arrays.pop("optimizer.mean"),
+        "it has optimizer.square, optimizer.steps, theta and should have optimizer.mean, optimizer.square, opt",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "said"), EDITS.values(), ids=EDITS)
+def test_what_was_changed_is_set_aside(
+    edit: Edit, said: str, saved: tuple[Path, TrainingState], refused: Callable[..., str]
+) -> None:
+    path, _ = saved
+    whole = path.read_bytes()
+    assert "checksum is wrong" in refused(rewritten(path, edit, sealed=False))
+    path.write_bytes(whole)
+    if said:
+        assert re.match(said, refused(rewritten(path, edit, sealed=True)))
+
+
+def test_the_checkpoint_of_another_run_is_set_aside(
+    saved: tuple[Path, TrainingState], refused: Callable[..., str]
+) -> None:
+    path, _ = saved
+    whole = path.read_bytes()
+    cases: dict[str, dict[str, Any]] = {
+        "its code is 4567ef01 and should be 99": {"stamp": STAMP | {"code": "99"}},
+        "its identity is 0123abcd and should be 99": {"stamp": STAMP | {"identity": "99"}},
+        "its data is not said and should be 99": {"stamp": STAMP | {"data": "99"}},
+        "its code is 4567ef01 and should be not said": {"stamp": {"identity": "0123abcd"}},
+        "its random numbers are of another seed": {"seed": SEED + 1},
+        "it has optimizer.mean, optimizer.square, optimizer.steps, theta and should have optimizer.velocity, theta": {
+            "recipe": replace(ADAM, optimizer=SGD(momentum=0.9))
+        },
+    }
+    for number, (said, how) in enumerate(cases.items(), 1):
+        path.write_bytes(whole)
+        assert refused(path, **how) == said
+        assert path.with_name(f"state.npz.set-aside-{number}").exists()  # none is written over
+    wider = replace(NOISY, layers=NOISY.layers | {"C1": Conv2D(5, 5, stride=2)})
+    path.write_bytes(whole)
+    assert refused(path, replace(ADAM, network=wider)).startswith("its theta is float32 (")
+
+
+@pytest.mark.parametrize("schema", [1, 3, "2", None])
+def test_another_format_is_set_aside(
+    schema: Any, digits: Dataset, tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "SCHEMA", schema)
+        save_state(tmp_path / "state.npz", begun(ADAM, digits, epochs=1), STAMP)
+    assert refused(tmp_path / "state.npz") == f"it is of format {schema}, and this cnnlab reads 2"
+
+
+def test_the_first_format_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
+    """As cnnlab wrote it before there were stamps: the same arrays, the header bare, no checksum."""
+    path, _ = saved
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    header = json.loads(arrays.pop("header").item())["header"]
+    np.savez(path, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+    assert refused(path) == "its checksum is wrong: it is damaged, cut off, or of an older cnnlab"
+
+
+def test_a_file_cut_off_anywhere_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
     path, _ = saved
     whole = path.read_bytes()
     for length in [*range(0, len(whole), len(whole) // 40), len(whole) - 1]:
         path.write_bytes(whole[:length])
-        assert refuses(path, digits), length
+        assert "cut off" in refused(path), length
 
 
-def test_a_file_with_a_flipped_byte_is_refused_or_the_same(saved: tuple[Path, State], digits: Dataset) -> None:
-    path, state = saved
+def test_a_file_with_a_flipped_bit_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
+    path, _ = saved
     whole = path.read_bytes()
     for place in np.random.default_rng(0).integers(len(whole), size=40):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
-        other = start(ADAM, digits.shape, 0)
-        before = content(other)
-        restored = restore_state(path, other)
-        assert content(other) == (content(state) if restored else before), place
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        assert "damaged" in refused(path), place
+
+
+def sealed(path: Path, pack: Callable[[zipfile.ZipFile], None]) -> Path:
+    """A zip file that somebody made by hand, with the right checksum."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        pack(archive)
+    body = buffer.getvalue()[:-2] + b"\x40\0"
+    path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
+    return path
+
+
+def npy(claimed: str, content: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(claimed).to_bytes(2, "little") + claimed.encode() + content
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\0" * 999, b"PK\x03\x04 or so", b'{"theta": 1}'])
-def test_garbage_is_refused(garbage: bytes, digits: Dataset, tmp_path: Path) -> None:
+def test_garbage_is_set_aside(garbage: bytes, tmp_path: Path, refused: Callable[..., str]) -> None:
     path = tmp_path / "state.npz"
-    assert refuses(path, digits)  # nothing there
     path.write_bytes(garbage)
-    assert refuses(path, digits)
+    assert "checksum is wrong" in refused(path)
+    path.write_bytes(garbage + hashlib.sha256(garbage).hexdigest().encode())
+    assert refused(path) == "its content is not that of a checkpoint"
 
 
-def test_the_state_of_another_training_is_refused(saved: tuple[Path, State], digits: Dataset) -> None:
-    path, _ = saved
-    wider = replace(NOISY, layers=NOISY.layers | {"C1": Conv2D(5, 5, stride=2)})
-    assert refuses(path, digits, replace(ADAM, network=wider))
-    assert refuses(path, digits, replace(ADAM, optimizer=SGD(momentum=0.9)))
+def test_a_bomb_is_not_unpacked(tmp_path: Path, refused: Callable[..., str]) -> None:
+    path, claim = tmp_path / "state.npz", "{'descr': '<U1', 'fortran_order': False, 'shape': (SIZE,)}\n"
+    zeros = npy(claim.replace("SIZE", f"{1 << 26}"), bytes(1 << 28))
+    tracemalloc.start()
+    packed = sealed(path, lambda archive: archive.writestr("header.npy", zeros, zipfile.ZIP_DEFLATED))
+    tracemalloc.reset_peak()
+    assert packed.stat().st_size < 1 << 20
+    assert refused(path) == "it would unpack to more than it holds"
+    huge = npy(claim.replace("SIZE", f"{1 << 40}"), b"")
+    sealed(path, lambda archive: archive.writestr("header.npy", huge))
+    assert refused(path) == "its header is not as large as it claims"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < (1 << 28) + (1 << 26)  # the zeros that this test made, and little else
 
 
-def test_a_network_is_not_a_state(digits: Dataset, tmp_path: Path) -> None:
-    chosen = RECIPES["sgd without noise"]
-    params = start(chosen, digits.shape, 1).params
-    file = network_bytes(chosen.network, params, digits.shape, digits.normalizer)
-    (tmp_path / "network.npz").write_bytes(file)
-    assert refuses(tmp_path / "network.npz", digits, chosen)
+def test_what_cannot_be_read_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "state.npz").mkdir()
+    assert load(tmp_path / "state.npz", STAMP, {}) is None
+    assert "it cannot be read (Is a directory)" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["state.npz.set-aside-1"]
 
 
-def test_no_pickle_inside(saved: tuple[Path, State]) -> None:
+def test_any_header_and_arrays_come_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a learner keeps that is no network."""
+    path, like = tmp_path / "found.npz", {"drawn": np.zeros((2, 3), np.uint8), "count": np.zeros((), np.int64)}
+    arrays = {"drawn": np.arange(6, dtype=np.uint8).reshape(2, 3), "count": np.array(5)}
+    save(path, STAMP, {"stage": 2, "name": "größe"}, arrays)
+    found = load(path, STAMP, like)
+    assert found is not None and found[0] == {"stage": 2, "name": "größe"}
+    assert {name: array.tolist() for name, array in found[1].items()} == {"drawn": [[0, 1, 2], [3, 4, 5]], "count": 5}
+    aside = set_aside(path, "it is late")
+    said = "starting afresh: the checkpoint found.npz does not fit, it is late; it is now found.npz.set-aside-1\n"
+    assert capsys.readouterr().out == said
+    assert aside.exists() and load(path, STAMP, like) is None
+
+
+def test_no_pickle_inside(saved: tuple[Path, TrainingState]) -> None:
     with np.load(saved[0], allow_pickle=False) as archive:
         kinds = {name: archive[name].dtype.kind for name in archive.files}
     assert kinds.pop("header") == "U"
     assert kinds == {"theta": "f", "optimizer.mean": "f", "optimizer.square": "f", "optimizer.steps": "i"}
 
 
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    sync, replace_file = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def named(self: Path, target: Path) -> Path:
+        steps.append("name")
+        return replace_file(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", named)
+    save_state(tmp_path / "state.npz", begun(ADAM, digits, epochs=1), STAMP)
+    assert steps == ["file", "name", "folder"]
+
+
 @pytest.mark.parametrize("failing", ["write_bytes", "replace"])
 def test_a_write_that_fails_leaves_the_old_file(
-    failing: str, saved: tuple[Path, State], digits: Dataset, monkeypatch: pytest.MonkeyPatch
+    failing: str, saved: tuple[Path, TrainingState], digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, _ = saved
     old, write = path.read_bytes(), Path.write_bytes
@@ -174,50 +364,10 @@ def test_a_write_that_fails_leaves_the_old_file(
     with monkeypatch.context() as patch:
         patch.setattr(Path, failing, full if failing == "write_bytes" else refuse)
         with pytest.raises(OSError, match="No space left"):
-            save_state(path, begun(ADAM, digits, epochs=1))
+            save_state(path, begun(ADAM, digits, epochs=1), STAMP)
     assert path.read_bytes() == old
     assert list(path.parent.iterdir()) == [path]
 
 
 def refuse(self: Path, target: Path) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
-
-
-NETWORKS: dict[str, Callable[..., Sequential]] = {
-    "lenet5": models.lenet5,
-    "lenet5 modern": lambda: models.lenet5(ReLU(), MaxPool(2), output=models.DenseOutput(), connections="full"),
-    "lenet5 stochastic": lambda: models.lenet5(ReLU(), StochasticPool(2), ((1, 2), (0, 3))),
-    "lenet1": models.lenet1,
-    "lenet4": models.lenet4,
-    "lecun1989": models.lecun1989,
-    "nielsen_cnn": lambda: models.nielsen_cnn((3, 4), (9, 8), dropout=0.5),
-    "zhou": models.zhou,
-    "keras_convnet": models.keras_convnet,
-    "mlp": lambda: models.mlp((20, 15)),
-    "nielsen_mlp": models.nielsen_mlp,
-    "subsampled": lambda: models.zhou(pooling=Subsample((2, 3), mean=True)),
-}
-
-
-@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
-def test_a_network_goes_to_a_file_and_back(make: Callable[[], Sequential], digits: Dataset, tmp_path: Path) -> None:
-    network = make()
-    params, _ = network.init(digits.shape, np.random.default_rng(3))
-    file = network_bytes(network, params, digits.shape, digits.normalizer)
-    (tmp_path / "network.npz").write_bytes(file)
-    again, theirs, shape, rule = load_network(tmp_path / "network.npz")
-    assert (again, shape, rule) == (network, digits.shape, digits.normalizer)
-    images = digits.test[:60]
-    assert (predict(again, theirs, digits, images) == predict(network, params, digits, images)).all()
-    assert {name: sorted(layer) for name, layer in theirs.items()} == {n: sorted(p) for n, p in params.items()}
-    with np.load(tmp_path / "network.npz") as archive:  # a layer may move to another file of the engine
-        assert "cnnlab.nn:" in str(archive["header"]) and "cnnlab.nn." not in str(archive["header"])
-
-
-@pytest.mark.parametrize("kind", ["os:system", "pathlib:Path", "cnnlab.nn.layer:size"])
-def test_a_file_cannot_name_anything_but_a_dataclass(kind: str, digits: Dataset, tmp_path: Path) -> None:
-    network = {"type": kind, "fields": {}}
-    header = {"network": network, "shape": [1]}
-    (tmp_path / "x.npz").write_bytes(checkpoint._packed(header, theta=np.zeros(1, np.float32)))
-    with pytest.raises(ValueError, match=f"^{kind} is not a layer$"):
-        load_network(tmp_path / "x.npz")

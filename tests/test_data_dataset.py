@@ -1,5 +1,8 @@
 """Images, normalisation and batches, on small made-up images."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,7 +24,7 @@ def dataset(rule: Normalizer, train: Images | None = None) -> Dataset:
 def test_lecun_is_the_papers_numbers_exactly() -> None:
     rule = normalizer("lecun", images().pixels)
     assert rule.background == -0.1
-    assert rule.table.dtype == np.float32
+    assert rule.table.dtype == np.float32 and rule.table.shape == (256,)
     assert rule.table[0] == np.float32(-0.1) and rule.table[255] == np.float32(1.175)
     assert normalizer("lecun", images().pixels, levels=16).table[16] == np.float32(1.175)
 
@@ -71,33 +74,85 @@ def test_batch_is_a_literal_loop(index: np.ndarray | slice) -> None:
     assert batch.dtype == np.float32 and batch.flags.c_contiguous
 
 
-def test_the_digest_sees_pixels_labels_shapes_and_splits() -> None:
-    one = images()
-    pixels, labels = one.pixels.copy(), one.labels.copy()
+def test_a_batch_of_colour_images_has_their_colours_as_channels() -> None:
+    rng = np.random.default_rng(0)
+    train = Images(rng.integers(0, 256, (7, 5, 4, 3), dtype=np.uint8), np.arange(7) % 3)
+    data = Dataset("colour", train, train[:0], train[:2], ("a", "b", "c"), Normalizer(2.0, -0.5))
+    index = np.array([6, 0, 6])
+    batch = data.batch(train, index)
+    assert data.shape == (5, 3, 4) and batch.shape == (5, 3, 4, 3)
+    for h, c, w, b in np.ndindex(batch.shape):
+        assert batch[h, c, w, b] == np.float32(2.0 * train.pixels[index[b], h, w, c] / 255 - 0.5)
+    assert batch.dtype == np.float32 and batch.flags.c_contiguous
+    assert data.batch(train, slice(0, 0)).shape == (5, 3, 4, 0)
+
+
+def test_the_digest_sees_all_that_can_change_a_result() -> None:
+    one = dataset(Normalizer(1.0, 0.0))
+    pixels, labels = one.train.pixels.copy(), one.train.labels.copy()
     pixels[3, 2, 1] ^= 1
     labels[7] ^= 1
+    turned = [Images(split.pixels.reshape(-1, 3, 5), split.labels) for split in (one.train, one.val, one.test)]
     variants = [
-        dataset(Normalizer(1.0, 0.0), train)
-        for train in (one, Images(pixels, one.labels), Images(one.pixels, labels), one[:29])
+        one,
+        replace(one, train=Images(pixels, one.train.labels)),
+        replace(one, train=Images(one.train.pixels, labels)),
+        replace(one, train=one.train[:29]),
+        replace(one, train=turned[0], val=turned[1], test=turned[2]),
+        replace(one, train=one.train[5:], val=one.train[:5]),
+        replace(one, test=one.test[1:]),
+        replace(one, classes=("a", "b", "d")),
+        replace(one, classes=("a", "b", "c", "d")),
+        replace(one, normalizer=Normalizer(2.0, 0.0)),
+        replace(one, normalizer=Normalizer(1.0, -0.5)),
+        replace(one, normalizer=Normalizer(1.0, 0.0, levels=16)),
+        replace(one, watch_test=True),
     ]
-    variants.append(dataset(Normalizer(1.0, 0.0), Images(one.pixels.reshape(30, 3, 5), one.labels)))
-    variants.append(Dataset("moved", one[5:], one[:5], images(seed=1), ("a", "b", "c"), Normalizer(1.0, 0.0)))
     assert len({variant.digest for variant in variants}) == len(variants)
-    assert dataset(Normalizer(9.0, 0.0)).digest == variants[0].digest
+    assert dataset(Normalizer(1.0, 0.0)).digest == replace(one, name="another").digest == one.digest
 
 
 def test_the_digest_is_a_fixed_number() -> None:
     one = Images(np.arange(12, dtype=np.uint8).reshape(2, 3, 2), np.array([1, 0]))
     assert one.digest == "d8c5fa0cd5f73750b6e987c35f959f5e5e258b007d878d1a67c282219a32642b"
+    data = Dataset("one", one, one[:0], one[:1], ("a", "b"), Normalizer(1.275, -0.1, 16))
+    assert data.digest == "88010bf99c6e520689a28e53da1f99df4f1d1d52addb83f6b41ae48edcafe33e"
     backwards = Images(one.pixels[::-1], one.labels[::-1])[::-1]  # other memory layout, same images
     assert backwards.digest == one.digest
 
 
-def test_images_refuse_arrays_of_another_kind() -> None:
-    with pytest.raises(ValueError, match="expected pixels uint8"):
-        Images(np.zeros((2, 3, 3), np.float32), np.zeros(2, np.int64))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="expected pixels uint8"):
-        Images(np.zeros((2, 3, 3), np.uint8), np.zeros(3, np.int64))
+@pytest.mark.parametrize(
+    ("pixels", "labels"),
+    [
+        (np.zeros((2, 3, 3), np.float32), np.zeros(2, np.int64)),
+        (np.zeros((2, 3, 3), np.uint8), np.zeros(3, np.int64)),
+        (np.zeros((2, 3, 3), np.uint8), np.zeros(2, np.uint8)),
+        (np.zeros((2, 9), np.uint8), np.zeros(2, np.int64)),
+        (np.zeros((2, 3, 3, 4), np.uint8), np.zeros(2, np.int64)),
+        (np.zeros((2, 3, 3, 3, 3), np.uint8), np.zeros(2, np.int64)),
+    ],
+)
+def test_images_refuse_arrays_of_another_kind(pixels: np.ndarray, labels: np.ndarray) -> None:
+    wanted = r"pixels uint8 \(N, H, W\) or \(N, H, W, 3\) and labels int64 \(N,\)"
+    with pytest.raises(ValueError, match=rf"^images: expected {wanted}, found {pixels.dtype} "):
+        Images(pixels, labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"test": images(4, 3, 5)}, r"expected images of one size .*, found \(30, 5, 3\), \(0, 5, 3\), \(4, 3, 5\)$"),
+        ({"classes": ("a", "b")}, "expected labels from 0 to 1, found 0 to 2$"),
+        ({"train": Images(images().pixels, images().labels - 1)}, "expected labels from 0 to 2, found -1 to 2$"),
+        (
+            {"watch_test": True, "val": images()[:1]},
+            "test images are watched in place of validation images, found both",
+        ),
+    ],
+)
+def test_a_dataset_refuses_what_does_not_fit_together(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"^made up: {reason}"):
+        replace(dataset(Normalizer(1.0, 0.0)), **change)
 
 
 def test_every_prefix_of_the_stratified_order_has_the_proportions_of_the_whole() -> None:

@@ -8,7 +8,7 @@ from cnnlab.data.deslant import _moments, deslanted, upright
 
 
 def stroke(slant: float, side: int = 28) -> np.ndarray:
-    """A bar three pixels wide that drifts by ``slant`` columns per row, uint8 (1, side, side)."""
+    """A bar three pixels wide that drifts by `slant` columns per row, uint8 (1, side, side)."""
     rows, columns = np.mgrid[:side, :side]
     middle = (side - 1) / 2
     ink = (abs(rows - middle) < 9) * np.clip(2 - abs(columns - middle - slant * (rows - middle)), 0, 1)
@@ -57,5 +57,12 @@ def test_no_images_are_no_images() -> None:
 
 
 def test_small_images_are_refused_in_one_line() -> None:
-    with pytest.raises(ValueError, match="20x20 pixels, but these have 8x24: too small"):
+    with pytest.raises(ValueError, match=r"^deslant=true: needs at least 20x20 pixels, but these images have 8x24$"):
         deslanted(Images(np.zeros((3, 8, 24), np.uint8), np.zeros(3, np.int64)))
+
+
+def test_colour_images_are_refused_in_one_line() -> None:
+    with pytest.raises(
+        ValueError, match=r"^deslant=true: a slant is that of ink, in grey images, but these are in colo"
+    ):
+        deslanted(Images(np.zeros((3, 28, 28, 3), np.uint8), np.zeros(3, np.int64)))

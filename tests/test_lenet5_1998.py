@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.conftest import Home, plan_of
 
+from cnnlab.composing import load_data
 from cnnlab.nn.workspace import mean_curvature
 from cnnlab.training import start
-from hydra_plugins.cnnlab_sweeper import build
 
 CAP = 0.0005 / 0.02  # eta / mu, which no rate can exceed
 
@@ -14,8 +14,8 @@ CAP = 0.0005 / 0.02  # eta / mu, which no rate can exceed
 def first_rates(*words: str) -> np.ndarray:
     """Each weight's rate in the first pass, by its curvature on 500 patterns; missing connections left out."""
     plan = plan_of("experiment=lenet5_1998", "data=mnist5k", "data.train=500", "data.validation=0", *words)
-    parts = build(plan)
-    recipe, data = parts.recipe, parts.data
+    data = load_data(plan)
+    recipe = plan.learner.recipe(data)  # type: ignore[attr-defined]
     state = start(recipe, data.shape, plan.config["seed"])
     x, labels = data.batch(data.train, slice(None)), data.train.labels
     h = mean_curvature(recipe.network, recipe.loss, state.params, x, labels)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cnnlab import models
-from cnnlab.codes import digit_codes
 from cnnlab.models import (
     LECUN1989_TABLE,
+    LENET1_TABLE,
     LENET4_C3,
     LENET4_C5,
     LENET_TANH,
@@ -17,6 +17,7 @@ from cnnlab.models import (
     RBFOutput,
     costs,
     describe,
+    digit_codes,
     lecun1989,
     lenet1,
     lenet4,
@@ -26,13 +27,19 @@ from cnnlab.models import (
 from cnnlab.nn import (
     RBF,
     Conv2D,
+    Dense,
+    Dropout,
+    Gaussian,
     GlobalAvgPool,
+    Glorot,
+    He,
     Identity,
     LeakyReLU,
     LeCun1998,
     MaxPool,
     ReLU,
     Sequential,
+    Sigmoid,
     StochasticPool,
     Tanh,
     gradcheck,
@@ -148,6 +155,63 @@ def test_table_1() -> None:
     assert wired == list(TABLE_1)
 
 
+# LeCun et al. 1990, Table: a row for each map of H2: the maps of H3 that see it.
+PRINTED_1990 = [{0, 1, 2, 4, 5}, {1, 2, 3, 4, 5}, {6, 7, 8, 10, 11}, {7, 8, 9, 10, 11}]
+
+
+def test_the_table_of_lenet1() -> None:
+    assert [{k for k, seen in enumerate(LENET1_TABLE) if h2 in seen} for h2 in range(4)] == PRINTED_1990
+    assert lenet1().layers["H3"].connections == LENET1_TABLE
+
+
+def test_our_tables_of_1989_and_of_lenet4() -> None:
+    first, middle, last = range(4), range(4, 8), range(8, 12)
+    thirds = (*first, *middle), (*first, *last), (*middle, *last)
+    assert sorted(set(LECUN1989_TABLE)) == sorted(thirds)
+    assert [LECUN1989_TABLE[h2] for h2 in (0, 3, 4, 7, 8, 11)] == [
+        *[(*first, *middle)] * 2, *[(*middle, *last)] * 2, *[(*first, *last)] * 2
+    ]  # fmt: skip
+    assert LENET4_C3[:8:7] == ((0, 1, 2, 3), (7, 0, 1, 2))
+    assert LENET4_C3[8:12:3] == ((0, 1, 4, 5), (3, 4, 7, 0)) and LENET4_C3[12::3] == ((0, 3, 6), (3, 6, 1))
+    assert LENET4_C5[:80:79] == ((0, 1, 2, 3, 4), (15, 0, 1, 2, 3))
+    assert LENET4_C5[80::39] == ((0, 1, 2, 3), (7, 8, 9, 10))
+
+
+def test_each_network_has_its_papers_choices_by_default() -> None:
+    padded = {lenet5: -0.1, lenet4: -0.1, lecun1989: -1.0, models.zhou: -0.5, models.keras_convnet: 0.0}
+    for model, background in padded.items():
+        assert next(iter(model().layers.values())).pad_value == background
+    assert models.keras_convnet().layers["D4"] == Dropout(0.5)
+    assert not any(isinstance(layer, Dropout) for layer in nielsen_cnn().layers.values())
+    assert nielsen_cnn(dropout=0.5).layers["D3"] == Dropout(0.5, inverted=False)
+    assert [lenet5().layers[name] for name in ("A1", "A5")] == [Tanh(1.7159, 2 / 3)] * 2
+    for model in (lenet1, lenet4, lecun1989):
+        assert model().layers["OUT_f"] == Tanh(1.7159, 2 / 3)
+
+
+def test_weights_start_as_in_each_source() -> None:
+    starts = {
+        lenet5: LeCun1998(),
+        lenet1: LeCun1998(),
+        lenet4: LeCun1998(),
+        lecun1989: LeCun1998(),
+        models.zhou: Gaussian(power=1),
+        models.keras_convnet: Glorot(1.0),
+        models.mlp: He(),
+        models.nielsen_mlp: Gaussian(power=0, bias_std=1),
+        nielsen_cnn: Gaussian(power=0.5, bias_std=1),
+    }
+    for model, expected in starts.items():
+        weighted = [layer for layer in model().layers.values() if isinstance(layer, (Conv2D, Dense))]
+        assert {layer.initializer for layer in weighted} == {expected}
+
+
+def test_weights_before_a_sigmoid_start_wider_under_glorot() -> None:
+    layers = models.mlp((9,), Sigmoid(), Glorot(), DenseOutput(Sigmoid())).layers
+    assert [layers[name].initializer.gain for name in ("F1", "OUT")] == [4, 4]
+    assert models.mlp((9,), init=Glorot()).layers["OUT"].initializer.gain == 1
+
+
 def test_the_units_and_multiplications_of_1989() -> None:
     network = lecun1989()
     shapes = dict(zip(["image", *network.layers], network.shapes(SMALL), strict=True))
@@ -212,7 +276,7 @@ def test_the_output_of_lenet5_passes_its_choices_on() -> None:
 
 def test_lenets_tanh_maps_plus_minus_1_to_itself() -> None:
     ends = np.array([-1.0, 1.0])
-    np.testing.assert_allclose(LENET_TANH.f(ends), ends, atol=3e-6)
+    np.testing.assert_allclose(LENET_TANH.forward({}, ends)[0], ends, atol=3e-6)
     assert LENET_TANH.steepest == pytest.approx(1.14393, abs=1e-5)
 
 
@@ -227,7 +291,7 @@ def test_the_field_around_the_image_is_background() -> None:
     assert (y[2:, :, 2:] == np.float32(1.175)).all()
 
 
-@pytest.mark.parametrize("model", [lenet5, lenet1, lenet4, models.zhou, models.keras_convnet, nielsen_cnn])
+@pytest.mark.parametrize("model", [lenet5, lenet4, models.zhou, models.keras_convnet])
 def test_the_first_convolution_knows_the_background(model: object) -> None:
     network = model(background=-0.42)
     convolutions = [layer for layer in network.layers.values() if isinstance(layer, Conv2D)]

@@ -1,25 +1,34 @@
 """Every choice of every config group composes, builds and trains a step; what cannot be is refused in one line."""
 
+import hashlib
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from tests.conftest import CONF, SMALL, Home, is_one_line, plan_of
 
-from cnnlab.data import archives
+from cnnlab.checkpoint import Checkpoints
+from cnnlab.composing import load_data
+from cnnlab.data import Dataset, archives
+from cnnlab.journal import Journal, Watcher
+from cnnlab.learners import Network
 from cnnlab.nn import SGD
-from cnnlab.spelling import groups
-from cnnlab.training import start, train
+from cnnlab.spelling import PRESETS, Grammar
+from cnnlab.tracking.log import RunLog
+from cnnlab.training import Recipe, start, train
 
-CHOICES = {group: choices for group, choices in groups(CONF).items() if group not in ("experiment", "sweep")}
+GRAMMAR = Grammar((CONF,))
+CLASSIFIERS = ("knn", "linear", "pairwise_linear", "pca_quadratic", "rbf_network", "svm_poly4")
+CHOICES = {group: choices for group, choices in GRAMMAR.groups.items() if group not in PRESETS}
 OFFLINE = [
     f"{group}={choice}"
     for group, choices in CHOICES.items()
     for choice in choices
-    if choice not in ("mnist", "mnist_deslanted", "fashion_mnist")
+    if choice not in ("mnist", "mnist_deslanted", "fashion_mnist", "idx", "boosted", *CLASSIFIERS)
 ]
 SHAPES = {
     "train-images-idx3-ubyte": (90, 28, 28),
@@ -51,10 +60,18 @@ TINY = ("data=mnist5k", "data.train=150", "data.validation=50", "data.test=20")
 pytestmark = pytest.mark.usefixtures("inside")
 
 
-def built(*words: str) -> Any:
-    from hydra_plugins.cnnlab_sweeper import build
+class Built(NamedTuple):
+    """What words make: how a network is trained, and on what."""
 
-    return build(plan_of(*words))
+    recipe: Recipe
+    data: Dataset
+
+
+def built(*words: str) -> Built:
+    made = plan_of(*words)
+    data = load_data(made)
+    assert isinstance(made.learner, Network)
+    return Built(made.learner.recipe(data), data)
 
 
 def step(*words: str) -> dict[str, float]:
@@ -72,7 +89,33 @@ def test_every_choice_trains_a_step(word: str) -> None:
     assert np.isfinite(list(step(word, *SMALL).values())).all()
 
 
-@pytest.mark.parametrize("model", [model for model in CHOICES["model"] if model != "lenet5"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *((f"model={name}", *["model.centres=8"] * (name == "rbf_network")) for name in CLASSIFIERS),
+        (),
+        ("learner=boosted", "augment=shift", "model=mlp"),
+    ],
+    ids=" ".join,
+)
+def test_every_learner_learns(words: tuple[str, ...], tmp_path: Path) -> None:
+    """From words to figures, for networks, boosted networks and classifiers alike; only the store is left out."""
+    made = plan_of(*words, *SMALL, "epochs=1", "batch_size=1000")
+    data, log = load_data(made), Mock(spec=RunLog)
+    found = made.learner.learn(data, 0, Journal(log, Checkpoints(tmp_path / "state.npz", {}), Watcher()))
+    assert {"test/error_percent", "test/accuracy", "time/total_s", "size/parameters", "size/macs"} <= found.keys()
+    assert found["test/error_percent"] == pytest.approx(100 * (1 - found["test/accuracy"]))
+    assert np.isfinite(list(found.values())).all()
+    (answers,) = (call.kwargs for call in log.arrays.call_args_list if call.args == ("answers.npz",))
+    assert 100 * np.mean(answers["answers"] != data.test.labels) == pytest.approx(found["test/error_percent"])
+
+
+def test_the_classifiers_are_all_that_need_no_network() -> None:
+    found = [model for model in CHOICES["model"] if not isinstance(plan_of(f"model={model}", *SMALL).learner, Network)]
+    assert found == sorted(CLASSIFIERS)
+
+
+@pytest.mark.parametrize("model", [model for model in CHOICES["model"] if model not in ("lenet5", *CLASSIFIERS)])
 def test_the_codes_need_84_units_before_them(model: str) -> None:
     refused((f"model={model}", "loss=lenet5_map", *SMALL), f"model={model}", "loss=lenet5_map", "84")
 
@@ -80,7 +123,7 @@ def test_the_codes_need_84_units_before_them(model: str) -> None:
 @pytest.mark.parametrize("activation", CHOICES["activation"])
 def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> None:
     words = ("pooling=stochastic", f"activation={activation}", *SMALL)
-    if activation in ("relu", "sigmoid"):
+    if activation in ("relu", "sigmoid", "softplus"):
         built(*words)
     else:
         refused(words, "never negative", "activation=relu or activation=sigmoid")
@@ -103,6 +146,7 @@ def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> Non
         (("data.size=0",), ("data.size=0", "1 to 99")),
         (("data.size=big",), ("data.size=big", "a whole number or null")),
         (("data.margin=-1",), ("data.margin=-1", "0 to 99")),
+        (("data.enlarge=1000",), ("data.enlarge=1000", "1 to 99")),
         (("model=lenet4", "data.size=16"), ("model=lenet4", "C5", "5x5")),
         (("model=nielsen_cnn", "model.filters=[20,40,60]"), ("C3", "5x5", "4x4")),
         (("data.validation=300",), ("data.validation=300", "299")),
@@ -111,8 +155,8 @@ def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> Non
         (("optimizer=sdlm", "optimizer.every=0"), ("optimizer.every=0", "1 or more")),
         (("loss=lenet5_map", "loss.criterion.j=0"), ("loss.criterion.j=0", "above 0")),
         (("loss=lenet5_map", "loss.output.factor=-1"), ("loss=lenet5_map", "factor=-1", "above 0")),
-        (("boost=true",), ("boost=true", "another augment")),
-        (("augment.shift=0.5",), ("augment.shift=0.5", "a whole number")),
+        (("learner=boosted",), ("learner=boosted", "another augment")),
+        (("augment=shift", "augment.shift=0.5"), ("augment.shift=0.5", "a whole number")),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(words: tuple[str, ...], reasons: tuple[str, ...]) -> None:
@@ -126,7 +170,7 @@ def refused(words: tuple[str, ...], *reasons: str) -> None:
     assert is_one_line(message) and not [reason for reason in reasons if reason not in message], message
 
 
-@pytest.mark.parametrize("experiment", groups(CONF)["experiment"])
+@pytest.mark.parametrize("experiment", GRAMMAR.groups["experiment"])
 def test_every_experiment_builds_its_network_and_trains_a_step(experiment: str) -> None:
     made = built(f"experiment={experiment}", *TINY)
     assert made.recipe.network.cost(made.data.shape).parameters == PARAMETERS[experiment]
@@ -134,13 +178,15 @@ def test_every_experiment_builds_its_network_and_trains_a_step(experiment: str) 
     assert np.isfinite(list(step(f"experiment={experiment}", *TINY).values())).all()
 
 
-@pytest.mark.parametrize(("experiment", "side", "background"), [("lecun1989", 16, -1), ("lenet1", 28, -0.1)])
-def test_the_first_lenets_see_digits_of_16_pixels(experiment: str, side: int, background: float) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "side", "background", "drawn_on"), [("lecun1989", 16, -1, 15), ("lenet1", 28, -0.1, 16)]
+)
+def test_the_first_lenets_see_small_digits(experiment: str, side: int, background: float, drawn_on: int) -> None:
     data = built(f"experiment={experiment}", *TINY).data
     assert data.shape == (side, 1, side)
     assert data.normalizer.background == background
     drawn = data.train.pixels.any(0)
-    assert drawn.any(0).sum() == drawn.any(1).sum() == 16
+    assert drawn.any(0).sum() == drawn.any(1).sum() == drawn_on
 
 
 def test_what_is_chosen_of_the_data_is_part_of_a_runs_identity() -> None:
@@ -158,38 +204,55 @@ def test_what_the_config_says_reaches_the_optimizer_and_the_recipe() -> None:
 
 
 @pytest.fixture
-def idx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder with made-up IDX files for mnist and fashion_mnist."""
-    for name in ("mnist", "fashion_mnist"):
+def idx(inside: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with made-up IDX files for mnist and fashion_mnist (of their own digests) and kmnist."""
+    for number, name in enumerate(("mnist", "fashion_mnist", "kmnist")):
         for file, shape in SHAPES.items():
             path = tmp_path / "idx" / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
             top = 256 if len(shape) == 3 else 10
             header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
             path.write_bytes(
-                header + np.random.default_rng(len(shape)).integers(top, size=shape, dtype=np.uint8).tobytes()
+                header + np.random.default_rng([number, len(shape)]).integers(top, size=shape, dtype=np.uint8).tobytes()
             )
     monkeypatch.setenv("CNNLAB_DATA", str(tmp_path / "idx"))
     return tmp_path / "idx"
 
 
-def test_fashion_mnist_trains_a_step(idx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "FASHION_MNIST", replace(archives.FASHION_MNIST, shapes=SHAPES))
+@pytest.fixture
+def proved(idx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The made-up files count as the published ones."""
+    for name, archive in archives.ARCHIVES.items():
+        digests = {file: f"md5:{hashlib.md5((idx / name / file).read_bytes()).hexdigest()}" for file in SHAPES}
+        monkeypatch.setitem(archives.ARCHIVES, name, replace(archive, digests=digests))
+
+
+@pytest.mark.usefixtures("proved")
+def test_fashion_mnist_trains_a_step() -> None:
     assert step("data=fashion_mnist", "data.validation=20")["val/loss"] > 0
     assert len(built("data=fashion_mnist", "data.validation=0", "data.train=50").data.train) == 50
 
 
-def test_deslanted_digits_train_a_step(idx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MNIST", replace(archives.MNIST, shapes=SHAPES, sha256={}))
+@pytest.mark.usefixtures("proved")
+def test_deslanted_digits_train_a_step() -> None:
     words = ("experiment=mlp_1998", "data=mnist_deslanted", "data.validation=20", "optimizer=sgd", "lr=0.01")
     assert step(*words)["val/loss"] > 0
     made = built(*words)
     assert made.recipe.network.cost(made.data.shape).parameters == 123_310  # 400-300-10
 
 
+def test_a_set_in_mnists_format_trains_a_step(idx: Path) -> None:
+    words = ("data=idx", f"data.folder={idx / 'kmnist'}", "data.validation=20")
+    assert step(*words)["val/loss"] > 0
+    assert built(*words).data.name == "kmnist"
+    refused((*words, "data.name=mnist"), "data.name=mnist: ", "choose another name")
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_files_that_are_not_the_published_ones_are_one_line(name: str, idx: Path) -> None:
-    with pytest.raises(ValueError, match=rf"{name}/train-images-idx3-ubyte: expected .*, found .*; run `") as caught:
+    with pytest.raises(
+        ValueError, match=rf"{name}/train-images-idx3-ubyte: cannot be verified as {name}'s: .*; run `"
+    ) as caught:
         built(f"data={name}")
     assert is_one_line(str(caught.value))
 

@@ -2,15 +2,19 @@
 
 import itertools
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cnnlab import plots
-from cnnlab.metrics import Interval, mean_interval
 from cnnlab.plots import style
+from cnnlab.statistics import Interval, mean_interval
 
 LAYERS = ("C1", "C3", "C5", "output")
 OPTIONS = {
@@ -61,12 +65,12 @@ def combinations(options):
 @pytest.fixture
 def arms():
     """Of 24 arms one failed and one was never run; the activation decides most."""
-    base = {"sigmoid": 0.08, "tanh": 0.03, "relu": 0.01}
+    base = {"sigmoid": 8, "tanh": 3, "relu": 1}
     found = []
     for number, words in enumerate(combinations(OPTIONS)):
-        error = base[words["activation"]] + 0.0001 * number
-        histories = [history(3, error)] * 2
-        found.append(Arm(words, [error, error + 0.001], histories, matrix(number % 5 + 1)))
+        error = base[words["activation"]] + 0.01 * number
+        histories = [history(3, error / 100)] * 2
+        found.append(Arm(words, [error, error + 0.1], histories, matrix(number % 5 + 1)))
     found[5] = Arm(found[5].words)
     del found[13]
     return found
@@ -122,7 +126,52 @@ def test_gradient_norms_go_from_dark_to_light_in_the_networks_order():
     brightness = [np.dot(line.get_color()[:3], (0.3, 0.6, 0.1)) for line in axes.lines]
     assert brightness == sorted(brightness)
     drawn(figure)
-    drawn(plots.gradient_norms([], "nothing"))
+    nothing = plots.gradient_norms([], "nothing")
+    drawn(nothing)
+    assert texts(nothing.axes[0]) == ["no gradient norm was recorded"]
+
+
+def test_any_family_of_metrics_by_layer_is_drawn():
+    rows = [{"epoch": e, "saturation/A1": 0.1 * e, "saturation/A$2": 0.0} for e in (1, 2)]
+    figure = plots.by_layer(rows, "saturation", "LeNet-5")
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "saturation" and axes.get_yscale() == "linear" and len(axes.lines) == 2
+    assert data(axes.lines[0]) == ([1, 2], pytest.approx([0.1, 0.2]))
+    drawn(figure)
+    arms = [Arm({"a": name}, [1], [rows]) for name in "xy"]
+    side = plots.by_layer_side_by_side(arms, "saturation", "saturated units")
+    assert [len(axes.lines) for axes in side.axes] == [2, 2] and side.axes[0].get_yscale() == "linear"
+    assert side.get_supylabel() == "saturated units"
+    drawn(side)
+
+
+def test_epochs_that_measured_different_things():
+    """As after an upgrade in the middle of a training: what an epoch does not have is a gap."""
+    old = [{"epoch": 1, "train/loss": 2.0, "train/accuracy": 0.5}]
+    rows = [*old, *({**row, "epoch": row["epoch"] + 1, "update_ratio/C1": 0.01} for row in history(2))]
+    _, error = plots.learning_curves(rows, "").axes
+    np.testing.assert_array_equal(np.isnan(data(error.lines[1])[1]), [True, False, False])
+    (axes,) = plots.by_layer(rows, "update_ratio", "", log=True).axes
+    np.testing.assert_array_equal(data(axes.lines[0])[1], [math.nan, 0.01, 0.01])
+    arms = [Arm({"a": "x"}, [1], [rows]), Arm({"a": "y"}, [1], [old]), Arm({"a": "z"}, [1], [rows, history(3)])]
+    curves = plots.learning_curves_side_by_side(arms, {"a": ("x", "y", "z")}).axes[0]
+    assert curves.get_ylabel() == "validation error (%)" and len(curves.texts) == 2
+    figures = [plots.learning_curves(rows, ""), plots.gradient_norms(rows, ""), plots.gradient_norms_side_by_side(arms)]
+    for figure in (*figures, plots.learning_curves_side_by_side(arms[1:2], {})):
+        drawn(figure)
+
+
+def test_watched_test_images_are_called_what_they_are():
+    rows = [{"epoch": e, "train/accuracy": 0.9, "watch/loss": 0.1, "watch/error_percent": 3.0 / e} for e in (1, 2)]
+    loss, error = plots.learning_curves(rows, "").axes
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["test images, watched"]
+    assert [text.get_text() for text in error.get_legend().get_texts()] == ["training", "test images, watched"]
+    assert data(error.lines[1])[1] == [3.0, 1.5]
+    (axes,) = plots.learning_curves_side_by_side([Arm({"a": "x"}, [1], [rows])], {}).axes
+    assert axes.get_ylabel() == "error on the test images, watched (%)" and data(axes.lines[0])[1] == [3.0, 1.5]
+    both = [row | {"val/error_percent": 4.0} for row in rows]
+    assert [line.get_label() for line in plots.learning_curves(both, "").axes[1].lines] == ["training", "validation"]
+    drawn(plots.learning_curves(rows, ""))
 
 
 def test_kernels_lie_in_a_grid_on_one_symmetric_scale():
@@ -191,6 +240,19 @@ def test_mistakes_are_the_surest_wrong_answers():
     assert "all 4 mistakes" in scores.get_suptitle() and "margin" in scores.get_suptitle()
 
 
+def test_colour_images_are_shown_in_colour():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 3)).astype(np.uint8)
+    pixels[0, 0, 0] = 255
+    labels, answers = np.zeros(5, int), np.array([1, 1, 0, 0, 1])
+    (axes,) = plots.mistakes(pixels, labels, answers, np.arange(5.0), ["a", "b"]).axes
+    grid, (left, upper) = axes.images[0].get_array(), (int(min(c) + 0.5) for c in data(axes.lines[0]))
+    np.testing.assert_allclose(grid[upper : upper + 4, left : left + 3], pixels[4] / 255)
+    assert grid.shape[2] == 3 and grid[0, 0].tolist() == [1, 1, 1]
+    (axes,) = plots.distortions(pixels, lambda images, rng: 255 - images, "", images=2, draws=3).axes
+    np.testing.assert_allclose(axes.images[0].get_array()[1:5, 5:8], 1 - pixels[0] / 255)
+    drawn(axes.figure)
+
+
 def test_no_mistakes_say_so():
     labels = np.array([0, 1])
     (axes,) = plots.mistakes(np.zeros((2, 4, 4)), labels, labels, np.ones(2), ["a", "b"]).axes
@@ -220,26 +282,26 @@ def test_error_bars_show_means_intervals_and_seeds(arms):
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [arm.label for arm in arms]
     bar, mean, seeds = axes.lines[:3]
-    assert data(bar)[0] == pytest.approx([100 * arms[0].error.low, 100 * arms[0].error.high])
+    assert data(bar)[0] == pytest.approx([arms[0].error.low, arms[0].error.high])
     assert data(mean)[0] == pytest.approx([8.05]) and data(seeds)[0] == pytest.approx([8, 8.1])
     assert texts(axes) == ["no finished run"] and "over seeds" in axes.get_title()
     drawn(figure)
 
 
 def test_error_bars_of_one_seed_say_that_the_interval_is_the_test_sets():
-    single = Arm({"a": "x"}, [0.02], interval=Interval(0.02, 0.018, 0.023, 0.14, 10000))
+    single = Arm({"a": "x"}, [2], interval=Interval(2, 1.8, 2.3, 14, 10000))
     (axes,) = plots.error_bars([single]).axes
     assert "one seed, 95% binomial" in axes.get_title() and "over seeds" not in axes.get_title()
     assert axes.lines[1].get_markerfacecolor() == "white" and len(axes.lines) == 2
     assert plots.error_bars([Arm({"a": "x"})]).axes[0].get_title() == "no run has finished"
-    both = plots.error_bars([single, Arm({"a": "y"}, [0.01, 0.5])]).axes[0]
+    both = plots.error_bars([single, Arm({"a": "y"}, [1, 50])]).axes[0]
     assert both.get_xscale() == "log" and both.get_xlim()[0] > 0
 
 
 @pytest.mark.parametrize(("count", "shape"), [(1, (1, 3)), (2, (3, 2)), (3, (3, 4)), (4, (6, 4))])
 def test_heat_map_splits_the_words_between_rows_and_columns(count, shape):
     words = dict(itertools.islice(OPTIONS.items(), count))
-    found = [Arm(choice, [0.01 * (i + 1)] * 2) for i, choice in enumerate(combinations(words))]
+    found = [Arm(choice, [i + 1] * 2) for i, choice in enumerate(combinations(words))]
     axes, _ = plots.heat_map(found, words).axes
     values = np.ma.getdata(axes.images[0].get_array())
     np.testing.assert_allclose(values, 1 + np.arange(len(found)).reshape(shape))
@@ -256,7 +318,7 @@ def test_heat_map_marks_what_is_missing(arms):
     drawn(figure)
     only = plots.heat_map(arms, {"loss": OPTIONS["loss"]}).axes[0]
     expected = [np.mean([a.error.mean for a in arms if a.errors and a.words["loss"] == o]) for o in OPTIONS["loss"]]
-    np.testing.assert_allclose(np.ma.getdata(only.images[0].get_array())[0], 100 * np.array(expected))
+    np.testing.assert_allclose(np.ma.getdata(only.images[0].get_array())[0], expected)
     drawn(plots.heat_map([Arm(arm.words) for arm in arms], OPTIONS))
 
 
@@ -271,7 +333,7 @@ def test_gradient_norms_side_by_side_share_one_log_scale(arms):
 
 
 def test_panels_are_capped_and_may_be_none(arms):
-    many = [Arm({"lr": str(i)}, [0.01], [history(1)], matrix()) for i in range(40)]
+    many = [Arm({"lr": str(i)}, [1], [history(1)], matrix()) for i in range(40)]
     assert len(plots.gradient_norms_side_by_side(many).axes) == 30
     assert plots.confusion_grid(many).get_suptitle() == "30 of 40 arms (the first ones)"
     for draw in (plots.gradient_norms_side_by_side, plots.confusion_grid):
@@ -306,7 +368,7 @@ def test_learning_curves_side_by_side_colour_the_decisive_word_and_name_each_lin
 
 
 def test_learning_curves_side_by_side_without_validation_or_result():
-    lone = Arm({"a": "x"}, [0.01, 0.02], [history(1, validation=False), history(2, validation=False)])
+    lone = Arm({"a": "x"}, [1, 2], [history(1, validation=False), history(2, validation=False)])
     (axes,) = plots.learning_curves_side_by_side([lone], {}).axes
     assert axes.get_ylabel() == "training error (%)" and len(data(axes.lines[0])[0]) == 1
     assert texts(plots.learning_curves_side_by_side([Arm({})], {}).axes[0]) == ["no run has finished"]
@@ -314,3 +376,58 @@ def test_learning_curves_side_by_side_without_validation_or_result():
 
 def test_the_same_figure_gives_the_same_bytes():
     assert drawn(plots.gradient_norms(history(3), "a")) == drawn(plots.gradient_norms(history(3), "a"))
+
+
+PROGRAM = """
+import hashlib, sys
+from cnnlab import plots
+history = [{"epoch": e, "train/loss": 1 / e, "train/accuracy": 0.9, "grad_norm/C1": 0.1 * e} for e in (1, 2)]
+arm = type("Arm", (), dict(words={"a": "x"}, label="x", errors=[1, 2], histories=[history], confusion=[[8, 2], [1, 9]]))
+arm.error = type("Interval", (), dict(mean=1.5, low=1, high=2, half_width=0.5))
+figures = [plots.learning_curves(history, "LeNet-5"), plots.gradient_norms(history, "LeNet-5"),
+    plots.confusion(arm.confusion, "ab", "test"), plots.error_bars([arm]), plots.heat_map([arm], {"a": ["x"]}),
+    plots.gradient_norms_side_by_side([arm]), plots.confusion_grid([arm]),
+    plots.learning_curves_side_by_side([arm], {"a": ["x"]})]
+for figure in figures:
+    print(hashlib.sha256(plots.png(figure)).hexdigest())
+assert "matplotlib.pyplot" not in sys.modules
+"""
+SETTINGS = """
+text.usetex: true
+font.family: Comic Sans MS, cursive
+font.size: 23
+mathtext.fontset: stix
+figure.figsize: 30, 2
+figure.dpi: 31
+savefig.dpi: 17
+savefig.bbox: tight
+savefig.transparent: true
+axes.grid: true
+axes.facecolor: black
+lines.linewidth: 9
+image.cmap: jet
+backend: TkAgg
+"""
+
+
+def test_figures_are_the_same_whatever_a_users_matplotlib_is_told(tmp_path):
+    (tmp_path / "matplotlibrc").write_text(SETTINGS)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "MATPLOTLIB"))}
+    kept |= {"PYTHONPATH": str(Path(plots.__file__).parents[2])}
+    users = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    found = []
+    for environment in (kept, kept | users, kept | {"MPLBACKEND": "nonsense"}):
+        command = [sys.executable, "-W", "error", "-c", PROGRAM]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        found.append(ran.stdout.split())
+    assert len(set(found[0])) == 8 and found == found[:1] * 3
+
+
+def test_own_style_leaves_a_users_settings_and_back_end_as_they_were():
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 23, "lines.linewidth": 9}):
+        before = dict(matplotlib.rcParams)
+        assert plots.learning_curves(history(2), "").axes[0].lines[0].get_linewidth() == 1.5
+        assert dict(matplotlib.rcParams) == before

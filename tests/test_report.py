@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from cnnlab.metrics import binomial_interval, mean_interval
 from cnnlab.report import RunRecord, arms, ranked, step_rows, steps, swept, table, terminal_table, write_report
+from cnnlab.statistics import binomial_interval, mean_interval
 
 OPTIONS = {
     "activation": ("sigmoid", "tanh", "relu"),
@@ -32,9 +32,14 @@ def run(words, seed=0, wrong=100, number=0, status="FINISHED", **facts):
     if status != "FINISHED":
         return RunRecord(run_id, words, status, **facts)
     confusion = np.array([[5000 - wrong, wrong], [0, 5000]])
-    metrics = {"test/error": wrong / 10000, "val/accuracy": 1 - wrong / 9000, "train/loss": 0.1, "time/total_s": 12.5}
+    metrics = {
+        "test/error_percent": wrong / 100,
+        "val/accuracy": 1 - wrong / 9000,
+        "train/loss": 0.1,
+        "time/total_s": 12.5,
+    }
     epochs = [{"epoch": e, "train/accuracy": 0.9, "val/accuracy": 0.9 + e / 100, "grad_norm/C1": 0.1} for e in (1, 2)]
-    return RunRecord(run_id, words, status, metrics, epochs, confusion)
+    return RunRecord(run_id, words, status, metrics, epochs, confusion, **facts)
 
 
 def sweep(seeds):
@@ -81,12 +86,13 @@ def test_arms_group_the_seeds(seeds):
 
 def test_intervals_cover_seeds_or_the_one_test_set():
     (one, *_), (five, *_) = grouped(sweep(1)), grouped(sweep(5))
-    assert one.error == binomial_interval(450, 10000)
-    assert five.error == mean_interval([(450 + 7 * seed) / 10000 for seed in range(5)])
-    assert five.val_error.mean == pytest.approx(464 / 9000)
+    assert one.error == binomial_interval(450, 10000).times(100)
+    assert five.error == mean_interval([(450 + 7 * seed) / 100 for seed in range(5)])
+    assert five.val_error.mean == pytest.approx(464 / 90)
     assert five.confusion.sum() == 50000 and five.confusion[0, 1] == 450 * 5 + 70
     bare = RunRecord("r", {}, "FINISHED", {"test/accuracy": 0.9})
-    assert math.isnan(grouped([bare])[0].error.low) and bare.error("test") == pytest.approx(0.1)
+    assert math.isnan(grouped([bare])[0].error.low) and bare.error("test") == pytest.approx(10)
+    assert math.isnan(bare.error("val"))
 
 
 def test_a_seed_counts_once_and_a_finished_run_speaks_for_it():
@@ -98,20 +104,44 @@ def test_a_seed_counts_once_and_a_finished_run_speaks_for_it():
         run({}, 1, 100),
     ]
     (arm,) = grouped(again)
-    assert arm.errors == [0.02, 0.01] and arm.status == "finished" and arm.label == "all runs"
+    assert arm.errors == [2, 1] and arm.status == "finished" and arm.label == "all runs"
 
 
 def test_failures_have_reasons():
     (arm,) = grouped([run({}, 0), run({}, 1, status="FAILED", reason="nan"), run({}, 2, status="KILLED")])
     assert arm.status == "1 of 3 finished: nan; killed"
-    nameless = RunRecord("r", {}, "FINISHED", {"test/error": math.nan})
+    nameless = RunRecord("r", {}, "FINISHED", {"test/error_percent": math.nan})
     assert not nameless.finished and nameless.failure == "no test error"
 
 
+def test_runs_of_other_code_are_marked_and_said_how_to_make_again(tmp_path):
+    records = [run({"x": "a"}, 0, other_code=True), run({"x": "a"}, 1), run({"x": "b"}, 0, other_code=True)]
+    records += [run({"x": "c"}, 0, other_code=True), run({"x": "c"}, 1, status="FAILED", reason="nan")]
+    records += [run({"x": "d"}, 0), run({"x": "e"}, 0, status="FAILED", reason="nan", other_code=True)]
+    assert [arm.status for arm in grouped(records)] == [
+        *("finished, 1 by other code", "finished, by other code", "1 of 2 finished, by other code: nan"),
+        *("finished", "failed: nan"),
+    ]
+    page = write_report("codes", records, tmp_path, NOTES)
+    texts = (terminal_table(grouped(records)), (tmp_path / "report.md").read_text("utf-8"), Page(page.read_text()).text)
+    for text in texts:
+        assert text.count("finished, by other code") >= 2
+        assert text.count("rerun=changed on the command line makes just those again") == 1
+    assert "other code" not in terminal_table(grouped(records[-2:])) + terminal_table(grouped(sweep(1)))
+
+
+def test_epochs_that_measured_different_things_are_still_a_report(tmp_path):
+    """As after an upgrade in the middle of a training."""
+    metrics = {"test/error_percent": 1}
+    rows = [{"epoch": 1, "train/accuracy": 0.9}, {"epoch": 2, "train/accuracy": 0.9, "grad_norm/C1": 0.1}]
+    write_report("mixed", [RunRecord(name, {"x": name}, "FINISHED", metrics, rows) for name in "ab"], tmp_path, NOTES)
+    assert (tmp_path / "gradient_norms.png").exists()
+
+
 def test_arms_are_ranked_by_validation_error_and_failures_come_last():
-    best_on_test = RunRecord("a", {"x": "a"}, "FINISHED", {"test/error": 0.01, "val/error": 0.03})
-    best_on_validation = RunRecord("b", {"x": "b"}, "FINISHED", {"test/error": 0.02, "val/error": 0.02})
-    unvalidated = RunRecord("c", {"x": "c"}, "FINISHED", {"test/error": 0.001})
+    best_on_test = RunRecord("a", {"x": "a"}, "FINISHED", {"test/error_percent": 1, "val/error_percent": 3})
+    best_on_validation = RunRecord("b", {"x": "b"}, "FINISHED", {"test/error_percent": 2, "val/error_percent": 2})
+    unvalidated = RunRecord("c", {"x": "c"}, "FINISHED", {"test/error_percent": 0.1, "watch/error_percent": 0.1})
     failed = RunRecord("d", {"x": "d"}, "FAILED")
     order = ranked(grouped([failed, unvalidated, best_on_test, best_on_validation]))
     assert [arm.label for arm in order] == ["b", "a", "c", "d"]
@@ -125,7 +155,7 @@ def test_table_rows():
     assert rows[0]["test error (%)"] == "1.00 [0.82, 1.21]" and rows[0]["seeds"] == "1"
     assert rows[-1]["test error (%)"] == "–" and rows[-1]["status"] == f"failed: {REASON}"
     five = table(grouped(sweep(5)))[0]
-    half = 100 * mean_interval([(100 + 7 * seed) / 10000 for seed in range(5)]).half_width
+    half = mean_interval([(100 + 7 * seed) / 100 for seed in range(5)]).half_width
     assert five["test error (%)"] == f"1.14 ± {half:.2f}" and five["lr"] == "0.05" and five["train loss"] == "0.1000"
 
 
@@ -144,7 +174,9 @@ def test_steps_compare_each_option_with_the_first_over_matched_pairs():
         ("pooling", "max"), ("padding", "same"),
     ]  # fmt: skip
     relu = found["activation", "relu"]
-    wrong = {tuple(r.words[w] for w in (*OPTIONS, "seed")): r.metrics["test/error"] for r in records if r.finished}
+    wrong = {
+        tuple(r.words[w] for w in (*OPTIONS, "seed")): r.metrics["test/error_percent"] for r in records if r.finished
+    }
     pairs = [(wrong[("relu", *key[1:])], error) for key, error in wrong.items() if key[0] == "sigmoid"]
     expected = mean_interval([new - old for new, old in pairs])
     assert relu.difference.n == len(pairs) == 35 and relu.lost == 5 and relu.baseline == "sigmoid"
@@ -152,13 +184,13 @@ def test_steps_compare_each_option_with_the_first_over_matched_pairs():
     assert relu.verdict == "fewer errors" and found["pooling", "max"].verdict == "not resolved"
     rows = step_rows(found.values())
     assert rows[1]["step"] == "sigmoid → relu" and rows[1]["pairs"] == "35 (5 lost to failures)"
-    assert rows[1]["change of test error (points)"] == f"{100 * expected.mean:+.2f}"
+    assert rows[1]["change of test error (points)"] == f"{expected.mean:+.2f}"
 
 
 def test_one_pair_resolves_nothing_and_no_pair_is_no_step():
     pair = [run({"x": "a"}, wrong=100), run({"x": "b"}, wrong=900)]
     (step,) = steps(grouped(pair), swept(pair))
-    assert step.verdict == "not resolved (a single pair)" and step.difference.mean == pytest.approx(0.08)
+    assert step.verdict == "not resolved (a single pair)" and step.difference.mean == pytest.approx(8)
     assert step_rows([step])[0]["95% interval"] == "–"
     diagonal = [run({"x": "a", "y": "a"}), run({"x": "b", "y": "b"})]
     assert steps(grouped(diagonal), swept(diagonal)) == []
@@ -231,13 +263,13 @@ def test_a_report_is_the_same_when_it_is_written_again(tmp_path):
 @pytest.mark.parametrize(
     ("metrics", "said"),
     [
-        ({"val/accuracy": 0.9, "val/loss": 0.3}, "the test images, which were watched"),
-        ({"val/accuracy": 0.9, "val/loss": 0.31}, "Sorted by validation error"),  # as many errors by chance
+        ({"watch/accuracy": 0.9, "watch/loss": 0.3}, "images. Test images were watched while training"),
+        ({"val/accuracy": 0.9, "val/loss": 0.3}, "Sorted by validation error"),  # those of the test images by chance
         ({}, "there were no validation images"),
     ],
 )
 def test_a_report_says_by_what_it_is_sorted(metrics, said, tmp_path):
-    found = {"test/error": 0.1, "test/accuracy": 0.9, "test/loss": 0.3} | metrics
+    found = {"test/error_percent": 10, "test/accuracy": 0.9, "test/loss": 0.3} | metrics
     page = write_report("sorted", [RunRecord(name, {"x": name}, "FINISHED", found) for name in "ab"], tmp_path, NOTES)
     assert [line in Page(page.read_text("utf-8")).text for line in (said, "watched")] == [True, "watched" in said]
 
@@ -247,7 +279,7 @@ def test_a_report_says_by_what_it_is_sorted(metrics, said, tmp_path):
     [
         [run({"x": "a"}, status="FAILED", reason="nan"), run({"x": "b"}, status="RUNNING")],
         [run({}, 0)],
-        [RunRecord(name, {"x": name}, "FINISHED", {"test/error": 0.1}) for name in "ab"],
+        [RunRecord(name, {"x": name}, "FINISHED", {"test/error_percent": 10}) for name in "ab"],
     ],
     ids=["all failed", "one run", "numbers only"],
 )

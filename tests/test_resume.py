@@ -1,14 +1,23 @@
 """A run that is killed goes on from its last epoch and ends bit-equal to one that never was."""
 
+from __future__ import annotations
+
 import csv
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.conftest import Home, kill, theta_of, untimed, wait_for
+from tests.conftest import Home, kill, plan_of, theta_of, untimed, wait_for
+
+from cnnlab import measuring
+from cnnlab.journal import Watcher
+from cnnlab.measuring import Epoch, Metrics
+from cnnlab.runs import Outcome, make
+from cnnlab.tracking.log import RunLog
 
 pytestmark = pytest.mark.slow
 EPOCHS = 15
@@ -18,7 +27,7 @@ WORDS = (*NOISY, f"epochs={EPOCHS}", "data.train=700", "data.validation=100", "c
 
 def epochs_done(path: Path) -> int:
     with np.load(path, allow_pickle=False) as archive:
-        return len(json.loads(archive["header"].item())["history"])
+        return len(json.loads(archive["header"].item())["header"]["history"])
 
 
 def without_clocks(table: Path) -> list[dict[str, str]]:
@@ -38,7 +47,7 @@ def test_a_killed_run_goes_on_bit_equal(home: Home, new_home: Callable[..., Home
     old, new = home.runs()
     assert (old.info.status, new.info.status) == ("KILLED", "FINISHED")
     assert new.data.tags["cnnlab.resumed_after_epoch"] == str(done)
-    assert not home.checkpoints()
+    assert home.leftovers() == []
 
     uncut_home = new_home(tmp_path / "uncut")
     assert uncut_home.train(*WORDS).code == 0
@@ -59,7 +68,7 @@ def test_a_killed_run_goes_on_bit_equal(home: Home, new_home: Callable[..., Home
 SMALL_NET = ("model=mlp", "model.hidden=[8]", "data.train=1000", "data.validation=0", "epochs=3")
 CUTS = {  # words, and the checkpoint at which a run is cut off
     "the 1998 rule": (("optimizer=sdlm", "optimizer.every=300", "batch_size=1", "reshuffle=false", "lr=0.001"), ".npz"),
-    "boosted, in its second network": (("boost=true", "augment=shift"), ".1.npz"),
+    "boosted, in its second network": (("learner=boosted", "augment=shift"), ".1.npz"),
 }
 
 
@@ -71,31 +80,129 @@ def test_other_trainings_go_on_bit_equal(
     wait_for(lambda: [file for file in home.checkpoints() if file.name.endswith(cut)], process)
     kill(process)
     said = home.train(*SMALL_NET, *words)
-    assert (said.code, said.err) == (0, "") and not home.checkpoints()
+    assert (said.code, said.err) == (0, "") and not home.leftovers()
     uncut_home = new_home(tmp_path / "uncut")
     assert uncut_home.train(*SMALL_NET, *words).code == 0
     ours, theirs = home.artifacts(home.runs()[-1]), uncut_home.artifacts(uncut_home.run())
     assert without_clocks(ours["history.csv"]) == without_clocks(theirs["history.csv"])
-    networks = [name for name in ours if name.endswith(".npz")]
-    assert len(networks) == (3 if "boost=true" in words else 1)
+    networks = [name for name in ours if name.startswith("model/") and name.endswith(".npz")]
+    assert len(networks) == (3 if "learner=boosted" in words else 1)
     assert all(theta_of(ours[name]).tobytes() == theta_of(theirs[name]).tobytes() for name in networks)
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign"])
-def test_a_checkpoint_that_is_not_whole_means_from_the_start(damage: str, inside: Home) -> None:
-    from tests.conftest import plan_of
+BRIEF = ("model=mlp", "model.hidden=[8]", "data.train=300", "data.validation=100", "epochs=3")
 
-    from cnnlab import console
-    from hydra_plugins.cnnlab_sweeper import build
 
-    plan = plan_of("model=mlp", "data.train=300", "data.validation=100", "epochs=1")
-    checkpoint = inside.folder / "outputs/state/runs" / f"{plan.fingerprint}.npz"
-    checkpoint.parent.mkdir(parents=True)
-    whole: dict[str, Any] = {"header": np.array(json.dumps({"history": []})), "theta": np.zeros(3, np.float32)}
-    np.savez(checkpoint, allow_pickle=False, **whole)
+class Cut(BaseException):
+    """A kill, as this process sees it."""
+
+
+class KilledLog(RunLog):
+    """The record of a process that is killed, which does not say so."""
+
+    def close(self, status: str) -> None:
+        if status == "KILLED":
+            self._folder.cleanup()
+        else:
+            super().close(status)
+
+
+def made(*words: str) -> Outcome:
+    """A run that this process makes."""
+    return make(plan_of(*words), RunLog(), Watcher())
+
+
+def cut(*words: str, at: str, time: int = 1, after: bool = False) -> None:
+    """A run that is killed just before, or after, its record's method `at` is called the first, second, ... time."""
+    method, calls = getattr(KilledLog, at), count(1)
+
+    def cutting(log: RunLog, *arguments: Any) -> None:
+        cuts = next(calls) == time
+        if after or not cuts:
+            method(log, *arguments)
+        if cuts:
+            raise Cut
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KilledLog, at, cutting)
+        with pytest.raises(Cut):
+            make(plan_of(*words), KilledLog(), Watcher())
+
+
+@pytest.mark.parametrize("damage", ["cut", "of other code", "of other code, while it was closed"])
+def test_a_checkpoint_that_does_not_fit_means_from_the_start(
+    damage: str, inside: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut(*BRIEF, at="close" if "closed" in damage else "upload")
+    (checkpoint,) = inside.leftovers()
     if damage == "cut":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
-    assert console.single(plan, build).status == "finished"
-    run = inside.run()
+    else:
+        monkeypatch.setattr("cnnlab.code.digest", lambda targets: "another")
+    assert made(*BRIEF, "rerun=changed").status == "finished"
+    run = inside.runs()[-1]
     assert "cnnlab.resumed_after_epoch" not in run.data.tags
-    assert sorted(inside.curves(run)["train/loss"]) == [1]
+    assert sorted(inside.curves(run)["train/loss"]) == [1, 2, 3]
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("starting afresh: ")]
+    assert len(said) == 1 and ("checksum" in said[0]) == (damage == "cut")
+    assert [path.suffix for path in inside.leftovers()] == [".set-aside-1"]
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["here", "by the command"])
+def test_a_checkpoint_left_behind_is_of_no_use_once_the_run_is_finished(apart: bool, inside: Home) -> None:
+    """Killed between the record's end and the checkpoint's: it is found finished, and a rerun trains anew."""
+
+    def train(*words: str) -> str:
+        if apart:
+            said = inside.train(*BRIEF, *words)
+            assert (said.code, said.err) == (0, "")
+            return said.out.splitlines()[1].partition(" relu")[0]
+        return made(*BRIEF, *words).status
+
+    cut(*BRIEF, at="close", after=True)
+    (left,) = inside.leftovers()
+    kept = left.read_bytes()
+    assert inside.run().info.status == "FINISHED"
+    assert train() in ("skipped", "was done") and inside.leftovers() == []
+    left.write_bytes(kept)
+    assert train("rerun=true") == "finished" and inside.leftovers() == []
+    first, again = inside.runs()
+    assert again.info.status == "FINISHED" and "cnnlab.resumed_after_epoch" not in again.data.tags
+    assert untimed(inside.curves(again)) == untimed(inside.curves(first))
+    assert inside.curves(again)["time/epoch_s"] != inside.curves(first)["time/epoch_s"]  # trained, not copied
+
+
+@pytest.mark.parametrize("at", ["upload", "close"])
+def test_a_run_cut_off_before_its_record_was_closed_is_not_trained_again(at: str, inside: Home) -> None:
+    cut(*BRIEF, at=at)
+    assert made(*BRIEF).status == "finished"
+    killed, finished = inside.runs()
+    assert [killed.info.status, finished.info.status] == ["KILLED", "FINISHED"]
+    assert finished.data.tags["cnnlab.resumed_after_epoch"] == "3"
+    for name in ("train/loss", "time/epoch_s"):
+        assert inside.curves(finished)[name] == inside.curves(killed)[name]
+    assert inside.leftovers() == []
+
+
+def extra(epoch: Epoch) -> Metrics:
+    """A metric that somebody adds between kill and resume."""
+    return {"extra/weight": float(np.abs(next(iter(epoch.params.values()))["W"]).max())}
+
+
+@pytest.mark.parametrize("then", ["added", "removed"])
+def test_a_metric_may_come_or_go_between_kill_and_resume(
+    then: str, inside: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today, more = measuring.EPOCH_METRICS, (*measuring.EPOCH_METRICS, extra)
+    monkeypatch.setattr(measuring, "EPOCH_METRICS", today if then == "added" else more)
+    cut(*BRIEF, at="epoch", time=2)
+    assert len(inside.checkpoints()) == 1
+    monkeypatch.setattr(measuring, "EPOCH_METRICS", more if then == "added" else today)
+    assert made(*BRIEF).status == "finished"
+    run = inside.runs()[-1]
+    assert run.data.tags["cnnlab.resumed_after_epoch"] == "2"
+    rows = list(csv.DictReader(inside.artifacts(run)["history.csv"].read_text().splitlines()))
+    having = [row["epoch"] for row in rows if row["extra/weight"]]
+    assert having == (["3"] if then == "added" else ["1", "2"])
+    assert [len(row) for row in rows] == 3 * [len(rows[0])] and all(row["train/loss"] for row in rows)
+    assert [str(epoch) for epoch in sorted(inside.curves(run)["extra/weight"])] == having

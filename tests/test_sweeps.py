@@ -1,51 +1,97 @@
-"""Sweeps by the command line: every arm once, a summary, and one failing arm that stops no other."""
+"""Sweeps by the command line: every arm once, a summary, and whatever dies or fails costs no other arm."""
 
 import json
 import os
+import random
 import shlex
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psutil
 import pytest
 import yaml
-from tests.conftest import LIMIT, SMALL, Home, Said, arms_of, end, kill, plan_of, wait_for
-from tests.test_config import leaves
+from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_one_line, plan_of, theta_of, wait_for
 
-from cnnlab.config import Plan
-from cnnlab.recording import Outcome
-from cnnlab.sweeps import Sweep, run_sweep
+from cnnlab.composing import Plan, Sweep
+from cnnlab.orphans import MARK
+from cnnlab.sweeps import Notices, duration, make_arm, run_sweep
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.store import FINGERPRINT, KIND
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
 
-pytestmark = pytest.mark.slow
-ONE_WORKER = "hydra.launcher.n_jobs=1"
-TINY = ("epochs=1", *SMALL, ONE_WORKER)
+slow = pytest.mark.slow
+TINY = ("epochs=1", *SMALL)
+TINIEST = ("data=digits", "data.train=200", "model=mlp", "model.hidden=[4]", "epochs=1")
+DEADLY = """
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from cnnlab.nn import Tanh
+
+@dataclass(frozen=True)
+class Deadly(Tanh):
+    '''Kills the worker that trains it, so many times.'''
+
+    times: int = 1
+
+    def f(self, x, y):
+        folder = Path(os.environ["DEATHS"])
+        deaths = len(list(folder.iterdir()))
+        if "CNNLAB_SWEEP" in os.environ and deaths < self.times:
+            (folder / str(deaths)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().f(x, y)
+"""
+
+
+def files(folder: Path) -> set[str]:
+    """Every file and folder below a home, but for its configs."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value in nested dicts, with the way to it."""
+    if not isinstance(node, dict):
+        yield path, node
+        return
+    for name, value in node.items():
+        yield from leaves(value, (*path, name))
+
+
+def arms_said(said: Said) -> list[str]:
+    """The lines of the arms that ended."""
+    return [line for line in said.out.splitlines() if " done" in line and " of " in line]
 
 
 @pytest.fixture(scope="session")
 def smoke(
     shared: Path, once: Callable[..., Any], new_home: Callable[..., Home], data_folder: Path
 ) -> tuple[Home, list[Said]]:
-    """`sweep=smoke`, twice."""
+    """`cnnlab sweep smoke`, twice."""
     home = Home(shared / "smoke", data_folder)
 
     def make() -> list[list[Any]]:
         new_home(home.folder)
-        return [[said.code, said.out, said.err] for said in (home.train("sweep=smoke"), home.train("sweep=smoke"))]
+        ends = [home.command("sweep", "smoke") for _ in range(2)]
+        return [[said.code, said.out, said.err] for said in ends]
 
     return home, [Said(*said) for said in once("smoke", make)]
 
 
+@slow
 def test_the_first_time_every_arm_is_made(smoke: tuple[Home, list[Said]]) -> None:
     home, (said, _) = smoke
     assert (said.code, said.err) == (0, "")
     lines = said.out.splitlines()
     assert lines[0] == "smoke: 2 arms to do, 0 finished, 2 workers"
-    assert sum("/2  finished " in line for line in lines) == 2
+    first, second = arms_said(said)
+    assert first.startswith("1 of 2 done, ") and " left: finished " in first
+    assert second.startswith("2 of 2 done: finished ")
     assert any(line.startswith("report: ") and "reports/smoke/index.html" in line for line in lines)
     assert any("/#/experiments/" in line for line in lines)
     runs = home.runs("smoke")
@@ -55,9 +101,9 @@ def test_the_first_time_every_arm_is_made(smoke: tuple[Home, list[Said]]) -> Non
     expected = sorted(arm.fingerprint for arm in arms_of("smoke"))
     assert sorted(run.data.tags["cnnlab.fingerprint"] for run in runs) == expected
     assert {run.data.tags["blas.threads"] for run in runs} == {"1"}
-    assert not home.checkpoints()
 
 
+@slow
 def test_the_second_time_nothing_is_done(smoke: tuple[Home, list[Said]]) -> None:
     home, (_, said) = smoke
     assert (said.code, said.err) == (0, "")
@@ -65,22 +111,33 @@ def test_the_second_time_nothing_is_done(smoke: tuple[Home, list[Said]]) -> None
     assert len(home.runs("smoke")) == 2 and len(home.runs("smoke", "summary")) == 1
 
 
+@slow
+def test_no_lock_sweep_or_temporary_folder_stays(smoke: tuple[Home, list[Said]]) -> None:
+    home, _ = smoke
+    assert home.leftovers() == [] and list((home.folder / "outputs/sweeps").iterdir()) == []
+    assert {path.name for path in home.folder.iterdir()} == {
+        *("conf", "mlartifacts", "mlflow.db", "outputs", "reports")
+    }
+
+
+@slow
 def test_the_summary_carries_the_report_and_no_metrics(smoke: tuple[Home, list[Said]]) -> None:
     home, _ = smoke
     summary = home.run("smoke", "summary")
     assert (summary.info.status, summary.data.metrics) == ("FINISHED", {})
     assert "cnnlab.sweep" not in summary.data.tags
-    files = home.artifacts(summary)
-    assert {"report/report.md", "report/index.html", "arms.json"} <= files.keys()
-    assert any(name.startswith("report/") and name.endswith(".png") for name in files)
+    kept = home.artifacts(summary)
+    assert {"report/report.md", "report/index.html", "arms.json"} <= kept.keys()
+    assert any(name.startswith("report/") and name.endswith(".png") for name in kept)
     fingerprints = sorted(run.data.tags["cnnlab.fingerprint"] for run in home.runs("smoke"))
-    kept = json.loads(files["arms.json"].read_text())
-    assert sorted(kept["fingerprints"]) == fingerprints and "sweep=smoke" in kept["command"]
-    page = files["report/index.html"].read_text()
-    assert all(f"{100 * run.data.metrics['test/error']:.2f}" in page for run in home.runs("smoke"))
+    arms = json.loads(kept["arms.json"].read_text())
+    assert sorted(arms["fingerprints"]) == fingerprints and "sweep=smoke" in arms["command"]
+    page = kept["report/index.html"].read_text()
+    assert all(f"{run.data.metrics['test/error_percent']:.2f}" in page for run in home.runs("smoke"))
     assert (home.folder / "reports/smoke/index.html").is_file()
 
 
+@slow
 def test_arms_differ_in_the_swept_words_only(smoke: tuple[Home, list[Said]]) -> None:
     home, _ = smoke
     tanh, relu = (
@@ -88,99 +145,354 @@ def test_arms_differ_in_the_swept_words_only(smoke: tuple[Home, list[Said]]) -> 
         for run in sorted(home.runs("smoke"), key=lambda run: run.data.params["activation"] == "relu")
     )
     differing = {path for path in tanh.keys() | relu.keys() if tanh.get(path) != relu.get(path)}
-    assert {path for path in differing if "activation" not in path} <= {("lr",)}
+    assert {path for path in differing if "activation" not in path} <= {("lr",), ("learner", "lr")}
     assert tanh["data", "train"] == relu["data", "train"] == 400
 
 
-def test_one_failing_arm_stops_no_other(home: Home) -> None:
-    said = home.train("-m", "pooling=stochastic,avg", "activation=tanh", "study=half", *TINY)
+@slow
+def test_a_dry_run_says_which_arms_are_finished_and_makes_none(smoke: tuple[Home, list[Said]]) -> None:
+    home, _ = smoke
+    said = home.command("sweep", "smoke", "--dry-run", "--seeds", "2", "--jobs", "1")
+    assert (said.code, said.err) == (0, "")
+    *arms, last = said.out.splitlines()
+    assert [(line.split()[0], line.split()[-1]) for line in sorted(arms)] == [
+        *2 * [("finished", "seed=0")],
+        *2 * [("to", "seed=1")],
+    ]
+    assert last == "2 of 4 arms are finished"
+    assert len(home.runs("smoke")) == 2
+
+
+@slow
+@pytest.mark.parametrize("launcher", ["basic", "submitit_local"])
+def test_another_launcher_says_as_much(launcher: str, home: Home) -> None:
+    """In a study of a group, whose own report it is kept apart from."""
+    words = ("smoke", "--launcher", launcher, "data.train=300", "study=group/in")
+    said = home.command("sweep", *words)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines()[0] == "group/in: 2 arms to do, 0 finished"
+    assert [line.split(":")[0].split(",")[0] for line in arms_said(said)] == ["1 of 2 done", "2 of 2 done"]
+    assert {run.data.tags["blas.threads"] for run in home.runs("group/in")} == {"1"}
+    assert list(home.temporary.iterdir()) == [] and list((home.folder / "outputs/state").iterdir()) == []
+    assert [path.name for path in (home.folder / "reports").iterdir()] == ["group"]
+    assert (home.folder / "reports/group/in/index.html").is_file()
+    assert [path.name for path in (home.folder / "mlartifacts").iterdir()] == ["group"]
+    above = home.command("sweep", "smoke", "--launcher", "basic", "data.train=300", "study=group")
+    assert above.code == 0 and "was done in another study" in above.out
+    kept = home.artifacts(home.run("group", "summary"))
+    assert "report/index.html" in kept and not any(name.startswith("report/in/") for name in kept)
+
+
+@slow
+def test_arms_that_fail_or_cannot_be_stop_no_other(home: Home) -> None:
+    said = home.train("-m", "pooling=stochastic,avg", "activation=tanh,relu", "lr=1e30", "study=half", *TINY)
     assert (said.code, said.err) == (1, "")
-    runs = {run.data.params["pooling"]: run for run in home.runs("half")}
-    assert {pooling: run.info.status for pooling, run in runs.items()} == {"avg": "FINISHED", "stochastic": "FAILED"}
-    (last,) = (line for line in said.out.splitlines() if line.startswith("FAILED"))
-    assert last == said.out.splitlines()[-1]
-    assert "tanh cross_entropy stochastic" in last and "never negative" in last
-    assert "Traceback" in home.artifacts(runs["stochastic"])["traceback.txt"].read_text()
+    runs = {(run.data.params["activation"], run.data.params["pooling"]): run for run in home.runs("half")}
+    assert {arm: run.info.status for arm, run in runs.items()} == {
+        ("tanh", "avg"): "FINISHED",
+        ("relu", "avg"): "FAILED",
+        ("relu", "stochastic"): "FAILED",
+    }
+    refused, *failed = (line for line in said.out.splitlines() if line.startswith("FAILED"))
+    assert "pooling=stochastic" in refused and "do not go together" in refused
+    assert len(failed) == 2 and all("relu cross_entropy" in line and "Diverged" in line for line in failed)
+    assert "Traceback" in home.artifacts(runs["relu", "avg"])["traceback.txt"].read_text()
     assert home.runs("half", "summary") == []
 
 
+@slow
 def test_two_sweeps_at_once_share_the_arms(fresh_home: Home) -> None:
     """On a store that neither has made yet."""
-    words = ("sweep=smoke", ONE_WORKER, "data.train=600", "epochs=2")
-    processes = [fresh_home.start(*words), fresh_home.start(*words)]
+    words = ("smoke", "--jobs", "1", "data.train=600", "epochs=2")
+    processes = [fresh_home.start(*words, command="sweep") for _ in range(2)]
     ends = [end(process) for process in processes]
     assert [(said.code, said.err) for said in ends] == 2 * [(0, "")], ends
     runs = fresh_home.runs("smoke")
     assert sorted(run.data.params["activation"] for run in runs) == ["relu", "tanh"]
     assert {run.info.status for run in runs} == {"FINISHED"}
+    assert list((fresh_home.folder / "outputs/state").iterdir()) == []
 
 
-def test_workers_end_when_their_sweep_is_killed(home: Home) -> None:
-    process = home.start("sweep=smoke", "seed=0,1,2", "epochs=2000")
-    wait_for(home.checkpoints, process)
-    os.kill(process.pid, signal.SIGKILL)  # it alone, as the system does when memory is short
-    process.wait()
-    limit = time.monotonic() + LIMIT
-    with suppress(ProcessLookupError):
-        while time.monotonic() < limit:
-            os.killpg(process.pid, 0)  # somebody is left
-            time.sleep(0.1)
-    kill(process)
-    assert time.monotonic() < limit
-    assert [run.info.status for run in home.runs("smoke")] == 2 * ["KILLED"] and home.checkpoints()
+def marked(study: str) -> list[psutil.Process]:
+    """All processes that carry the mark of a study's sweep."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK, "").startswith(f"{study} "):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
 
 
-def test_a_sweep_killed_twice_ends_with_every_arm_once(home: Home) -> None:
-    words = ("sweep=smoke", "epochs=8", "data.train=900")
-    process = home.start(*words)
-    wait_for(home.checkpoints, process)
-    kill(process)  # in the middle of the training
-    assert {run.info.status for run in home.runs("smoke")} == {"RUNNING"}
-    process = home.start(*words)
-    wait_for(lambda: list(home.folder.glob("mlartifacts/smoke/*/artifacts")), process)
-    kill(process)  # in the middle of the keeping
-    said = home.train(*words)
+@slow
+def test_a_sweep_killed_again_and_again_leaves_no_process_and_ends_with_every_arm_once(home: Home) -> None:
+    """While its workers start, in the middle of the training, and at random moments in between."""
+    study, rng = f"killed_{uuid4().hex}", random.Random(0)
+    words = ("smoke", f"study={study}", "epochs=8", "data.train=900")
+    moments: list[Callable[[], Any]] = [lambda: marked(study), home.checkpoints]
+    for moment in (moments[0], moments[1], moments[0]):
+        process = home.start(*words, command="sweep")
+        wait_for(moment, process)
+        time.sleep(rng.random() * (2 if moment is moments[0] else 0.2))
+        os.kill(process.pid, signal.SIGKILL)  # it alone, as the system does when memory is short
+        process.communicate()
+        limit = time.monotonic() + 20  # a few seconds where nothing else is going on
+        while (left := marked(study)) and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert not left
+    said = home.command("sweep", *words)
     assert (said.code, said.err) == (0, "")
-    runs = home.runs("smoke")
-    finished = [run.data.params["activation"] for run in runs if run.info.status == "FINISHED"]
+    runs = home.runs(study)
+    finished = {run.data.params["activation"]: run for run in runs if run.info.status == "FINISHED"}
     assert sorted(finished) == ["relu", "tanh"]
-    assert {run.info.status for run in runs} == {"FINISHED", "KILLED"}
-    assert len(home.runs("smoke", "summary")) == 1 and not home.checkpoints()
+    assert len(runs) == 2 + sum(run.info.status == "KILLED" for run in runs)
+    assert len(home.runs(study, "summary")) == 1 and not home.checkpoints()
+    assert list((home.folder / "outputs/state").glob("*.npz*")) == []
+    assert list((home.folder / "outputs/sweeps").iterdir()) == []
+    assert home.train("sweep=smoke", "activation=relu", *words[2:], "study=whole", "rerun=true").code == 0
+    networks = [home.artifacts(run)["model/artifacts/network.npz"] for run in (finished["relu"], home.run("whole"))]
+    assert theta_of(networks[0]).tobytes() == theta_of(networks[1]).tobytes()
 
 
-@pytest.mark.slow
+@slow
+@pytest.mark.parametrize(("times", "launcher"), [(1, "workers"), (3, "workers"), (3, "submitit_local")])
+def test_an_arm_whose_worker_dies_costs_no_other(
+    times: int, launcher: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, deaths = home.folder / "mine", home.folder / "deaths"
+    (folder / "activation").mkdir(parents=True)
+    deaths.mkdir()
+    (folder / "deadly.py").write_text(DEADLY)
+    (folder / "activation/deadly.yaml").write_text(f"_target_: deadly.Deadly\ntimes: {times}\n")
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    words = ("-m", f"--config-dir={folder}", "activation=deadly,tanh,relu", "lr=0.01", *TINY, "study=deadly")
+    said = home.train(*words, f"hydra/launcher={launcher}", PYTHONPATH=path, DEATHS=str(deaths))
+    assert said.err == ""
+    finished = sorted(run.data.params["activation"] for run in home.runs("deadly") if run.info.status == "FINISHED")
+    assert len(list(deaths.iterdir())) == times
+    lost = [line for line in said.out.splitlines() if line.startswith("FAILED")]
+    if times == 1:
+        assert said.code == 0 and finished == ["deadly", "relu", "tanh"] and lost == []
+        assert said.out.count("the launcher stopped") == 1
+    else:
+        assert said.code == 1 and finished == ["relu", "tanh"]
+        (line,) = lost
+        assert "deadly cross_entropy" in line and line.endswith("its worker died 3 times")
+
+
+@slow
+def test_studies_are_names_and_a_sweep_makes_all_of_them(home: Home) -> None:
+    """What one has made is copied to the next."""
+    names = ["1.10", "2024_01_15", "1e3", "true", "größe", "a/b"]
+    said = home.train("-m", f"study={','.join(names)}", *TINIEST)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines()[0].startswith(f"{', '.join(names)}: 6 arms to do, 0 finished")
+    for name in names:
+        assert home.run(name).info.status == "FINISHED", name
+        assert (home.folder / "reports" / name / "index.html").is_file()
+        assert (home.folder / "mlartifacts" / name / home.run(name).info.run_id).is_dir()
+    assert {path.name for path in (home.folder / "reports").iterdir()} == {*names[:-1], "a"}
+    assert sum("cnnlab.made_in" in home.run(name).data.tags for name in names) == 5
+    assert home.train("study=0x10", *TINIEST).code == 0 and home.run("0x10").info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "/abs", "../../x", "Default", "default", "a/../b", "a/", "a//b", ".a", "", "a b", "-a", "ä/ö/../.."]
+)
+def test_a_name_that_could_leave_the_folder_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^study=.*: choose a name of letters, digits") as refused:
+        plan_of(f"study='{name}'", *TINIEST)
+    assert is_one_line(str(refused.value))
+
+
+@slow
+@pytest.mark.parametrize("words", [("study=../x",), ("-m", "study=../../x,Default")], ids=["run", "sweep"])
+def test_a_refused_name_writes_nothing(words: tuple[str, ...], home: Home) -> None:
+    home.temporary.mkdir()
+    before = files(home.folder.parent)
+    said = home.train(*words, *TINIEST)
+    assert said.code == 1 and is_one_line(said.err) and "choose a name of letters" in said.err
+    assert files(home.folder.parent) == before
+
+
+@slow
 def test_the_command_of_a_report_can_be_given_again(home: Home) -> None:
-    words = ("-m", "data=digits", "data.train=200", "epochs=1", "study=again", "model=mlp", "model.hidden=[4]")
-    assert home.train(*words, "activation=tanh,relu").code == 0
+    assert home.train("-m", *TINIEST, "study=again", "activation=tanh,relu").code == 0
     page = (home.folder / "reports/again/report.md").read_text()
-    (command,) = (line.strip() for line in page.splitlines() if line.startswith("    python experiments/train.py"))
+    (command,) = (line.strip() for line in page.splitlines() if line.startswith("    cnnlab train"))
     assert "all 2 arms are finished" in home.train(*shlex.split(command)[2:]).out
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["first time", "rerun"])
-@pytest.mark.parametrize(("each", "asked", "failed"), [(2, [[0, 1]], 0), (1, [[0, 1], [1]], 0), (0, 3 * [[0, 1]], 2)])
+@slow
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("hydra.launcher.n_jobs=0",), "hydra.launcher.n_jobs=0: choose a whole number from 1 up"),
+        (("--launcher", "submitit_slurm"), 'no arm could begin: Could not detect "srun"'),
+        (("--launcher", "basic", "--jobs", "2"), "cnnlab sweep: argument --jobs: goes with the launcher joblib"),
+        (("--jobs", "0"), "cnnlab sweep: argument --jobs: invalid whole number above 0 value: '0'"),
+        (("--only", "linear"), "--only linear: this sweep is a grid, which has no rows"),
+    ],
+)
+def test_what_cannot_be_launched_gets_one_line(words: tuple[str, ...], line: str, home: Home) -> None:
+    said = home.command("sweep", "smoke", *words)
+    assert said.code in (1, 2) and is_one_line(said.err) and said.err.startswith(line)
+    assert home.runs("smoke") == []
+
+
+@slow
+def test_the_list_has_every_sweep_and_its_question(home: Home) -> None:
+    said = home.command("sweep", "--list")
+    assert (said.code, said.err) == (0, "")
+    lines = [line for line in said.out.splitlines() if not line.startswith(" ")]  # others go on with a question
+    listed = {line.split()[0]: line.partition(" ")[2].strip() for line in lines}
+    assert listed.keys() == {file.stem for file in (CONF / "sweep").glob("*.yaml")} and all(listed.values())
+    assert home.command("sweep", "nothing").err.startswith("sweep=nothing: there is no such choice")
+
+
+def record(plan: Plan, code: str = "") -> None:
+    """A finished record of a plan, without any training."""
+    log = RunLog()
+    tags = {FINGERPRINT: plan.fingerprint, CODE: code or plan.code, KIND: "run", "machine": "m", "python": "3"}
+    tags |= {"blas": "b", "blas.threads": "1", "git.commit": "none", "git.dirty": "false"}
+    log.begin(plan.study, plan.label, plan.words | {"epochs": "none"}, tags, "true")
+    log.json("confusion/test.json", {"rows are truth": [[1, 0], [0, 1]]})
+    log.metrics({"test/error_percent": 1.0, "time/total_s": 1.0})
+    log.upload()
+    log.close("FINISHED")
+
+
+class Launcher:
+    """Launches arms without training them: each launch makes `each` of them, leaves the next under way and dies."""
+
+    def __init__(self, plans: Sequence[Plan], folder: Path, each: int, begins: bool) -> None:
+        self.plans, self.notices, self.each, self.begins = plans, Notices(folder), each, begins
+        self.launched: list[list[int]] = []
+
+    def __call__(self, numbers: Sequence[int]) -> None:
+        self.launched.append(list(numbers))
+        for number in numbers[: self.each]:
+            record(self.plans[number])
+            self.notices.post(self.plans[number].overrides, "finished", "finished")
+        if self.begins and numbers[self.each :]:
+            self.notices.post(self.plans[numbers[self.each]].overrides, "begun")
+        if numbers[self.each :]:
+            raise RuntimeError("a worker\nwas killed")
+
+
+@pytest.mark.parametrize("rerun", ["false", "true"])
+@pytest.mark.parametrize(
+    ("each", "begins", "launched"),
+    [
+        (3, True, [[0, 1, 2]]),
+        (1, True, [[0, 1, 2], [1], [2]]),
+        (2, True, [[0, 1, 2], [2]]),
+        (1, False, [[0, 1, 2], [1, 2], [2]]),
+        (0, True, [[0, 1, 2], *2 * [[0]], [1, 2], *2 * [[1]], *3 * [[2]]]),
+        (0, False, 3 * [[0, 1, 2]]),
+    ],
+)
 def test_a_launcher_that_dies_is_started_again_for_what_is_left(
-    each: int, asked: list[list[int]], failed: int, again: bool, inside: Home, capsys: pytest.CaptureFixture[str]
+    each: int,
+    begins: bool,
+    launched: list[list[int]],
+    rerun: str,
+    inside: Home,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plans, launched = [plan_of(f"seed={seed}", f"rerun={again}") for seed in (0, 1)], []
-
-    def make(plan: Plan) -> None:
-        log = RunLog()
-        log.begin(plan.study, plan.label, {}, {FINGERPRINT: plan.fingerprint, KIND: "run"}, again)
-        log.close("FINISHED")
-
-    def launch(numbers: Sequence[int]) -> list[Outcome]:
-        launched.append(list(numbers))
-        for number in numbers[:each]:
-            make(plans[number])
-        raise RuntimeError("a worker\nwas killed")
-
-    if again:
-        for plan in plans:
-            make(plan)
-        time.sleep(0.01)
-    assert run_sweep(Sweep(plans, "a command", 1), launch, lambda *_: None) == failed
-    assert launched == asked
+    """What was under way is launched alone; where three launches begin nothing, the sweep ends."""
+    plans = [plan_of(*TINIEST, f"seed={seed}", f"rerun={rerun}", "study=fake") for seed in range(3)]
+    for plan in plans if rerun == "true" else ():
+        record(plan)
+    launch, folder = Launcher(plans, tmp_path / "sweep", each, begins), tmp_path / "sweep"
+    sweep = Sweep(plans, "a command", 1, {}, [])
+    if each == 0 and not begins:
+        with pytest.raises(OSError, match=r"^no arm could begin: a worker was killed$"):
+            run_sweep(sweep, launch, folder)
+    else:
+        assert run_sweep(sweep, launch, folder) == (3 if each == 0 else 0)
+    assert launch.launched == launched and not folder.exists()
     said = capsys.readouterr().out
-    assert said.count("the launcher died (a worker was killed)") == len(asked)
-    assert said.count("its worker died") == failed
+    assert said.count("its worker died 3 times") == (3 if each == 0 and begins else 0)
+    assert sum(" of 3 done" in line for line in said.splitlines()) == len(plans) * bool(each)
+
+
+def test_only_what_other_code_has_made_is_made_again(
+    inside: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = [plan_of(*TINIEST, f"seed={seed}", "study=fake") for seed in range(3)]
+    for plan, code in zip(plans, ("", "older", ""), strict=True):
+        record(plan, code)
+    launch = Launcher(plans, tmp_path / "sweep", 1, False)
+    assert run_sweep(Sweep(plans, "a command", 1, {}, []), launch, tmp_path / "sweep") == 0
+    said, page = capsys.readouterr().out, inside.folder / "reports/fake/index.html"
+    assert "all 3 arms are finished, nothing to do" in said and launch.launched == []
+    assert "fake: 1 of these were made by other code than today's; rerun=changed makes them again" in said
+    assert page.read_text().count("finished, by other code") == 1
+    changed = [replace(plan, config=plan.config | {"rerun": "changed"}) for plan in plans]
+    assert run_sweep(Sweep(changed, "a command", 1, {}, []), launch, tmp_path / "sweep") == 0
+    assert launch.launched == [[1]] and "other code" not in capsys.readouterr().out
+    assert "by other code" not in page.read_text()
+
+
+def test_a_change_of_the_code_reaches_a_report_of_finished_arms(inside: Home, tmp_path: Path) -> None:
+    plans = [plan_of(*TINIEST, f"seed={seed}", "study=fake") for seed in range(2)]
+    for plan in plans:
+        record(plan)
+    page = inside.folder / "reports/fake/index.html"
+    for code, marks in ((plans[0].code, 0), ("newer", 3)):
+        today = [replace(plan, code=code) for plan in plans]
+        assert run_sweep(Sweep(today, "a command", 1, {}, []), pytest.fail, tmp_path / "sweep") == 0
+        assert page.read_text().count("finished, by other code") == marks  # two runs and their arm
+    assert len(inside.runs("fake", "summary")) == 2
+
+
+def test_nothing_to_do_costs_the_same_however_many_runs_there_are(
+    inside: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the runs that the store hands out, since a clock depends on what else the machine does."""
+    from mlflow import MlflowClient
+
+    plans = [plan_of(*TINIEST, f"seed={seed}", "study=fake") for seed in range(2)]
+    for plan in plans:
+        record(plan)
+    sweep, ask, given = Sweep(plans, "a command", 1, {}, []), MlflowClient.search_runs, list[int]()
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        page = ask(*arguments, **options)
+        given.append(len(page))
+        return page
+
+    assert run_sweep(sweep, pytest.fail, tmp_path / "sweep") == 0  # which writes the report
+    monkeypatch.setattr(MlflowClient, "search_runs", count)
+    assert run_sweep(sweep, pytest.fail, tmp_path / "sweep") == 0
+    few, study = list(given), Study.open("fake")
+    for number in range(30):
+        tags = {KIND: "run", FINGERPRINT: f"other{number}"}
+        study.client.set_terminated(study.client.create_run(study.experiment_id, tags=tags).info.run_id, "FINISHED")
+    given.clear()
+    assert run_sweep(sweep, pytest.fail, tmp_path / "sweep") == 0
+    assert given == few and sum(given) == 3  # two arms and a summary
+
+
+def test_an_arm_says_when_it_begins_and_how_it_ends(
+    inside: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = composed(*TINIEST, "study=fake", f"hydra.sweep.dir={tmp_path}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/no/such/place.db?mode=ro")
+    outcome = make_arm(cfg, cfg.hydra)
+    begun, ended = Notices(tmp_path).read()
+    assert (begun["arm"], begun["status"]) == ([*TINIEST, "study=fake"], "begun")
+    assert (ended["status"], ended["reason"], outcome.status) == ("failed", outcome.reason, "failed")
+    assert is_one_line(outcome.reason)
+    cfg.data.train = 9999
+    assert "train=9999: choose" in make_arm(cfg, cfg.hydra).reason  # as where a worker's machine has other data
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (100, "1 min 40 s"), (7500, "2 h 5 min")]
+)
+def test_a_duration_as_a_person_says_it(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

@@ -1,5 +1,7 @@
 """The record of a run, kept here or by a process of its own: what goes wrong there is known here."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -9,16 +11,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.conftest import LIMIT, Home
 
-from cnnlab.tracking import apart, circumstances
+from cnnlab.tracking import apart
 from cnnlab.tracking.apart import log_apart
 from cnnlab.tracking.log import AlreadyFinished, RunLog
-from cnnlab.tracking.store import FINGERPRINT, KIND
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND
 
 SERVE = apart._serve
-TAGS = {FINGERPRINT: "f", KIND: "run"}
+TAGS = {FINGERPRINT: "f", CODE: "c", KIND: "run"}
 LOGS = {"here": lambda: nullcontext(RunLog()), "apart": log_apart}
 
 
@@ -26,17 +29,22 @@ LOGS = {"here": lambda: nullcontext(RunLog()), "apart": log_apart}
 def test_a_finished_run_is_not_made_again(where: str, inside: Home) -> None:
     with LOGS[where]() as log:
         log.begin("runs", "a name", {"lr": "0.1"}, TAGS)
-        log.metrics({"test/error": 0.5}, 1)
+        log.metrics({"test/error_percent": 0.5})
+        log.arrays("answers.npz", answers=np.arange(3))
         log.text("config/words.txt", "a few")
         log.upload()
         log.close("FINISHED")
     run = inside.run()
     assert (run.info.status, run.info.run_name, run.data.params) == ("FINISHED", "a name", {"lr": "0.1"})
-    assert inside.artifacts(run)["config/words.txt"].read_text() == "a few"
+    files = inside.artifacts(run)
+    assert files["config/words.txt"].read_text() == "a few"
+    with np.load(files["answers.npz"], allow_pickle=False) as kept:
+        assert kept["answers"].tolist() == [0, 1, 2]
     with LOGS[where]() as log, pytest.raises(AlreadyFinished) as caught:
         log.begin("runs", "a name", {}, TAGS)
         log.check(begun=True)
-    assert (caught.value.run_id, caught.value.metrics) == (run.info.run_id, {"test/error": 0.5})
+    assert (caught.value.run_id, caught.value.metrics) == (run.info.run_id, {"test/error_percent": 0.5})
+    assert (caught.value.other_code, caught.value.copied) == (False, False)
 
 
 @pytest.mark.parametrize("where", LOGS)
@@ -50,23 +58,6 @@ def test_a_figure_that_fails_does_not_stand_in_the_way_of_the_record(where: str,
         log.upload()
         log.close("FAILED")
     assert "traceback.txt" in inside.artifacts(inside.run())
-
-
-def test_the_record_says_how_the_code_differs_from_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    me = {f"GIT_{who}_{what}": "nobody@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    (tmp_path / "src").mkdir()
-    (tmp_path / "notes.txt").write_bytes(b"one\n")
-    for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-q", "-m", "one"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True, env=os.environ | me)
-    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tmp_path, text=True).strip()
-    monkeypatch.setattr(circumstances, "CHECKOUT", tmp_path)
-    assert circumstances.code() | {"git.commit": head, "git.dirty": "false"} == circumstances.code()
-    (tmp_path / "notes.txt").write_bytes(b"caf\xe9\n")  # no UTF-8
-    (tmp_path / "src/new.py").write_text("new = 1\n")
-    assert circumstances.code()["git.dirty"] == "true"
-    assert "-one\n+caf\ufffd\n" in circumstances.changes() and "src/new.py\nnew = 1\n" in circumstances.changes()
-    monkeypatch.setenv("PATH", "")  # no git
-    assert circumstances.code()["git.commit"] == "none" and not circumstances.changes()
 
 
 class Fragile(RunLog):
@@ -181,7 +172,7 @@ def test_the_far_end_does_not_outlive_a_killed_near_end(inside: Home) -> None:
         from multiprocessing import active_children
         from cnnlab.tracking.apart import log_apart
         with log_apart() as log:
-            log.begin("runs", "a name", {}, {"cnnlab.fingerprint": "f"})
+            log.begin("runs", "a name", {}, {"cnnlab.fingerprint": "f", "cnnlab.code": "c"})
             log.check(begun=True)
             print(active_children()[0].pid, flush=True)
             input()"""

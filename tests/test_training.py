@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from tests.conftest import untimed
 
+from cnnlab import measuring
 from cnnlab.data import Dataset, Images, mnist5k
 from cnnlab.models import DenseOutput, lenet5, mlp, nielsen_mlp
 from cnnlab.nn import (
+    GELU,
     SGD,
+    Activation,
     Adam,
     Constant,
     Conv2D,
@@ -33,7 +36,7 @@ from cnnlab.nn import (
     mean_curvature,
     pack,
 )
-from cnnlab.training import PROBE, Diverged, Recipe, State, evaluate, predict, start, train
+from cnnlab.training import Diverged, Recipe, TrainingState, start, train
 
 MLP = mlp((20,))
 DEFAULTS = {
@@ -57,10 +60,16 @@ def small(**changes: Any) -> Sequential:
     return Sequential(layers | {"OUT": Dense(10)})
 
 
-def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> State:
+def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> TrainingState:
     state = start(recipe, data.shape, seed)
     list(train(recipe, state, data))
     return state
+
+
+def judged(recipe: Recipe, state: TrainingState, data: Dataset, images: Images) -> tuple[float, float]:
+    """Loss and accuracy on images, which go through the network all at once."""
+    outputs, _ = recipe.network.forward(state.params, data.batch(images, slice(None)))
+    return recipe.loss(outputs, images.labels)[0], float(np.mean(outputs.argmax(0) == images.labels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +143,9 @@ def test_the_optimizer_sees_the_curvature_as_often_as_it_asks(watched: Callable[
     data, seen = watched(), []
 
     class Curious(DiagonalLM):
-        def look(self, curvature: np.ndarray, state: dict[str, np.ndarray]) -> None:
+        def observe_curvature(self, curvature: np.ndarray, state: dict[str, np.ndarray]) -> None:
             seen.append(curvature)
-            super().look(curvature, state)
+            super().observe_curvature(curvature, state)
 
     chosen = recipe(batch_size=10, epochs=1, optimizer=Curious(samples=30, every=80), rate=1e-3)
     state = start(chosen, data.shape, 0)
@@ -161,18 +170,19 @@ def test_the_curvature_is_of_other_patterns_each_time_or_always_of_the_first(wat
 def test_the_last_smaller_batch_counts_by_its_size(digits: Dataset) -> None:
     """With a rate of almost nothing the running means are those over all images, whatever the batches."""
     one = trained(recipe(rate=1e-12, epochs=1, batch_size=64), digits)
-    loss, right = evaluate(recipe(), one, digits, digits.train)
+    loss, right = judged(recipe(), one, digits, digits.train)
     assert one.history[0]["train/loss"] == pytest.approx(loss, rel=1e-5)
     assert one.history[0]["train/accuracy"] == pytest.approx(right)
 
 
-def test_ticks_tell_how_far_it_is(digits: Dataset) -> None:
-    ticks: list[tuple[float, ...]] = []
+def test_progress_tells_how_far_it_is(digits: Dataset) -> None:
+    told: list[tuple[float, ...]] = []
     chosen = recipe(batch_size=80)
     state = start(chosen, digits.shape, 0)
-    history = list(train(chosen, state, digits, lambda *tick: ticks.append(tick)))
-    assert [tick[:2] for tick in ticks] == [(80, 80), (160, 80), (200, 40), (280, 80), (360, 80), (400, 40)]
-    assert [ticks[2][2:], ticks[5][2:]] == [(r["train/loss"], r["train/accuracy"]) for r in history]
+    history = list(train(chosen, state, digits, lambda *now: told.append(now)))
+    assert [now[0] for now in told] == [80, 160, 200, 280, 360, 400]
+    assert [now[1:3] for now in told] == 2 * [(400, 80), (400, 80), (400, 40)]
+    assert [told[2][3:], told[5][3:]] == [(r["train/loss"], r["train/accuracy"]) for r in history]
 
 
 @pytest.mark.parametrize(
@@ -184,14 +194,14 @@ def test_ticks_tell_how_far_it_is(digits: Dataset) -> None:
     ],
     ids=["small", "lenet5", "nielsen"],
 )
-@pytest.mark.parametrize("validation", [100, 0])
+@pytest.mark.parametrize(("validation", "split"), [(100, "val"), (0, "watch"), (0, "")])
 def test_the_history_has_the_promised_keys(
-    network: Sequential, layers: set[str], activations: set[str], validation: int, digits: Dataset
+    network: Sequential, layers: set[str], activations: set[str], validation: int, split: str, digits: Dataset
 ) -> None:
-    data = replace(digits, val=digits.val[:validation])
+    data = replace(digits, val=digits.val[:validation], watch_test=split == "watch")
     state = trained(recipe(network=network, batch_size=100, rate=1e-6), data)
     expected = {"epoch", "lr", "train/loss", "train/accuracy", "time/epoch_s", "time/images_per_s"}
-    expected |= {"val/loss", "val/accuracy"} if validation else set()
+    expected |= {f"{split}/{kind}" for kind in ("loss", "accuracy", "error_percent") if split}
     expected |= {f"{kind}/{name}" for kind in ("grad_norm", "update_ratio") for name in layers}
     expected |= {f"saturation/{name}" for name in activations}
     assert [set(record) for record in state.history] == 2 * [expected]
@@ -200,7 +210,26 @@ def test_the_history_has_the_promised_keys(
     assert state.history[0]["time/images_per_s"] >= 200 / state.history[0]["time/epoch_s"]
 
 
-@pytest.mark.parametrize("activation", [Tanh(1.7159, 2 / 3), Sigmoid(), ReLU(), LeakyReLU(0.05)])
+def test_test_images_are_watched_under_a_name_of_their_own(digits: Dataset) -> None:
+    """The training is the same whether they are watched, others are held out, or nothing is looked at."""
+    plain = replace(digits, val=digits.val[:0])
+    watching = replace(plain, watch_test=True)
+    states = [trained(recipe(), data) for data in (digits, plain, watching)]
+    assert len({state.theta.tobytes() for state in states}) == 1
+    last, (loss, right) = states[2].history[-1], judged(recipe(), states[2], digits, digits.test)
+    assert last["watch/loss"] == pytest.approx(loss, rel=1e-5)
+    assert (last["watch/accuracy"], last["watch/error_percent"]) == (right, pytest.approx(100 - 100 * right))
+
+
+@dataclass(frozen=True)
+class Squared(Activation):
+    """`x |x|`, which has `forward` alone; its slope is 0 at 0 and steepest at both ends."""
+
+    def forward(self, params: Any, x: np.ndarray, rng: Any = None) -> Any:
+        return x * np.abs(x), lambda dy: (2 * np.abs(x) * dy, {})
+
+
+@pytest.mark.parametrize("activation", [Tanh(1.7159, 2 / 3), Sigmoid(), ReLU(), LeakyReLU(0.05), GELU(), Squared()])
 @pytest.mark.parametrize(
     ("optimizer", "direction"),
     [
@@ -237,14 +266,18 @@ def test_measurements_are_what_they_say(
         assert record[f"grad_norm/{name}"] == pytest.approx(norm, rel=1e-4)
         ratio = np.linalg.norm(step[part]) / np.linalg.norm(before[part])
         assert record[f"update_ratio/{name}"] == pytest.approx(ratio, rel=1e-3)
-    pre = network.layers["C1"].forward(state.params["C1"], x[..., :PROBE])[0].astype(float)
-    slope = (activation.f(pre + 1e-6) - activation.f(pre - 1e-6)) / 2e-6
-    flat = np.mean(slope < 0.1 * activation.steepest)
+    pre = network.layers["C1"].forward(state.params["C1"], x[..., : measuring.PROBE])[0]
+    flat = np.mean(slopes(activation, pre) < 0.1 * slopes(activation, np.linspace(-10, 10, 2001)).max())
     assert record["saturation/A1"] == pytest.approx(flat, abs=1e-4)
-    value, right = evaluate(chosen, state, digits, digits.val)
-    assert (record["val/loss"], record["val/accuracy"]) == (value, right)
-    answers = predict(network, state.params, digits, digits.val).argmax(0)
-    assert right == pytest.approx(np.mean(answers == digits.val.labels))
+    value, right = judged(chosen, state, digits, digits.val)
+    assert record["val/loss"] == pytest.approx(value, rel=1e-5)
+    assert (record["val/accuracy"], record["val/error_percent"]) == (right, pytest.approx(100 - 100 * right))
+
+
+def slopes(activation: Activation, x: np.ndarray) -> np.ndarray:
+    """How steep a function is, up or down, by differences."""
+    above, below = (activation.forward({}, x.astype(float) + step)[0] for step in (1e-6, -1e-6))
+    return np.abs(above - below) / 2e-6
 
 
 def test_measurements_are_means_over_steps_of_the_epoch(digits: Dataset) -> None:
@@ -282,7 +315,7 @@ def test_a_small_network_learns_real_digits(pooling: Any, data_folder: Any) -> N
     losses = [record["train/loss"] for record in state.history]
     assert losses == sorted(losses, reverse=True)
     assert state.history[-1]["val/accuracy"] > 0.8
-    assert evaluate(chosen, state, data, data.test)[1] > 0.8
+    assert judged(chosen, state, data, data.test)[1] > 0.8
 
 
 @pytest.mark.parametrize("rate", [1, 10, 1e20])
@@ -298,7 +331,7 @@ def test_divergence_is_noticed_at_its_step(rate: float, digits: Dataset) -> None
     assert len(state.history) == (expected - 1) // 5
 
 
-def first_bad_step(chosen: Recipe, state: State, data: Dataset) -> int:
+def first_bad_step(chosen: Recipe, state: TrainingState, data: Dataset) -> int:
     """The step of plain gradient descent whose loss, or at an epoch's end whose weights, are not finite."""
     for step in range(20):
         if step % 5 == 0:

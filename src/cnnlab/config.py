@@ -1,4 +1,4 @@
-"""What a run is, read from its composed config: its checks, words, learning rate and identity.
+"""What a config may say: the types and limits of its values, and the identity of the run that it asks for.
 
 Configs come in as plain dicts, their interpolations resolved; nothing here knows who composed them.
 """
@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 import math
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,25 +18,26 @@ from typing import Any
 GROUPS = ("activation", "loss", "pooling", "padding", "model", "init", "optimizer", "data")
 NUMBERS = ("seed", "epochs", "batch_size", "lr")
 LOWEST = {"seed": 0, "epochs": 1, "batch_size": 1, "threads": 1, "confusion_every": 0}
-NOT_IDENTITY = ("study", "rerun")  # where a run is filed and whether to repeat it do not change its result
-PATHS = ("folder",)
-UNSAID = ("sweep", *NOT_IDENTITY)  # overrides that say nothing of the run itself
+MOST_THREADS = 1024
+RERUN = ("false", "true", "changed")
+NO_RESULT = ("folder",)  # where images lie does not change what is learned from them; their digest says what they are
+STUDY = re.compile(r"(?!default$)\w[\w.-]*(/\w[\w.-]*)*", re.IGNORECASE)
 
 
 @dataclass
-class TrainConfig:
-    """Schema of ``conf/train.yaml``: the type of each value. The values themselves are in the YAML files."""
+class RunConfig:
+    """Schema of `conf/train.yaml`: the type of each value. The values themselves are in the YAML files."""
 
     study: str
-    rerun: bool
+    rerun: Any
     seed: int
     epochs: int
     batch_size: int
     reshuffle: bool
-    boost: bool
     lr: float | None
     threads: int
     confusion_every: int
+    learner: Any
     data: Any
     model: Any
     activation: Any
@@ -48,58 +50,41 @@ class TrainConfig:
     augment: Any
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A run that could be made: its resolved config, the words it is called by, and its identity."""
-
-    config: dict[str, Any]
-    words: dict[str, str]
-    fingerprint: str
-    lr_source: str
-    overrides: tuple[str, ...]
-
-    @property
-    def study(self) -> str:
-        """Name of the MLflow experiment it belongs to."""
-        return self.config["study"]
-
-    @property
-    def label(self) -> str:
-        """Its words in short: what a list of runs calls it."""
-        said = [self.words[word] for word in GROUPS if self.words[word] != "none"]
-        more = [name for name in self.words if name not in (*GROUPS, *NUMBERS)]
-        more += ["lr"] if self.lr_source == "given" else []
-        return " ".join([*said, *(f"{name}={self.words[name]}" for name in (*more, "seed"))])
-
-
-def plan(
-    config: dict[str, Any],
-    choices: Mapping[str, str],
-    rates: Mapping[str, Any],
-    overrides: Sequence[str] = (),
-) -> Plan:
-    """The plan of a config, of the options chosen for its groups, and of the table of learning rates.
-
-    ValueError, in one line, for a value of the wrong type or a name that its option does not have.
-    """
-    config = checked(config)
-    used = {group: choices[group] if _uses(config, group) else "none" for group in GROUPS}
-    identity = {name: node for name, node in config.items() if name not in GROUPS or _uses(config, name)}
-    lr, source = _learning_rate(config["lr"], used, rates)
-    config = config | {"lr": lr}
-    words = used | {number: str(config[number]) for number in NUMBERS}
-    words |= details(overrides, words)
-    return Plan(config, words, fingerprint(identity | {"lr": lr}), source, tuple(overrides))
-
-
-def checked(config: dict[str, Any]) -> dict[str, Any]:
+def typed(config: dict[str, Any]) -> dict[str, Any]:
     """The config with floats for whole numbers where their target takes floats: 3 and 3.0 are one run.
 
     ValueError, in one line, for a value of the wrong type, a number too low or a name that its option does not have.
     """
-    for problem in (*_problems(config), *_low_numbers(config)):
+    config = config | {"rerun": str(config["rerun"]).lower()}
+    first = {name: node for name, node in config.items() if name not in ("model", "learner")}
+    whole = {name: config[name] for name in ("model", "learner")}  # they repeat the others, under other names
+    for problem in (*_problems(first), *_problems(whole), *_out_of_range(config)):
         raise ValueError(problem)
     return _floated(config)
+
+
+def fingerprint(asked: Mapping[str, Any]) -> str:
+    """Identity of a run: a hash of all that is asked for and can change its result."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def without_off(node: Any) -> Any:
+    """A node without options that are off (null or none) or that only say where images lie.
+
+    So an option that is added later, and is off, leaves the identity of earlier runs what it was.
+    """
+    if not isinstance(node, Mapping):
+        return node
+    off = (None, "none")
+    return {name: without_off(value) for name, value in node.items() if name not in NO_RESULT and value not in off}
+
+
+def targets(node: Any) -> Iterator[str]:
+    """The dotted names of every class and function that a node asks for."""
+    if isinstance(node, Mapping):
+        yield from [node["_target_"]] if "_target_" in node else []
+        for value in node.values():
+            yield from targets(value)
 
 
 def _floated(node: Any) -> Any:
@@ -118,50 +103,24 @@ def _takes_float(hint: Any) -> bool:
     return float in wanted and int not in wanted
 
 
-def rate_key(words: Mapping[str, str]) -> str:
-    """Name of an arm in the table of learning rates."""
-    return " ".join(words[group] for group in GROUPS if group != "data")
-
-
-def fingerprint(config: Mapping[str, Any]) -> str:
-    """Identity of a run: a hash of all that can change its result; paths and tracking cannot."""
-    content = json.dumps(_without(config, NOT_IDENTITY + PATHS), sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _without(value: Any, names: Sequence[str]) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without(item, names) for name, item in value.items() if name not in names}
-    return value
-
-
-def details(overrides: Sequence[str], words: Mapping[str, str]) -> dict[str, str]:
-    """What a command line changed beyond the words, as in optimizer.momentum=0.5: it tells arms apart too."""
-    pairs = [override.partition("=")[::2] for override in overrides]
-    return {name: value for name, value in pairs if name not in words and name not in UNSAID}
-
-
-def _uses(config: Mapping[str, Any], group: str) -> bool:
-    """A network that takes no pooling (say) has none, whatever the default is."""
-    return group in config["model"] or group in ("model", "data", "optimizer", "loss")
-
-
-def _learning_rate(given: float | None, words: Mapping[str, str], rates: Mapping[str, Any]) -> tuple[float, str]:
-    if given is not None:
-        return given, "given"
-    optimizer = words["optimizer"]
-    if (chosen := rates["chosen"].get(rate_key(words))) is not None:
-        return chosen, "chosen for these words on validation images, see conf/rates.yaml"
-    if (default := rates["default"].get(optimizer)) is None:
-        raise ValueError(f"optimizer={optimizer}: conf/rates.yaml has no default rate for it; choose one with lr=")
-    return default, "default of the optimizer"
-
-
-def _low_numbers(config: Mapping[str, Any]) -> Iterator[str]:
-    """Numbers below what could train anything."""
+def _out_of_range(config: Mapping[str, Any]) -> Iterator[str]:
+    """Numbers that cannot train anything, and words that are none of those that there are."""
+    for name, hint in typing.get_type_hints(RunConfig).items():
+        if not fits(config[name], hint):  # an interpolation brings in what Hydra did not check
+            yield f"{name}={config[name]}: needs {spoken(hint)}"
+            return
+    if config["rerun"] not in RERUN:
+        yield f"rerun={config['rerun']}: choose from {', '.join(RERUN)}"
+    if not STUDY.fullmatch(config["study"]):
+        yield (
+            f"study={config['study']}: choose a name of letters, digits, '.', '_' and '-' that begins with a letter, "
+            "digit or '_'; a '/' separates groups, and 'Default' is MLflow's own"
+        )
     for name, least in LOWEST.items():
         if config.get(name, least) < least:
             yield f"{name}={config[name]}: choose a whole number from {least} up"
+    if config["threads"] > MOST_THREADS:
+        yield f"threads={config['threads']}: choose a whole number from 1 to {MOST_THREADS}"
     if config.get("lr") is not None and not 0 < config["lr"] < math.inf:
         yield f"lr={config['lr']}: choose a number above 0, or null for the rate in rates.yaml"
 
@@ -216,6 +175,7 @@ def spoken(hint: Any) -> str:
     if typing.get_origin(hint) in (typing.Union, UnionType):
         return " or ".join(spoken(part) for part in parts)
     if typing.get_origin(hint) in (tuple, list, Sequence):
-        return f"a list of {spoken(parts[0])}"
+        inside = spoken(parts[0]).removeprefix("a ")
+        return f"a list of {inside}s" if " of " not in inside else f"a list of {inside.replace('list', 'lists', 1)}"
     plain = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", NoneType: "null"}
     return plain.get(hint, str(getattr(hint, "__name__", hint)))

@@ -1,21 +1,20 @@
-"""Where things live on disk: the project root, the data folder, and how a file is put there."""
+"""Where things live on disk: the project root, its folders, addresses of SQLite files, and safe writing."""
 
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote
 from uuid import uuid4
 
-CHECKOUT = Path(__file__).resolve().parents[2]  # where this file is in a clone; elsewhere it means nothing
+CHECKOUT = Path(__file__).resolve().parents[2]  # the checkout that this file belongs to; meaningless in a wheel
 
 
 def root() -> Path:
-    """The project root: `CNNLAB_HOME` if set, else the checkout this file is in, else the current folder.
-
-    A checkout is recognised by its `conf/` and `pyproject.toml`; an installed wheel has neither.
-    """
+    """The project root: `CNNLAB_HOME` if set, else the checkout that this file belongs to, else the current folder."""
     if home := os.environ.get("CNNLAB_HOME"):
         return Path(home).expanduser().resolve()
-    is_checkout = (CHECKOUT / "conf").is_dir() and (CHECKOUT / "pyproject.toml").is_file()
-    return CHECKOUT if is_checkout else Path.cwd()
+    return CHECKOUT if _is_checkout(CHECKOUT) else Path.cwd()
 
 
 def data_folder(folder: str | Path | None = None) -> Path:
@@ -24,18 +23,64 @@ def data_folder(folder: str | Path | None = None) -> Path:
     return Path(chosen).expanduser() if chosen else root() / "data"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file `path` with this content, all or none of it, even if the writer is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
 def conf_folder() -> Path:
     """The folder of configs: the project root's `conf/`, else the checkout's, else an installed wheel's copy."""
     places = [root() / "conf", CHECKOUT / "conf", Path(__file__).resolve().parent / "conf"]
     return next((place for place in places if (place / "train.yaml").is_file()), places[-1])
+
+
+def refuse_other_checkout() -> None:
+    """Exit with one line if the running script or the current folder belongs to another checkout than this code.
+
+    That happens in a copied or moved checkout whose `.venv` still imports `cnnlab` from the old place.
+    """
+    for place in (Path(sys.argv[0]).resolve(), Path.cwd()):
+        found = next((folder for folder in (place, *place.parents) if _is_checkout(folder)), CHECKOUT)
+        if found != CHECKOUT:
+            sys.exit(f"{found} would run the code of {CHECKOUT}: `make setup` in it makes an environment of its own")
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Whether cnnlab's sources are here, with the files that a wheel leaves out."""
+    return (folder / "pyproject.toml").is_file() and (folder / "src/cnnlab/paths.py").is_file()
+
+
+def sqlite_uri(file: Path) -> str:
+    """The address of an SQLite file, as SQLAlchemy and MLflow read it.
+
+    Only `%` and `?` are quoted, the two characters that have a meaning there. MLflow would make an empty folder of
+    the quoted name where the scheme is plain `sqlite`; it does not where the driver is named.
+    """
+    quoted = str(file).replace("%", "%25").replace("?", "%3F")
+    return f"{'sqlite' if quoted == str(file) else 'sqlite+pysqlite'}:///{quoted}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file that an SQLite address means; None for other addresses and for databases in memory."""
+    scheme, found, rest = uri.partition(":///")
+    database = unquote(rest.partition("?")[0])
+    is_file = found and scheme.partition("+")[0] == "sqlite" and not database.startswith((":memory:", "file:"))
+    return Path(database) if is_file and database else None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all, even if the writer is killed or the power fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        draft.write_bytes(content)
+        _sync(draft)
+        draft.replace(path)
+        with suppress(OSError):  # some network file systems cannot sync a folder
+            _sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """See a file's content, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

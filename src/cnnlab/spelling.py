@@ -1,143 +1,203 @@
 """What is wrong with the words of a command line, in one line and with a guess at what was meant."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
 
-from .config import TrainConfig, fits, spoken
+from cnnlab.config import RERUN, RunConfig, fits, spoken
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
-QUOTING = "(){}[]'\"*"  # a value that is more than words and numbers is left to Hydra
-SWITCHES = ("-m", "--multirun", "-h", "--help", "--hydra-help", "--resolve", "-r", "--run", "--version")
+TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text, even if it looks like a number
+FLAGS = ("-m", "--multirun", "--resolve")
+SHOW = ("-c", "--cfg")
+SHOWN = ("job", "hydra", "all")
+CONFIG_DIR = ("-cd", "--config-dir")
+COMPLETION = ("-sc", "--shell-completion")
+HYDRA = ("hydra/launcher", "hydra.mode", "hydra.sweep.dir", "hydra.sweeper.only")  # and hydra.launcher.OPTION
+SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """What a command line may say: the ``main`` config of a folder, and the types of its values."""
+    """What a command line may say: the options in the folders of configs, the project's own first."""
 
-    conf: Path
-    main: str
-    schema: type
+    folders: tuple[Path, ...]
 
     @property
-    def defaults(self) -> dict[str, str]:
-        """The groups of the main config, and the choice of each where nobody chooses."""
-        main = yaml.safe_load((self.conf / f"{self.main}.yaml").read_text(encoding="utf-8"))
-        return dict(pair for entry in main["defaults"] if isinstance(entry, dict) for pair in entry.items())
+    def main(self) -> Path:
+        """The file that names every option."""
+        return self.folders[0] / "train.yaml"
 
-    @property
+    @cached_property
+    def defaults(self) -> dict[str, str | None]:
+        """The groups, and the choice of each where nobody chooses."""
+        entries = yaml.safe_load(self.main.read_text(encoding="utf-8"))["defaults"]
+        pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
+        return {group: choice for group, choice in pairs if " " not in group}
+
+    @cached_property
     def groups(self) -> dict[str, list[str]]:
-        """The choices of each group: its folder's files."""
-        folders = [path for group in self.defaults if (path := self.conf / group).is_dir()]
-        return {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in folders}
+        """The choices of each group: the files of its folders."""
+        return {group: sorted({file.stem for file in self.files(group)}) for group in self.defaults}
+
+    def files(self, group: str) -> list[Path]:
+        """The files of a group."""
+        return [file for folder in self.folders for file in sorted((folder / group).glob("*.yaml"))]
+
+    def options(self, group: str, choice: str) -> dict[str, Any]:
+        """Every option of a choice, with its value; those inside another are joined by dots."""
+        file = next(file for file in self.files(group) if file.stem == choice)
+        node = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if not isinstance(node, dict) or node == {group: None}:
+            return {}
+        bases = [base for base in node.pop("defaults", []) if base in self.groups[group]]
+        found = {name: value for base in bases for name, value in self.options(group, base).items()}
+        return found | dict(_flat(node))
 
 
-def explain(arguments: list[str], conf: Path, main: str = "train", schema: type = TrainConfig) -> str | None:
-    """The first thing wrong with the overrides of a command line; None where all is well.
+def explain(arguments: Sequence[str], conf: Path) -> str | None:
+    """The first thing wrong with the words of a command line; None where all is well.
 
-    ``conf`` is the folder of configs, ``main`` the one that is meant, and ``schema`` has the types of its values.
+    `conf` is the folder of configs; folders that `--config-dir` names are looked into, too.
     """
-    if {"-sc", "--shell-completion"} & set(arguments):
-        return None
-    return next(_problems(list(_overrides(arguments)), _is_sweep(arguments), Grammar(conf, main, schema)), None)
+    return None if {*COMPLETION} & set(arguments) else next(_problems(arguments, conf), None)
 
 
-def groups(conf: Path) -> dict[str, list[str]]:
-    """The choices of every config group of a training run."""
-    return Grammar(conf, "train", TrainConfig).groups
+def as_text(arguments: Sequence[str]) -> list[str]:
+    """The words of a command line, with what is text in quotes: study=1.10 is a name and no number."""
+    words = []
+    for word in arguments:
+        name, _, value = word.partition("=")
+        given = not value.startswith(("'", '"', *SEVERAL)) and "${" not in value and value not in ("", "null")
+        if name in TEXT and given:
+            escaped = (part.replace("\\", "\\\\").replace("'", "\\'") for part in value.split(","))
+            word = f"{name}=" + ",".join(f"'{part}'" for part in escaped)
+        words.append(word)
+    return words
 
 
-def _overrides(arguments: list[str]) -> Iterator[str]:
-    """The arguments that are neither flags, nor a flag's value, nor Hydra's own or in its fuller grammar."""
-    before = ""
-    for argument in arguments:
-        takes_value = before.startswith("-") and "=" not in before and before not in SWITCHES
-        if not takes_value and not argument.startswith(("-", "hydra", "+hydra", "~", "'", '"')):
-            yield argument
-        before = argument
+def guess(name: str, known: Collection[str]) -> str:
+    """A question after the known name that is most like this one, if any is."""
+    close = get_close_matches(name.lower(), known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _is_sweep(arguments: list[str]) -> bool:
-    return any(word in ("-m", "--multirun") or word.startswith(("sweep=", "hydra.mode=")) for word in arguments)
-
-
-def _problems(overrides: list[str], sweep: bool, grammar: Grammar) -> Iterator[str]:
-    chosen = _chosen(overrides, grammar)
+def _problems(arguments: Sequence[str], conf: Path) -> Iterator[str]:
+    overrides, folders = [], [conf]
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in SHOW or flag in CONFIG_DIR:
+            value = value if equals else next(words, "")
+            if flag in SHOW and value not in SHOWN:
+                yield f"{word if equals else f'{word} {value}'.strip()}: choose from {', '.join(SHOWN)}"
+            if flag in CONFIG_DIR and not (value and Path(value).is_dir()):
+                yield f"{word if equals else f'{word} {value}'.strip()}: there is no such folder"
+            folders += [Path(value)] if flag in CONFIG_DIR else []
+        elif not word.startswith("-"):
+            overrides.append(word)
+        elif word not in FLAGS:
+            known = ", ".join((*FLAGS, "--cfg", "--config-dir", "--help"))
+            yield f"{word}: there is no such flag: choose from {known}; a word has no dashes, as in epochs=3"
+    grammar = Grammar(tuple(folders))
+    sweep = any(word in ("-m", "--multirun") or word.startswith(("sweep=", "hydra.mode=")) for word in arguments)
     for preset in PRESETS:
-        if sum(override.startswith(f"{preset}=") for override in overrides) > 1 or "," in chosen.get(preset, ""):
-            yield f"{preset}={chosen[preset]}: one at a time, please"
+        values = [word.partition("=")[2] for word in overrides if word.startswith(f"{preset}=")]
+        if len(values) > 1 or "," in "".join(values):
+            yield f"{preset}={values[-1]}: one at a time, please"
+    said = dict(override.split("=", 1) for override in overrides if "=" in override)
     for override in overrides:
-        name, equals, value = override.partition("=")
-        yield from _unknown_name(name, chosen, grammar)
-        if not equals:
-            yield f"{name}: write {name}=..."
-        elif not any(mark in value for mark in QUOTING):
-            yield from _unknown_choice(name, value, grammar)
-            yield from _wrong_type(name, value, grammar)
-            if "," in value and not sweep:
+        if override.startswith("hydra"):
+            yield from _hydra_problems(override)
+        else:
+            yield from _word_problems(override, said, grammar)
+            value = override.partition("=")[2]
+            if not sweep and (value.startswith(SEVERAL) or ("," in value and not set(value) & set("[{'\""))):
                 yield f"{override}: several values make a sweep; put -m before them"
 
 
-def _chosen(overrides: list[str], grammar: Grammar) -> dict[str, str]:
-    """The choice of each group, as far as it is plain to see: presets may choose others."""
-    said = dict(override.split("=", 1) for override in overrides if "=" in override)
-    if any(preset in said for preset in PRESETS):
-        return said
-    return {group: choice for group, choice in grammar.defaults.items() if choice} | said
+def _hydra_problems(override: str) -> Iterator[str]:
+    """Of Hydra's own options, those that choose how a sweep is launched may be set."""
+    name, _, value = override.partition("=")
+    if name not in HYDRA and not (name.startswith("hydra.launcher.") and "._" not in name):
+        yield f"{override}: of Hydra's own options, choose from {', '.join(HYDRA)}, hydra.launcher.n_jobs"
+    elif name == "hydra.launcher.n_jobs" and not (value.isdecimal() and int(value)):
+        yield f"{override}: choose a whole number from 1 up"
 
 
-def _unknown_name(name: str, chosen: dict[str, str], grammar: Grammar) -> Iterator[str]:
-    if name.startswith("+"):
-        yield f"{name}: every option is there already; write {name.lstrip('+')}=..."
-        return
-    known = {field.name for field in fields(grammar.schema)} | set(grammar.groups)
+def _word_problems(override: str, said: dict[str, str], grammar: Grammar) -> Iterator[str]:
+    name, equals, value = override.partition("=")
+    if name.startswith(("+", "~")):
+        yield f"{override}: every option is there already, and stays; write {name.lstrip('+~')}=..."
+    yield from _unknown_name(name, said, grammar)
+    if not equals:
+        yield f"{name}: write {name}=..."
+    elif name in grammar.groups:
+        choices, listed = grammar.groups[name], value.removeprefix("choice(")
+        plain = not set(value) & set("[{")
+        for choice in _parts(listed.removesuffix(")")) if plain else [value]:
+            if listed.startswith(SEVERAL):
+                return
+            if choice not in choices:
+                known = ", ".join(choices)
+                yield f"{name}={choice}: there is no such choice{guess(choice, choices)}: choose from {known}"
+    elif not value.startswith(SEVERAL) and "${" not in value:
+        yield from _wrong_type(name, value)
+
+
+def _unknown_name(name: str, said: dict[str, str], grammar: Grammar) -> Iterator[str]:
+    known = list(dict.fromkeys([*grammar.groups, *(field.name for field in fields(RunConfig))]))
     group, dot, option = name.partition(".")
     if group not in known:
-        yield f"there is no option {group}{_guess(group, known)}: choose from {', '.join(sorted(known))}"
+        owners = [f"{owner}={name}" for owner, choices in grammar.groups.items() if name in choices]
+        meant = f" (did you mean {owners[0]}?)" if owners else guess(group, known)
+        yield f"there is no option {group or repr('')}{meant}: choose from {', '.join(known)}"
     elif dot:
-        inside = _options_inside(grammar.conf / group, chosen.get(group))
-        if option.split(".")[0] not in inside:
-            said = f"{group}={chosen[group]}" if group in chosen else group
-            yield f"{said} has no option {option}{_guess(option, inside)}: choose from {', '.join(sorted(inside))}"
+        default = None if said.keys() & set(PRESETS) else grammar.defaults.get(group)  # a preset may choose others
+        chosen = said.get(group, default)
+        choices = [choice for choice in grammar.groups.get(group, []) if choice in (chosen or choice).split(",")]
+        inside = dict.fromkeys(key for choice in choices for key in grammar.options(group, choice))
+        if option not in inside:
+            there = f"choose from {', '.join(inside)}" if inside else "it has none"
+            there = f"write {option}=..." if option in known else there
+            chosen = f"{group}={chosen}" if chosen and group in grammar.groups else group
+            yield f"{chosen} has no option {option or repr('')}{guess(option, inside)}: {there}"
 
 
-def _unknown_choice(name: str, value: str, grammar: Grammar) -> Iterator[str]:
-    choices = grammar.groups.get(name)
-    for choice in value.split(",") if choices else ():
-        if choices and choice not in choices:
-            known = ", ".join(choices)
-            yield f"{name}={choice}: there is no such choice{_guess(choice, choices)}: choose from {known}"
-
-
-def _wrong_type(name: str, value: str, grammar: Grammar) -> Iterator[str]:
+def _wrong_type(name: str, value: str) -> Iterator[str]:
     """A number or switch of the main config that is something else."""
-    hint = get_type_hints(grammar.schema).get(name, Any)
-    for part in value.split(",") if hint is not Any else ():
-        said = _parsed(part)
-        if not fits(str(said) if hint is str and said is not None else said, hint):  # 1998 is a name, too
+    hint = get_type_hints(RunConfig).get(name, Any)
+    for part in [value] if set(value) & set("[{") else _parts(value):
+        if name == "rerun" and part.lower() not in RERUN:
+            yield f"rerun={part}: choose from {', '.join(RERUN)}"
+        elif not (part.lower() not in ("", "null") if hint is str else fits(_parsed(part), hint)):
             yield f"{name}={part}: needs {spoken(hint)}"
 
 
+def _parts(value: str) -> list[str]:
+    """The values of a list without brackets or quotes."""
+    return [part.strip().strip("'\"") for part in value.split(",")]
+
+
 def _parsed(word: str) -> Any:
-    """A value as Hydra reads it: 1e-3 is a number, which YAML alone takes for a word."""
-    try:
-        return yaml.safe_load(word) if not isinstance(yaml.safe_load(word), str) else float(word)
-    except (ValueError, yaml.YAMLError):
-        return word
+    """A plain value as Hydra reads it."""
+    for number in (int, float):
+        try:
+            return number(word)
+        except ValueError:
+            pass
+    return {"true": True, "false": False, "null": None}.get(word.lower(), word)
 
 
-def _options_inside(folder: Path, choice: str | None) -> set[str]:
-    """Every key of a group's choice (or choices, or of any where none is known)."""
-    names = [name for name in str(choice).split(",") if (folder / f"{name}.yaml").is_file()]
-    files = [folder / f"{name}.yaml" for name in names] or list(folder.glob("*.yaml"))
-    nodes = [yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in files]
-    return {key for node in nodes for key in node if not key.startswith("_")}
-
-
-def _guess(name: str, known: "set[str] | list[str]") -> str:
-    close = get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+def _flat(node: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a node and of those inside it, without what builds them and what repeats other words."""
+    for name, value in node.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        elif not (str(name).startswith("_") or str(value).startswith("${")):
+            yield f"{before}{name}", value

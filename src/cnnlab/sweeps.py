@@ -1,135 +1,185 @@
-"""A sweep: many plans, of which only those are made that are not finished, and the summary of all."""
+"""A sweep: many runs, of which only those are made that are not finished, whoever launches them."""
 
-import hashlib
-import os
+from __future__ import annotations
+
+import json
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import Plan
-from .console import ARMS
-from .paths import conf_folder, root
-from .recording import LAUNCHER, Outcome
-from .report import arms, swept, terminal_table, write_report
-from .report.tables import count
-from .tracking.records import environments, latest_runs, log_summary, newest_summary, record, summarised
-from .tracking.store import FINGERPRINT, Study, link, store_errors
+from cnnlab.composing import Plan, Sweep, plan
+from cnnlab.journal import Watcher
+from cnnlab.orphans import reaper
+from cnnlab.report.tables import count
+from cnnlab.runs import Outcome, make
+from cnnlab.summaries import sum_up
+from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.store import CODE, Study, one_line, store_errors
 
-LAUNCHES = 3  # a launcher that dies (a worker killed by the system, say) is started again for what is left
-Launch = Callable[[Sequence[int]], list[Outcome]]
+TRIES = 3  # how often the worker of an arm may die, or the launcher stop before any arm begins
 
-
-SumUp = Callable[["Sweep", Study, bool], None]  # what is written of the runs, some of which may be new
+Launch = Callable[[Sequence[int]], Any]  # make the arms of these numbers, each by `make_arm`
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """The arms of one question, the command that asks it, and how many workers answer."""
+class Notices:
+    """What the workers of a sweep say of their arms: lines of a file in its folder, which the launching process reads.
 
-    plans: Sequence[Plan]
-    command: str
-    workers: int
+    So it does not matter how the workers are launched, if they see the folder.
+    """
 
-    @property
-    def name(self) -> str:
-        """Its study's name."""
-        return self.plans[0].study
+    folder: Path
 
     @property
-    def fingerprints(self) -> list[str]:
-        """Identities of the arms."""
-        return [plan.fingerprint for plan in self.plans]
+    def file(self) -> Path:
+        """Where they are."""
+        return self.folder / "arms.jsonl"
 
-    @property
-    def identity(self) -> str:
-        """Identity of the sweep: that of its arms, whatever their order."""
-        return hashlib.sha256(" ".join(sorted(self.fingerprints)).encode()).hexdigest()[:16]
+    def post(self, words: Sequence[str], status: str, line: str = "", reason: str = "") -> None:
+        """Say that the arm of these words has begun or how it ended."""
+        notice = {"arm": list(words), "status": status, "line": line, "reason": reason}
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(notice) + "\n")  # in one write, which other workers' cannot split
 
+    def read(self) -> list[dict[str, Any]]:
+        """What was said so far."""
+        lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True) if self.file.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
-@store_errors()
-def run_sweep(sweep: Sweep, launch: Launch, sum_up: "SumUp | None" = None) -> int:
-    """Make the arms that are missing (``launch`` makes some, by number) and sum up; how many failed."""
-    study = Study.open(sweep.name)
-    missing = _missing(sweep, study)
-    done = len(sweep.plans) - len(missing)
-    if not missing:
-        print(f"{sweep.name}: all {done} arms are finished, nothing to do", flush=True)
-    else:
-        todo, workers = count(len(missing), "arm"), count(sweep.workers, "worker")
-        print(f"{sweep.name}: {todo} to do, {done} finished, {workers}", flush=True)
-    failed = _launched(sweep, study, missing, launch)
-    (sum_up or _sum_up)(sweep, study, bool(missing))
-    for plan, reason in failed.items():
-        print(f"FAILED {sweep.plans[plan].label}: {reason}")
-    return len(failed)
+    @contextmanager
+    def told(self, todo: int) -> Iterator[None]:
+        """Print a line for each arm that ends meanwhile: how many of `todo` are done, and how long the others take."""
+        over, began = threading.Event(), time.monotonic()
 
+        def tell() -> None:
+            told, last = 0, False
+            while not last:
+                last = over.wait(0.2)
+                ended = {tuple(notice["arm"]): notice["line"] for notice in self.read() if notice["status"] != "begun"}
+                for line in list(ended.values())[told:]:
+                    told += 1
+                    left = (time.monotonic() - began) / told * (todo - told)
+                    print(f"{told} of {todo} done{f', {duration(left)} left' if left else ''}: {line}", flush=True)
 
-def _missing(sweep: Sweep, study: Study) -> list[int]:
-    finished = study.finished()
-    return [
-        number for number, plan in enumerate(sweep.plans) if plan.fingerprint not in finished or plan.config["rerun"]
-    ]
-
-
-def _launched(sweep: Sweep, study: Study, missing: list[int], launch: Launch) -> dict[int, str]:
-    """Make the missing arms; the numbers and reasons of those that failed."""
-    began = 1000 * time.time()
-    for _ in range(LAUNCHES):
-        if not missing:
-            break
-        os.environ |= {ARMS: str(len(missing)), LAUNCHER: str(os.getpid())}
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
         try:
-            outcomes = launch(missing)
-        except Exception as error:
-            print(f"{sweep.name}: the launcher died ({error}); going on with what is left".replace("\n", " "))
-            made = {fingerprint for fingerprint, run in study.finished().items() if run.info.end_time >= began}
-            missing = [number for number in missing if sweep.plans[number].fingerprint not in made]
-            continue
-        return {n: o.reason for n, o in zip(missing, outcomes, strict=True) if o.status == "failed"}
-    return dict.fromkeys(missing, "its worker died")
+            yield
+        finally:
+            over.set()
+            teller.join()
 
 
-def _sum_up(sweep: Sweep, study: Study, news: bool) -> None:
-    """Print the table of all arms; write and keep their report, unless the newest one is of these very arms."""
-    runs = latest_runs(study)
-    found = [runs[fingerprint] for fingerprint in sweep.fingerprints if fingerprint in runs]
-    if not found:
-        return
-    brief = [record(study, run, details=False) for run in found]
-    print(terminal_table(arms(brief, swept(brief))))
-    page = root() / "reports" / study.name / "index.html"
-    whole = len(found) == len(sweep.plans) and all(run.info.status == "FINISHED" for run in found)
-    newest = newest_summary(study)
-    known = newest is not None and newest.data.tags[FINGERPRINT] == sweep.identity
-    if news or not whole or not known or not page.exists():
-        report(study, found, sweep.command)
-        if whole:
-            log_summary(study, sweep.identity, page.parent, sweep.fingerprints, sweep.command)
-    print("report:", page)
-    print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
-    print("MLflow, after `make ui`:", link(study))
+def duration(seconds: float) -> str:
+    """A time as a person says it: "40 s", "1 min 40 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def make_arm(cfg: Any, context: Any) -> Outcome:
+    """Make one arm of a sweep in a worker, by its composed config, and say so in the sweep's folder.
+
+    `context` is the config's `hydra` node. It is said before the arm is composed, which can take the worker down, too.
+    """
+    words, notices = context.overrides.task, Notices(Path(context.sweep.dir))
+    notices.post(words, "begun")
+    try:
+        outcome = make(plan(cfg, context), RunLog(), Watcher())
+    except (ValueError, OSError, ImportError) as error:
+        outcome = Outcome("failed", " ".join(words), reason=str(error))
+    notices.post(words, outcome.status, str(outcome), outcome.reason)
+    return outcome
 
 
 @store_errors()
-def report_again(study: Study) -> Path:
-    """The report of a study's newest summary, or of all its runs where it has none, written anew."""
-    runs, summary = latest_runs(study), newest_summary(study)
-    wanted, command = summarised(study, summary) if summary else (list(reversed(runs)), f"every run of {study.name}")
-    return report(study, [runs[fingerprint] for fingerprint in wanted if fingerprint in runs], command)
+def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
+    """Make the arms that are missing and sum up; how many failed or cannot be. OSError where no worker can begin.
+
+    The `folder` is where workers say what they do; it goes when they are done.
+    """
+    studies = {name: Study.open(name) for name in dict.fromkeys(arm.study for arm in sweep.plans)}
+    name, runs = ", ".join(studies), _newest(sweep, studies)
+    missing = [number for number, arm in enumerate(sweep.plans) if _is_missing(arm, runs)]
+    done = [arm for arm in sweep.plans if not _is_missing(arm, runs)]
+    if missing:
+        workers = f", {count(sweep.workers, 'worker')}" if sweep.workers else ""
+        print(f"{name}: {count(len(missing), 'arm')} to do, {len(done)} finished{workers}", flush=True)
+    else:
+        print(f"{name}: all {len(done)} arms are finished, nothing to do", flush=True)
+    if others := sum(_is_of_other_code(arm, runs) for arm in done):
+        print(f"{name}: {others} of these were made by other code than today's; rerun=changed makes them again")
+    failed: dict[int, str] = {}
+    if missing:
+        notices = Notices(folder)
+        with reaper(name, notices.file):
+            folder.mkdir(parents=True, exist_ok=True)
+            with notices.told(len(missing)):
+                failed = _made(sweep, missing, launch, notices)
+        runs = _newest(sweep, studies)
+    for study in studies.values():
+        sum_up(sweep, study, {identity: run for (of, identity), run in runs.items() if of == study.name})
+    for reason in (*sweep.refused, *(f"{sweep.plans[number].label}: {reason}" for number, reason in failed.items())):
+        print(f"FAILED {reason}")
+    return len(failed) + len(sweep.refused)
 
 
-def report(study: Study, runs: Sequence[Any], command: str) -> Path:
-    """Write the report of some runs of a study into ``reports/``; its folder."""
-    folder = root() / "reports" / study.name
-    notes = {"question": question(study.name), "command": command, "environment": environments(runs)}
-    write_report(study.name, [record(study, run) for run in runs], folder, notes)
-    return folder
+def _newest(sweep: Sweep, studies: Mapping[str, Study]) -> dict[tuple[str, str], Any]:
+    """MLflow's run that speaks for each arm, of those that have one."""
+    found: dict[tuple[str, str], Any] = {}
+    for name, study in studies.items():
+        wanted = [arm.fingerprint for arm in sweep.plans if arm.study == name]
+        found |= {(name, identity): run for identity, run in study.newest(wanted).items()}
+    return found
 
 
-def question(name: str) -> str:
-    """What a sweep asks: the first line of words in its file, if it has one."""
-    file = conf_folder() / "sweep" / f"{name}.yaml"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return next((line[2:] for line in lines if line.startswith("# ") and "@package" not in line), "")
+def _is_missing(arm: Plan, runs: Mapping[tuple[str, str], Any]) -> bool:
+    if arm.key not in runs or runs[arm.key].info.status != "FINISHED":
+        return True
+    rerun = arm.config["rerun"]
+    return rerun == "true" or (rerun == "changed" and _is_of_other_code(arm, runs))
+
+
+def _is_of_other_code(arm: Plan, runs: Mapping[tuple[str, str], Any]) -> bool:
+    return runs[arm.key].data.tags.get(CODE) != arm.code
+
+
+def _made(sweep: Sweep, missing: Sequence[int], launch: Launch, notices: Notices) -> dict[int, str]:
+    """Make the missing arms; the numbers and reasons of those that failed.
+
+    A worker that is killed (by the system, where memory is short) can take the launcher and other workers with it.
+    Then the arms that were under way are launched one by one, so that an arm whose worker dies each time costs
+    nothing but itself.
+    """
+    left, deaths, idle = list(missing), Counter[int](), 0
+    failed: dict[int, str] = {}
+    while left:
+        batch = [number for number in left if deaths[number]][:1] or left
+        before, error = len(notices.read()), ""
+        try:
+            launch(batch)
+        except Exception as raised:
+            error = one_line(raised) or type(raised).__name__
+        said = {tuple(notice["arm"]): notice for notice in notices.read()[before:]}
+        for number in list(batch):
+            notice = said.get(sweep.plans[number].overrides, {"status": "not begun"})
+            if notice["status"] == "failed":
+                failed[number] = notice["reason"]
+            elif notice["status"] == "begun" and error:
+                deaths[number] += 1
+                if deaths[number] == TRIES:
+                    failed[number] = f"its worker died {TRIES} times"
+            if number in failed or not error or notice["status"] not in ("begun", "not begun"):
+                left.remove(number)
+        idle = idle + 1 if error and not said else 0
+        if idle == TRIES:
+            raise OSError(f"no arm could begin: {error}")
+        if error and left:
+            print(f"the launcher stopped ({error}); going on with {count(len(left), 'arm')}", flush=True)
+    return failed

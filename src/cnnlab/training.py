@@ -1,8 +1,8 @@
-"""Training: the loop from images to trained parameters, one record of measurements per epoch.
+"""Training: the loop from images to trained parameters, with one line of metrics an epoch.
 
-Four generators grow from a run's seed, one each for the initial weights, the order of the images, the
-noise of stochastic layers and the distortion of images; so two arms of an ablation see the same images in
-the same order, however many random numbers their layers draw.
+Four generators grow from a run's seed, one each for the initial weights, the order of the images, the noise of
+stochastic layers and the distortion of images; so two arms of an ablation see the same images in the same order,
+however many random numbers their layers draw.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,10 +12,11 @@ from time import perf_counter
 
 import numpy as np
 
-from .data import Dataset, Distortion, Images
-from .metrics import accuracy
-from .nn import (
-    Activation,
+from cnnlab import measuring
+from cnnlab.data import Dataset, Distortion, Images
+from cnnlab.measuring import Metrics
+from cnnlab.nn import (
+    Array,
     Loss,
     Optimizer,
     Params,
@@ -24,16 +25,11 @@ from .nn import (
     Workspace,
     mean_curvature,
     pack,
-    segments,
     unpack,
 )
-from .nn import predict as outputs_of
 
-Record = dict[str, float]
-Tick = Callable[[int, int, float, float], None]  # images so far, images of this batch, loss, accuracy
+Progress = Callable[[int, int, int, float, float], None]  # images so far, of how many, in this batch, loss, accuracy
 
-MEASUREMENTS = 20  # steps in an epoch at which gradients and updates are measured
-PROBE = 256  # training images on which saturation is measured
 DISTORTED = 1000  # images that are distorted together: batches of one each would take ten times as long
 
 
@@ -47,7 +43,7 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides how a network is trained, its data and its seed apart."""
+    """How a network is trained: everything that decides it but the data and the seed."""
 
     network: Sequential
     loss: Loss
@@ -60,101 +56,84 @@ class Recipe:
     distortion: Distortion = field(default_factory=Distortion)  # of training images only, anew in each epoch
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a plan builds: the data, and the recipe that trains on it."""
-
-    data: Dataset
-    recipe: Recipe
-
-
 @dataclass
-class State:
+class TrainingState:
     """Where a training stands between two epochs: all that is needed to go on, bit for bit."""
 
-    theta: np.ndarray
+    theta: Array
     params: Params = field(repr=False)  # views of theta, by layer and name
-    optimizer: dict[str, np.ndarray]
+    optimizer: dict[str, Array]
     order: np.random.Generator
     noise: np.random.Generator
     distortion: np.random.Generator
-    history: list[Record]
-    confusions: dict[str, list[list[int]]] = field(default_factory=dict)  # validation's, by epoch
+    history: list[Metrics]
+    confusions: list[list[list[int]]] = field(default_factory=list)  # of the validation images, an epoch each
 
 
-def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> State:
+def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> TrainingState:
     """The state before the first epoch, for images of this shape."""
     init, order, noise, distortion = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     params, _ = recipe.network.init(shape, init)
     theta = pack(params)
-    return State(theta, unpack(theta, params), recipe.optimizer.init(theta), order, noise, distortion, [])
+    return TrainingState(theta, unpack(theta, params), recipe.optimizer.init(theta), order, noise, distortion, [])
 
 
-def silent(*_: float) -> None:
-    """A tick that nobody watches."""
+def unwatched(*_: float) -> None:
+    """A progress callback that does nothing."""
 
 
-def train(recipe: Recipe, state: State, data: Dataset, tick: Tick = silent) -> Iterator[Record]:
-    """Train from where the state stands, yielding each epoch's record after adding it to the history.
+def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progress = unwatched) -> Iterator[Metrics]:
+    """Train from where the state stands, yielding each epoch's metrics after adding them to the history.
 
-    ``tick`` is called after every batch. ``train/loss`` and ``train/accuracy`` are running means over the
-    epoch's batches as they were met, ``val/*`` are measured after it. Raises Diverged at the first step that
-    is not finite.
+    `progress` is called after every batch. `train/loss` and `train/accuracy` are running means over the epoch's
+    batches as they were met; the rest is measured after it (see `measuring`). Raises Diverged at the first step that is
+    not finite.
     """
     workspace = Workspace(recipe.network, state.params, data.shape)
     while len(state.history) < recipe.epochs:
         began = perf_counter()
         with np.errstate(all="ignore"):
-            record = _epoch(recipe, state, data, workspace, tick) | _saturation(recipe.network, state, data)
+            metrics = _epoch(recipe, state, data, workspace, progress)
             seconds = perf_counter() - began
-            if len(data.val):
-                loss, right = evaluate(recipe, state, data, data.val)
-                record |= {"val/loss": loss, "val/accuracy": right}
-        record["time/epoch_s"] = perf_counter() - began
-        record["time/images_per_s"] = len(data.train) / seconds
-        state.history.append({"epoch": len(state.history) + 1, **record})
+            epoch = measuring.Epoch(recipe.network, state.params, recipe.loss, data)
+            metrics |= measuring.of_epoch(epoch)
+        metrics["time/epoch_s"] = perf_counter() - began
+        metrics["time/images_per_s"] = len(data.train) / seconds
+        state.history.append({"epoch": len(state.history) + 1, **metrics})
+        state.confusions.append(measuring.confusion(epoch))
         yield state.history[-1]
 
 
-def predict(network: Sequential, params: Params, data: Dataset, images: Images) -> np.ndarray:
-    """The network's outputs for images, ``[classes, N]``."""
-    return outputs_of(network, params, data.shape, len(images), lambda piece: data.batch(images, piece))
-
-
-def evaluate(recipe: Recipe, state: State, data: Dataset, images: Images) -> tuple[float, float]:
-    """Loss and accuracy on images, nothing being trained."""
-    outputs = predict(recipe.network, state.params, data, images)
-    return recipe.loss(outputs, images.labels)[0], accuracy(images.labels, outputs.argmax(0))
-
-
-def _epoch(recipe: Recipe, state: State, data: Dataset, workspace: Workspace, tick: Tick) -> Record:
+def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Workspace, progress: Progress) -> Metrics:
     """One pass over the training images."""
     images, size = data.train, recipe.batch_size
-    steps = -(-len(images) // size)
+    steps, seen_before = -(-len(images) // size), len(state.history) * len(images)
     done, total = steps * len(state.history), steps * recipe.epochs
     order = _order(recipe, state, len(images))
     loss, right, measured = 0.0, 0, []
     for step, (shown, index) in enumerate(_batches(recipe, state, images, order)):
         labels = shown.labels[index]
-        _look(recipe, state, data, step * size)
+        _observe_curvature(recipe, state, data, step * size)
         x = data.batch(shown, index)
         value, outputs, gradient = workspace.loss_gradient(recipe.loss, x, labels, state.noise)
         if not np.isfinite(value):
             raise Diverged(done + step + 1)
         rate = recipe.rate * recipe.schedule((done + step) / total)
-        update = _measured_update if step % max(1, steps // MEASUREMENTS) == 0 else _update
-        measured.append(update(recipe, state, gradient, rate))
+        if step % max(1, steps // measuring.STEPS):
+            recipe.optimizer.step(state.theta, gradient, state.optimizer, rate)
+        else:
+            measured.append(_measured_step(recipe, state, gradient, rate))
         loss += value * len(labels)
         right += int((outputs.argmax(0) == labels).sum())
         seen = step * size + len(labels)
-        tick(len(state.history) * len(images) + seen, len(labels), loss / seen, right / seen)
+        progress(seen_before + seen, recipe.epochs * len(images), len(labels), loss / seen, right / seen)
     if not np.isfinite(state.theta).all():
         raise Diverged(done + steps)
-    record = {"train/loss": loss / len(images), "train/accuracy": right / len(images), "lr": rate}
-    return record | _means([found for found in measured if found])
+    found = {"train/loss": loss / len(images), "train/accuracy": right / len(images), "lr": rate}
+    return found | measuring.mean(measured)
 
 
-def _batches(recipe: Recipe, state: State, images: Images, order: np.ndarray) -> Iterator[tuple[Images, np.ndarray]]:
+def _batches(recipe: Recipe, state: TrainingState, images: Images, order: Array) -> Iterator[tuple[Images, Array]]:
     """Each batch in this order, as (images, index): of the images, or of copies distorted for a while ahead."""
     size = recipe.batch_size
     chunk = size * max(1, DISTORTED // size)
@@ -166,48 +145,22 @@ def _batches(recipe: Recipe, state: State, images: Images, order: np.ndarray) ->
         yield from ((shown, index[first : first + size]) for first in range(0, len(index), size))
 
 
-def _order(recipe: Recipe, state: State, count: int) -> np.ndarray:
+def _order(recipe: Recipe, state: TrainingState, count: int) -> Array:
     return (state.order if recipe.reshuffle else deepcopy(state.order)).permutation(count)
 
 
-def _look(recipe: Recipe, state: State, data: Dataset, seen: int) -> None:
-    """Show the optimiser the curvature, if it wants to see it now."""
-    every = recipe.optimizer.looks
+def _observe_curvature(recipe: Recipe, state: TrainingState, data: Dataset, seen: int) -> None:
+    """Measure the curvature for an optimiser that asks for it after so many images."""
+    every = recipe.optimizer.curvature_every
     if every and seen % every < recipe.batch_size:
-        chosen = recipe.optimizer.patterns(len(data.train), state.noise)
+        chosen = recipe.optimizer.curvature_patterns(len(data.train), state.noise)
         x, labels = data.batch(data.train, chosen), data.train.labels[chosen]
-        recipe.optimizer.look(mean_curvature(recipe.network, recipe.loss, state.params, x, labels), state.optimizer)
+        found = mean_curvature(recipe.network, recipe.loss, state.params, x, labels)
+        recipe.optimizer.observe_curvature(found, state.optimizer)
 
 
-def _update(recipe: Recipe, state: State, gradient: np.ndarray, rate: float) -> Record:
+def _measured_step(recipe: Recipe, state: TrainingState, gradient: Array, rate: float) -> Metrics:
+    """One update and its metrics; the optimiser may overwrite the gradient."""
+    before, kept = state.theta.copy(), gradient.copy()
     recipe.optimizer.step(state.theta, gradient, state.optimizer, rate)
-    return {}
-
-
-def _measured_update(recipe: Recipe, state: State, gradient: np.ndarray, rate: float) -> Record:
-    """One update, and each layer's gradient norm and relative change by it (Euclidean norms)."""
-    before, layers = state.theta.copy(), segments(state.params)
-    record = {f"grad_norm/{name}": _norm(gradient[part]) for name, part in layers.items()}
-    _update(recipe, state, gradient, rate)
-    change = state.theta - before
-    for name, part in layers.items():
-        record[f"update_ratio/{name}"] = _norm(change[part]) / max(_norm(before[part]), 1e-12)
-    return record
-
-
-def _norm(vector: np.ndarray) -> float:
-    return float(np.linalg.norm(vector))
-
-
-def _means(records: list[Record]) -> Record:
-    return {name: sum(record[name] for record in records) / len(records) for name in records[0]}
-
-
-def _saturation(network: Sequential, state: State, data: Dataset) -> Record:
-    """Each squashing layer's fraction of saturated units on the first training images."""
-    outputs = network.outputs(state.params, data.batch(data.train, slice(PROBE)))
-    return {
-        f"saturation/{name}": layer.saturation(outputs[name])
-        for name, layer in network.layers.items()
-        if isinstance(layer, Activation)
-    }
+    return measuring.of_update(before, kept, state.theta, state.params)

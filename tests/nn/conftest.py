@@ -7,6 +7,7 @@ import pytest
 from nn.loops import TABLE_1, normal
 
 from cnnlab.nn import (
+    GELU,
     RBF,
     AvgPool,
     Conv2D,
@@ -23,6 +24,7 @@ from cnnlab.nn import (
     Sequential,
     Sigmoid,
     Softmax,
+    Softplus,
     StochasticPool,
     Subsample,
     Tanh,
@@ -50,7 +52,7 @@ def needs_nonnegative(layer: Layer) -> bool:
 
 
 MAPS, VECTOR = (7, 2, 6), (5,)
-SLOPES = Identity(), Sigmoid(), Tanh(), Tanh(1.7159, 2 / 3), ReLU(), LeakyReLU(), LeakyReLU(0.3)
+SLOPES = Identity(), Sigmoid(), Tanh(), Tanh(1.7159, 2 / 3), ReLU(), LeakyReLU(), LeakyReLU(0.3), GELU(), Softplus()
 POOLS = MaxPool, AvgPool, MixedPool, StochasticPool, Subsample
 # Sizes and strides: tiles that divide neither side, overlaps, gaps, rows and columns that differ.
 WINDOWS = (2, None), (3, 2), ((2, 3), (1, 2)), (2, 3), ((3, 1), None)

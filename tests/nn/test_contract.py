@@ -10,7 +10,7 @@ from nn.loops import normal
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnnlab.nn import Layer, Sequential
-from cnnlab.nn.layer import Array, Params, leaves
+from cnnlab.nn.parameters import Array, Params, leaves
 
 
 def paths(tree: Params, *above: str) -> dict[tuple[str, ...], Array]:

@@ -174,13 +174,14 @@ def test_2_9_activations(layer, f):
 
 
 def test_2_9_lenet5s_tanh_maps_one_to_one():
-    assert_allclose(Tanh(1.7159, 2 / 3).f(np.array([-1.0, 1.0])), [-1, 1], atol=1e-4)
+    y, _ = Tanh(1.7159, 2 / 3).forward({}, np.array([[-1.0, 1.0]]))
+    assert_allclose(y, [[-1, 1]], atol=1e-4)
 
 
 def test_2_9_lenet5s_tanh_bends_most_at_one():
     """The paper's Appendix A: the second derivative's absolute value is largest at +-1."""
     a = np.linspace(-3, 3, 6001)
-    bend = np.abs(np.gradient(np.gradient(Tanh(1.7159, 2 / 3).f(a), a), a))
+    bend = np.abs(np.gradient(np.gradient(Tanh(1.7159, 2 / 3).forward({}, a)[0], a), a))
     assert np.abs(a[bend.argmax()]) == pytest.approx(1, abs=0.02)
 
 

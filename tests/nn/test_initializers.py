@@ -20,6 +20,7 @@ FAN_IN, FAN_OUT = 50, 150
 UNIFORM = {
     LeCun1998(): 2.4 / FAN_IN,
     FanInUniform(): 1 / sqrt(FAN_IN),
+    FanInUniform(2.4): 2.4 / sqrt(FAN_IN),
     Glorot(): sqrt(6 / (FAN_IN + FAN_OUT)),
     Glorot(gain=4.0): 4 * sqrt(6 / (FAN_IN + FAN_OUT)),
 }
@@ -61,6 +62,13 @@ def test_biases_start_at_zero(initializer):
     assert not params["b"].any() and params["b"].dtype == np.float32
 
 
+def test_biases_start_where_asked():
+    params, _ = Dense(3, initializer=Gaussian(bias_std=0.1), bias_start=-1.0).init((4,), np.random.default_rng(0))
+    plain, _ = Dense(3, initializer=Gaussian(bias_std=0.1)).init((4,), np.random.default_rng(0))
+    np.testing.assert_array_equal(params["b"], plain["b"] - np.float32(1))
+    assert params["b"].dtype == np.float32
+
+
 def test_biases_drawn_where_asked():
     b = Gaussian(bias_std=2.0).biases((5000,), np.random.default_rng(0))
     assert b.std() == pytest.approx(2, rel=0.03) and b.dtype == np.float32
@@ -85,9 +93,9 @@ def test_each_filter_goes_by_its_own_fan_in(initializer, scale):
         assert kernel[:, seen].std() == pytest.approx(scale(600 * len(seen)), rel=0.1)
 
 
-def test_glorot_suits_itself_to_the_squashing_functions_slope():
+def test_glorot_makes_up_for_the_activations_slope():
     """4 times as wide before a sigmoid, whose slope at the origin is 1/4; a gain that was given stays."""
-    assert_allclose(drawn(Glorot().suited(0.25)), 4 * drawn(Glorot()), rtol=1e-6)
-    assert Glorot(gain=2.0).suited(0.25) == Glorot(gain=2.0)
+    assert_allclose(drawn(Glorot().for_slope(0.25)), 4 * drawn(Glorot()), rtol=1e-6)
+    assert Glorot(gain=2.0).for_slope(0.25) == Glorot(gain=2.0)
     for other in (LeCun1998(), FanInUniform(), He(), Gaussian()):
-        assert other.suited(0.25) == other
+        assert other.for_slope(0.25) == other

@@ -11,10 +11,9 @@ from cnnlab.nn import (
     MaximumAPosteriori,
     MaximumLikelihood,
     MaxPool,
-    Sigmoid,
+    MeanSquaredError,
     StochasticPool,
     Subsample,
-    Tanh,
 )
 
 TABLE = [[0, 2], [1], [0, 1, 2]]
@@ -118,6 +117,13 @@ def test_stochastic_pooling_of_zeros_is_zero_and_passes_nothing_back(dtype, rng)
     assert not y.any() and not backward(np.ones_like(y))[0].any()
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.05])
+def test_stochastic_pooling_draws_from_small_activations_too(scale):
+    y, backward = StochasticPool(2).forward({}, np.full((2, 1, 2, 50), scale), np.random.default_rng(0))
+    assert_allclose(y, scale)
+    assert_allclose(backward(np.ones_like(y))[0].sum((0, 1, 2)), 1)
+
+
 @pytest.mark.parametrize(("mean", "share"), [(False, 1), (True, 1 / 6)])
 def test_subsample_is_one_coefficient_and_one_bias_to_a_map(mean, share):
     x, params = normal(5, 2, 6, 2), {"W": normal(2), "b": normal(2, seed=1)}
@@ -146,6 +152,15 @@ def test_pad_value_surrounds_the_maps():
     assert_allclose(layer.forward({"W": W}, x)[0], Conv2D(1, 3, bias=None).forward({"W": W}, surrounded)[0], atol=1e-15)
 
 
+def test_targets_are_high_at_the_label_and_low_elsewhere():
+    right = np.array([[1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    value, gradient = MeanSquaredError(-1.0, 1.0)(right, np.array([0, 1]))
+    assert value == 0 and not gradient.any()
+    value, gradient = MeanSquaredError(0.2, 0.7)(right, np.array([0, 1]))
+    assert value == pytest.approx((2 * 0.3**2 + 4 * 1.2**2) / 4)
+    assert_allclose(gradient, (right - np.array([[0.7, 0.2], [0.2, 0.7], [0.2, 0.2]])) / 2)
+
+
 def test_lenet5s_criteria_against_loops():
     """1998, Eqs. 8 and 9: y_D, and y_D + log(exp(-j) + sum_i exp(-y_i)), on penalties y = -output."""
     penalties, labels, j = np.abs(normal(3, 4)) * 3, np.array([0, 2, 1, 1]), 0.7
@@ -153,12 +168,6 @@ def test_lenet5s_criteria_against_loops():
     rest = [np.log(np.exp(-j) + sum(np.exp(-penalties[i, n]) for i in range(3))) for n in range(4)]
     assert MaximumLikelihood()(-penalties, labels)[0] == pytest.approx(sum(right) / 4)
     assert MaximumAPosteriori(j)(-penalties, labels)[0] == pytest.approx((sum(right) + sum(rest)) / 4)
-
-
-def test_saturation_is_the_share_of_flat_outputs():
-    y = np.array([0.5, 0.9, 0.99, 0.001])  # slopes 0.25, 0.09, 0.0099, 0.001 against 0.025
-    assert Sigmoid().saturation(y) == 0.5
-    assert Tanh(1.7159, 2 / 3).saturation(np.array([0.0, 1.6, -1.64, 1.71])) == 0.5  # from 1.628 on
 
 
 @pytest.mark.parametrize("rule", [MaxPool, AvgPool, Subsample])

@@ -5,6 +5,7 @@ import pytest
 from nn.loops import normal
 from numpy.testing import assert_allclose
 
+from cnnlab import nn
 from cnnlab.nn import (
     RBF,
     SGD,
@@ -15,7 +16,9 @@ from cnnlab.nn import (
     Cosine,
     CrossEntropy,
     Dense,
+    DiagonalLM,
     Dropout,
+    FanInUniform,
     Gaussian,
     GlobalAvgPool,
     Glorot,
@@ -25,6 +28,7 @@ from cnnlab.nn import (
     MeanSquaredError,
     MixedPool,
     OneCycle,
+    Repeat,
     Sequential,
     Sigmoid,
     Softmax,
@@ -32,6 +36,7 @@ from cnnlab.nn import (
     Stages,
     Steps,
     StochasticPool,
+    Subsample,
     Tanh,
 )
 
@@ -135,12 +140,12 @@ BAD = {
     ),
     "negative padding": (lambda: forward(Conv2D(2, 3, padding=-1), MAPS), "choose valid, same, full"),
     "bias": (lambda: Conv2D(2, 3, bias="unit"), "bias=unit: choose map, position or None"),
-    "connections": (lambda: Conv2D(2, 3, connections=[[0]]), "give each of 2 filters a row of maps"),
-    "an empty row": (lambda: Conv2D(2, 3, connections=[[0], []]), "give each of 2 filters a row of maps"),
+    "connections": (lambda: Conv2D(2, 3, connections=[[0]]), "choose a row of maps for each of 2 filters"),
+    "an empty row": (lambda: Conv2D(2, 3, connections=[[0], []]), "choose a row of maps for each of 2 filters"),
     "a map too far": (lambda: forward(Conv2D(2, 3, connections=[[0], [2]]), MAPS), "the input has maps 0 to 1"),
     "a map before the first": (lambda: forward(Conv2D(1, 3, connections=[[-1]]), MAPS), "the input has maps 0 to 1"),
-    "no filters": (lambda: Conv2D(0, 3), "filters=0: choose 1 or more"),
-    "no units": (lambda: Dense(0), "units=0: choose 1 or more"),
+    "no filters": (lambda: Conv2D(0, 3), "filters=0: choose a whole number, 1 or more"),
+    "no units": (lambda: Dense(0), "units=0: choose a whole number, 1 or more"),
     "no window": (lambda: forward(MaxPool(0), MAPS), "size=0: choose 1 or more"),
     "no stride": (lambda: forward(Conv2D(2, 3, stride=0), MAPS), "stride=0: choose 1 or more"),
     "one margin": (lambda: forward(Conv2D(2, 3, padding=(1, 2)), MAPS), "choose valid, same, full"),
@@ -148,17 +153,24 @@ BAD = {
     "a label too far": (lambda: MeanSquaredError()(VECTOR, np.array([0, 1, 4])), "labels 0 to 4 for classes 0 to 3"),
     "a label before the first": (lambda: SoftmaxCrossEntropy()(VECTOR, np.array([0, -1, 1])), "labels -1 to 1 for"),
     "the rubbish class": (lambda: MaximumAPosteriori(1)(-VECTOR, np.array([0, 4, 1])), "labels 0 to 4 for classes 0"),
-    "vectors for labels": (lambda: MeanSquaredError()(VECTOR, VECTOR), "labels of shape (4, 3), not (N,)"),
-    "weight decay": (lambda: SGD(weight_decay=-1.0), "weight_decay=-1.0: choose 0 or more"),
+    "labels that are no whole numbers": (
+        lambda: SoftmaxCrossEntropy()(VECTOR, np.ones(3)),
+        "labels of shape (3,) and type",
+    ),
+    "vectors for labels": (lambda: MeanSquaredError()(VECTOR, VECTOR), "labels of shape (4, 3) and type float64"),
+    "weight decay": (lambda: SGD(weight_decay=-1.0), "weight_decay=-1.0: choose a number from 0 up"),
     "no norm": (lambda: SGD(clip_norm=0.0), "clip_norm=0.0: choose a number above 0"),
     "beta": (lambda: Adam(beta1=1.0), "beta1=1.0: choose a number from 0 up to"),
     "epsilon": (lambda: Adam(epsilon=0.0), "epsilon=0.0: choose a number above 0"),
-    "a rate that climbs": (lambda: Cosine(final=-5.0), "final=-5.0: choose 0 or more"),
-    "a point behind the end": (lambda: Steps(at=(0.5, 2.0)), "at[1]=2.0: choose a number from 0"),
-    "gain": (lambda: Glorot(gain=-1.0), "gain=-1.0: choose 0 or more"),
-    "deviation": (lambda: Gaussian(std=-1.0), "std=-1.0: choose 0 or more"),
-    "stages": (lambda: Stages((0.1, 0.5), (1.0, 0.5)), "starts=(0.1, 0.5): give increasing fractions"),
-    "warmup": (lambda: OneCycle(warmup=1.0), "warmup=1.0: choose a fraction"),
+    "a rate that climbs": (lambda: Cosine(final=-5.0), "final=-5.0: choose a number from 0 up"),
+    "a point behind the end": (
+        lambda: Steps(at=(0.5, 2.0)),
+        "at=(0.5, 2.0): choose [a number from 0 up to",
+    ),
+    "gain": (lambda: Glorot(gain=-1.0), "gain=-1.0: choose a number from 0 up or None"),
+    "deviation": (lambda: Gaussian(std=-1.0), "std=-1.0: choose a number from 0 up"),
+    "stages": (lambda: Stages((0.1, 0.5), (1.0, 0.5)), "starts=(0.1, 0.5): choose increasing fractions"),
+    "warmup": (lambda: OneCycle(warmup=1.0), "warmup=1.0: choose a number between 0 and 1"),
     "momentum": (lambda: SGD(momentum=-1.0), "momentum=-1.0: choose a number from 0"),
     "nesterov": (lambda: SGD(nesterov=True), "choose a momentum above 0"),
     "codes": (lambda: forward(RBF(np.ones((3, 5))), VECTOR), "the codes have 5 components"),
@@ -169,6 +181,118 @@ BAD = {
     "negative": (lambda: forward(StochasticPool(2), -MAPS), "activations that are never negative"),
     "in a network": (lambda: forward(Sequential({"F": Dense(2), "C": Conv2D(1, 3)}), MAPS), "C: needs maps"),
 }
+
+
+WRONG_TYPES = [
+    (Conv2D, {"filters": 2.0, "kernel": 3}, "filters=2.0: choose a whole number, 1 or more"),
+    (Conv2D, {"filters": True, "kernel": 3}, "filters=True: choose a whole number"),
+    (Conv2D, {"filters": 2, "kernel": 2.5}, "kernel=2.5: choose 1 or more, for both axes or as (rows, columns)"),
+    (Conv2D, {"filters": 2, "kernel": (3, 3, 3)}, "kernel=(3, 3, 3): choose 1 or more"),
+    (Conv2D, {"filters": 2, "kernel": None}, "kernel=None: choose 1 or more"),
+    (Conv2D, {"filters": 2, "kernel": "33"}, "kernel=33: choose 1 or more"),
+    (Conv2D, {"filters": 2, "kernel": 3, "stride": (1, "2")}, "stride=(1, '2'): choose 1 or more"),
+    (Conv2D, {"filters": 2, "kernel": 3, "padding": 1.5}, "padding=1.5: choose valid, same, full"),
+    (Conv2D, {"filters": 2, "kernel": 3, "padding": ((1, 1), (1, -1))}, "padding=((1, 1), (1, -1)): choose valid"),
+    (Conv2D, {"filters": 2, "kernel": 3, "padding": ((1, 1), 1)}, "padding=((1, 1), 1): choose valid"),
+    (Conv2D, {"filters": 2, "kernel": 3, "pad_value": np.nan}, "pad_value=nan: choose a number"),
+    (Conv2D, {"filters": 2, "kernel": 3, "flip": 1}, "flip=1: choose true or false"),
+    (Conv2D, {"filters": 2, "kernel": 3, "bias": True}, "bias=True: choose map, position or None"),
+    (
+        Conv2D,
+        {"filters": 1, "kernel": 3, "connections": [0]},
+        "connections=[0]: choose [[a whole number, ...], ...] or",
+    ),
+    (Conv2D, {"filters": 1, "kernel": 3, "connections": [["0"]]}, "connections=[['0']]: choose [[a whole number"),
+    (Conv2D, {"filters": 2, "kernel": 3, "initializer": "he"}, "initializer=he: choose Initializer"),
+    (Dense, {"units": "10"}, "units=10: choose a whole number"),
+    (Dense, {"units": 10, "bias": "map"}, "bias=map: choose true or false"),
+    (Dropout, {"rate": None}, "rate=None: choose a number from 0"),
+    (MaxPool, {"size": 2.5}, "size=2.5: choose 1 or more"),
+    (MaxPool, {"size": 2, "stride": 0}, "stride=0: choose 1 or more"),
+    (AvgPool, {"size": ()}, "size=(): choose 1 or more"),
+    (MixedPool, {"mix": np.inf}, "mix=inf: choose a number from 0 to 1"),
+    (MixedPool, {"mix": -0.1}, "mix=-0.1: choose a number from 0 to 1"),
+    (Subsample, {"mean": "yes"}, "mean=yes: choose true or false"),
+    (Subsample, {"coefficient": "1"}, "coefficient=1: choose a number"),
+    (Repeat, {"times": 1.5}, "times=1.5: choose a whole number"),
+    (RBF, {"codes": [[1.0]]}, "codes=[[1.0]]: choose ndarray"),
+    (RBF, {"codes": np.ones(3)}, "codes=an array of shape (3,): choose one of shape (units, D)"),
+    (RBF, {"codes": np.ones((3, 2)), "factor": 0}, "factor=0: choose a number above 0"),
+    (Tanh, {"amplitude": "1"}, "amplitude=1: choose a number above 0"),
+    (Tanh, {"slope": 0.0}, "slope=0.0: choose a number above 0"),
+    (LeakyReLU, {"slope": 0}, "slope=0: choose a number between 0 and 1"),
+    (Sequential, {"layers": {"A": "relu"}}, "layers={'A': 'relu'}: choose [Layer, ...]"),
+    (Sequential, {"layers": [Dense(1)]}, "layers=[Dense("),
+    (MeanSquaredError, {"low": "0"}, "low=0: choose a number"),
+    (BinaryCrossEntropy, {"logits": 1}, "logits=1: choose true or false"),
+    (MaximumAPosteriori, {"j": "3"}, "j=3: choose a number above 0"),
+    (MaximumAPosteriori, {"j": 0}, "j=0: choose a number above 0"),
+    (SGD, {"clip_norm": "1"}, "clip_norm=1: choose a number above 0 or None"),
+    (SGD, {"momentum": 0.9, "nesterov": 1}, "nesterov=1: choose true or false"),
+    (Adam, {"beta2": 1.0}, "beta2=1.0: choose a number from 0"),
+    (DiagonalLM, {"samples": 10.0}, "samples=10.0: choose a whole number"),
+    (DiagonalLM, {"mu": 0.0}, "mu=0.0: choose a number above 0"),
+    (Steps, {"at": 0.5}, "at=0.5: choose [a number from 0 up to"),
+    (Steps, {"at": (), "factor": 0}, "factor=0: choose a number above 0"),
+    (Stages, {"factors": ("1",), "starts": (0,)}, "factors=('1',): choose [a number from 0 up"),
+    (Stages, {"factors": (1, -1), "starts": (0, 0.5)}, "factors=(1, -1): choose [a number from 0 up"),
+    (Stages, {"factors": (1, 1), "starts": (0, 0)}, "starts=(0, 0): choose increasing"),
+    (Cosine, {"final": None}, "final=None: choose a number from 0 up"),
+    (OneCycle, {"warmup": 0}, "warmup=0: choose a number between 0 and 1"),
+    (OneCycle, {"start": -1}, "start=-1: choose a number from 0 up"),
+    (Gaussian, {"power": "1"}, "power=1: choose a number"),
+    (Gaussian, {"bias_std": -1}, "bias_std=-1: choose a number from 0 up"),
+    (Glorot, {"gain": "1"}, "gain=1: choose a number from 0 up or None"),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "line"), WRONG_TYPES)
+def test_an_argument_of_a_wrong_type_or_value_is_named_in_one_line(kind, arguments, line):
+    with pytest.raises(ValueError) as refusal:
+        kind(**arguments)
+    assert str(refusal.value).startswith(line) and "\n" not in str(refusal.value)
+
+
+DEFAULTS = """
+SGD(weight_decay=0.0, clip_norm=None, momentum=0.0, nesterov=False)
+Adam(weight_decay=0.0, clip_norm=None, beta1=0.9, beta2=0.999, epsilon=1e-08)
+DiagonalLM(weight_decay=0.0, clip_norm=None, mu=0.02, samples=500, every=5000, first=False, largest=True)
+Steps(at=(0.5, 0.75), factor=0.1)
+Stages(starts=(0.0, 0.1, 0.25, 0.4, 0.6), factors=(1.0, 0.4, 0.2, 0.1, 0.02))
+Cosine(final=0.0)
+OneCycle(warmup=0.3, start=0.04, final=0.0001)
+Tanh(amplitude=1.0, slope=1.0)
+LeakyReLU(slope=0.01)
+MaxPool(size=2, stride=None)
+AvgPool(size=2, stride=None)
+MixedPool(size=2, stride=None, mix=0.5)
+StochasticPool(size=2, stride=None)
+Subsample(size=2, stride=None, mean=False, coefficient=0.5, bias=0.0)
+Dropout(rate=0.5, inverted=True)
+Repeat(times=2)
+MeanSquaredError(low=0.0, high=1.0)
+BinaryCrossEntropy(logits=False)
+Gaussian(std=1.0, power=0.5, bias_std=0.0)
+Glorot(gain=None)
+"""
+
+
+@pytest.mark.parametrize("line", DEFAULTS.split("\n")[1:-1])
+def test_what_arguments_are_where_none_are_given(line):
+    assert str(getattr(nn, line.partition("(")[0])()) == line
+
+
+def test_layers_start_as_in_pytorch_unless_told_otherwise():
+    assert Dense(3) == Dense(3, True, FanInUniform())
+    assert Conv2D(3, 2) == Conv2D(3, 2, 1, "valid", 0.0, False, "map", None, FanInUniform())
+
+
+def test_numpys_numbers_and_any_sequence_will_do():
+    assert Conv2D(np.int64(2), [np.int32(3), 2], padding=[[0, 1], [2, 0]]).out_shape((5, 1, 5)) == (4, 2, 6)
+    assert Conv2D(2, np.array([3, 2])).out_shape((5, 1, 5)) == (3, 2, 4)
+    assert Dropout(np.float32(0.5)).rate == 0.5 and MeanSquaredError(0, 1)(np.ones((2, 1)), np.array([0]))[0] == 0.5
+    assert Dropout(0.0).rate == MixedPool(mix=0).mix == SGD(momentum=0).momentum == Gaussian(std=0).std == 0
+    assert MixedPool(mix=1).mix == Glorot(gain=0).gain + 1 == Cosine(final=0).final + 1 == 1
 
 
 @pytest.mark.parametrize(("wrong", "words"), BAD.values(), ids=BAD)

@@ -6,7 +6,6 @@ from nn.loops import normal
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnnlab.nn import (
-    Activation,
     AvgPool,
     Bound,
     Conv2D,
@@ -24,11 +23,13 @@ from cnnlab.nn import (
     split,
     unpack,
 )
-from cnnlab.nn.layer import leaves
+from cnnlab.nn.correlate import _rows_together
+from cnnlab.nn.parameters import leaves
 from cnnlab.nn.workspace import FEWEST, LANES, LARGEST
 
 NETWORK = Sequential({"C1": Conv2D(2, 3), "A1": ReLU(), "S2": MaxPool(2), "F3": Dense(5), "A3": Tanh()})
 SHAPE = 6, 1, 5
+LENET5 = Sequential({"C1": Conv2D(6, 5, padding="same"), "A1": Tanh(), "S2": AvgPool(2), "F3": Dense(120)})
 
 
 @pytest.fixture
@@ -79,23 +80,6 @@ def test_images_of_another_shape_are_refused():
     workspace = Workspace(NETWORK, start(NETWORK), SHAPE)
     with pytest.raises(ValueError, match=r"shape \(6, 1, 1\) for a network laid out for \(6, 1, 5\)"):
         workspace.predict(np.ones((6, 1, 1, 3)))
-
-
-class Squared(Activation):
-    """An activation that knows nothing of ``out``."""
-
-    def f(self, x, out=None):
-        return x * x
-
-    def derivative(self, y, out=None):
-        return 2 * np.sqrt(y)
-
-
-def test_an_activation_may_return_an_array_of_its_own():
-    x, dy = np.abs(normal(3, 2)), normal(3, 2)
-    y, backward = Squared().forward({}, x)
-    assert_allclose(y, x * x)
-    assert_allclose(backward(dy)[0], 2 * x * dy)
 
 
 class Blind(Layer):
@@ -194,3 +178,16 @@ def test_the_widest_is_an_input_or_an_output():
     assert NETWORK.widest((28, 1, 28)) == 26 * 2 * 26
     assert MaxPool(2).widest((4, 3, 4)) == 48
     assert Sequential({"inside": NETWORK}).widest((28, 1, 28)) == 26 * 2 * 26
+
+
+def test_pieces_of_lenet5():
+    """Their sizes decide the last bits of a sum, so that a seeded run depends on them."""
+    counts = (1, 111, 112, 256, 1000)
+    sizes = [[piece.stop - piece.start for piece in split(LENET5, (28, 1, 28), count)] for count in counts]
+    assert sizes == [[1], [111], [64, 48], [96, 96, 64], [112] * 8 + [104]]
+    assert [piece.stop for piece in split(Dense(10**6), (4,), 100)] == [32, 64, 96, 100]
+
+
+def test_rows_that_a_product_computes_together():
+    asked = (28, 5, 6), (10, 5, 16), (24, 5, 4), (9, 5, 6), (28, 2, 6), (26, 3, 8), (7, 3, 8)  # rows, kernel's, filters
+    assert [_rows_together(*each) for each in asked] == [4, 1, 4, 3, 1, 2, 1]

@@ -109,6 +109,9 @@ LAYERS = {
     "tanh-lecun": Case(nn.Tanh(1.7159, 2 / 3), (3, 2, 4), lambda t, x: peers.squash(x)),
     "relu": Case(nn.ReLU(), (3, 2, 4), lambda t, x: x.relu(), domain=np.round),  # some at the kink itself
     "leaky-relu": Case(nn.LeakyReLU(0.1), (3, 2, 4), lambda t, x: t.nn.functional.leaky_relu(x, 0.1), domain=np.round),
+    "gelu": Case(nn.GELU(), (3, 2, 4), lambda t, x: t.nn.functional.gelu(x, approximate="tanh")),
+    "softplus": Case(nn.Softplus(), (3, 2, 4), lambda t, x: t.nn.functional.softplus(x, threshold=100)),
+    "softplus-extreme": Case(nn.Softplus(), (5,), lambda t, x: t.nn.functional.softplus(x), domain=extreme),
     "softmax": Case(nn.Softmax(), (7,), lambda t, x: x.softmax(1)),
     "softmax-extreme": Case(nn.Softmax(), (7,), lambda t, x: x.softmax(1), domain=extreme),
 }

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from parity.compare import MAPS, WEIGHTS, Draw, to_torch
 
-from cnnlab.bench.cases import NETWORKS, Case
-from cnnlab.bench.ours import NETWORKS as OURS
-from cnnlab.bench.ours import SHAPE, work
+from cases import NETWORKS, Case
 from cnnlab.nn import Sequential
+from ours import NETWORKS as OURS
+from ours import SHAPE, work
 
 pytestmark = pytest.mark.parity
 BATCH = 3
@@ -17,13 +17,13 @@ BATCH = 3
 
 @pytest.fixture(scope="module")
 def peer():
-    from cnnlab.bench import peer
+    import peer
 
     return peer
 
 
 def give(torch: Any, network: Sequential, params: dict[str, Any], twin: Any) -> None:
-    """Copy our weights into PyTorch's layers, layer by layer; a dense layer after maps reads them in another order."""
+    """Copy our weights into PyTorch's layers; a dense layer after maps reads them in another order."""
     shapes = dict(zip(network.layers, network.shapes(SHAPE), strict=False))
     ours = {name: arrays for name, arrays in params.items() if arrays}
     theirs = [module for module in twin if list(module.parameters())]

@@ -1,8 +1,11 @@
-"""What a dataset is: three splits of grey images kept as bytes, and the rule that turns bytes into inputs."""
+"""Labelled images kept as bytes, the rule that turns bytes into inputs, and the dataset made of both."""
+
+from __future__ import annotations
 
 import hashlib
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,25 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 Index = NDArray[np.integer[Any]] | slice
+LARGEST = 2**30  # bytes of pixels that are taken into memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Labelled grey images: `pixels` uint8 (N, H, W), `labels` int64 (N,). Other arrays raise ValueError."""
+    """Labelled images: `pixels` uint8, grey (N, H, W) or colour (N, H, W, 3), and `labels` int64 (N,).
+
+    Other arrays raise ValueError.
+    """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        kinds = (self.pixels.dtype.name, self.pixels.ndim, self.labels.dtype.name, self.labels.shape)
-        if kinds != ("uint8", 3, "int64", self.pixels.shape[:1]):
+        kinds = (self.pixels.dtype.name, self.labels.dtype.name, self.labels.shape)
+        shaped = self.pixels.ndim == 3 or (self.pixels.ndim == 4 and self.pixels.shape[3] == 3)
+        if not shaped or kinds != ("uint8", "int64", self.pixels.shape[:1]):
             found = f"{self.pixels.dtype} {self.pixels.shape} and {self.labels.dtype} {self.labels.shape}"
-            raise ValueError(f"images: expected pixels uint8 (N, H, W) and labels int64 (N,), found {found}")
+            wanted = "pixels uint8 (N, H, W) or (N, H, W, 3) and labels int64 (N,)"
+            raise ValueError(f"images: expected {wanted}, found {found}")
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, index: Index) -> "Images":
+    def __getitem__(self, index: Index) -> Images:
         return Images(self.pixels[index], self.labels[index])
 
     @cached_property
@@ -42,7 +51,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Normalizer:
-    """The rule from a pixel p in 0..levels to an input: x = scale * p / levels + shift."""
+    """The rule from a pixel p in 0..levels to an input, the same for every colour: x = scale * p / levels + shift."""
 
     scale: float
     shift: float
@@ -99,7 +108,12 @@ def _standardised(pixels: NDArray[np.uint8], levels: int) -> Normalizer:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images in three splits, the names of their classes, and their normalisation. `val` may be empty."""
+    """Images in three splits, the names of their classes, and their normalisation.
+
+    `val` holds images that are held out of training, and may be empty. With `watch_test` it is: then the test images
+    are looked at after every epoch, as in papers that trained on everything, and nothing may be chosen by what is seen.
+    ValueError where the splits differ in the size of their images, or a label has no class.
+    """
 
     name: str
     train: Images
@@ -107,23 +121,38 @@ class Dataset:
     test: Images
     classes: tuple[str, ...]
     normalizer: Normalizer
+    watch_test: bool = False
+
+    def __post_init__(self) -> None:
+        splits = (self.train, self.val, self.test)
+        if len({images.pixels.shape[1:] for images in splits}) > 1:
+            found = ", ".join(str(images.pixels.shape) for images in splits)
+            raise ValueError(f"{self.name}: expected images of one size in train, val and test, found {found}")
+        labels = np.concatenate([images.labels for images in splits])
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            found = f"{labels.min()} to {labels.max()}"
+            raise ValueError(f"{self.name}: expected labels from 0 to {len(self.classes) - 1}, found {found}")
+        if self.watch_test and len(self.val):
+            raise ValueError(f"{self.name}: test images are watched in place of validation images, found both")
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The shape of one input, (H, 1, W)."""
-        height, width = self.train.pixels.shape[1:]
-        return height, 1, width
+        """The shape of one input, (H, C, W): one channel for grey images, three for colour."""
+        height, width, *channels = self.train.pixels.shape[1:]
+        return height, channels[0] if channels else 1, width
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 (hex) over every pixel and label of every split.
+        """The SHA-256 (hex) of all that can change a result: pixels, labels, splits, classes, normalisation, watching.
 
-        A run records it: a name alone does not prove that two runs saw the same images in the same splits.
+        A run's identity holds it: a name alone does not prove that two runs saw the same data.
         """
-        parts = (self.train.digest, self.val.digest, self.test.digest)
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
+        splits = [images.digest for images in (self.train, self.val, self.test)]
+        content = [splits, self.classes, astuple(self.normalizer), self.watch_test]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def batch(self, images: Images, index: Index) -> NDArray[np.float32]:
-        """The normalised inputs of those images: float32 [H, 1, W, B], contiguous, batch last."""
-        pixels = images.pixels[index].transpose(1, 2, 0)[:, None]
-        return np.take(self.normalizer.table, pixels)
+        """The normalised inputs of those images: float32 [H, C, W, B], contiguous, batch last."""
+        pixels = images.pixels[index]
+        channels_last = pixels if pixels.ndim == 4 else pixels[..., None]
+        return np.take(self.normalizer.table, channels_last.transpose(1, 3, 2, 0))

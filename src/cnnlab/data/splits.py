@@ -35,6 +35,20 @@ def hold_out(images: Images, validation: int | str, train: int | None = None) ->
     return images[np.sort(order[size:])], images[np.sort(order[:size])]
 
 
+def stratified_split(images: Images, tests: int) -> tuple[Images, Images]:
+    """(training, test) images of a set that has no test images of its own: `tests` of them, stratified."""
+    images = images[stratified_order(images.labels)]  # a table may be sorted by class
+    return images[tests:], images[:tests]
+
+
+def drawn(seed: int, *sets: Images) -> tuple[Images, ...]:
+    """The sets of images in a random order, one after the other by NumPy's old generator, whose stream is frozen."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"draw={seed}: choose a whole number from 0 to {2**32 - 1}")
+    generator = np.random.RandomState(seed)
+    return tuple(images[generator.permutation(len(images))] for images in sets)
+
+
 def first(images: Images, word: str, count: int | None) -> Images:
     """The first `count` images, or all; the word is what a ValueError calls a count that does not fit."""
     return images if count is None else images[: _whole(word, count, 1, len(images))]

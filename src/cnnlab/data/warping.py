@@ -10,7 +10,7 @@ Floats = NDArray[np.float32]
 def warp(pixels: Bytes, rows: Floats, columns: Floats) -> Bytes:
     """Images whose pixels are taken from those places, interpolated bilinearly between four pixels.
 
-    All are (N, H, W); outside an image is 0.
+    Images are (N, H, W) or (N, H, W, 3), places (N, H, W); outside an image is 0.
     """
     from cv2 import INTER_LINEAR, remap, setNumThreads
 

@@ -1,17 +1,18 @@
 """Networks that read like their papers' tables.
 
-Called without arguments each is the network as it was published; the keywords are the choices that an
-ablation varies. ``background`` is the value of an empty pixel: what padding puts around an image.
+Called without arguments each is the network as it was published; the keywords are the choices that an ablation varies.
+`background` is the value of an empty pixel, with which the image is padded; networks without padding ignore it.
 """
 
-from .connections import LECUN1989_TABLE, LENET4_C3, LENET4_C5, TABLE_1
-from .lecun import LENET_TANH, lecun1989, lenet1, lenet4, lenet5
-from .parts import DenseOutput, RBFOutput
-from .table import costs, describe
-from .tutorials import keras_convnet, mlp, nielsen_cnn, nielsen_mlp, zhou
+from cnnlab.models.codes import digit_codes
+from cnnlab.models.connections import LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5, TABLE_1
+from cnnlab.models.lecun import LENET_TANH, lecun1989, lenet1, lenet4, lenet5
+from cnnlab.models.parts import DenseOutput, RBFOutput, costs, describe
+from cnnlab.models.tutorials import keras_convnet, mlp, nielsen_cnn, nielsen_mlp, zhou
 
 __all__ = [
     "LECUN1989_TABLE",
+    "LENET1_TABLE",
     "LENET4_C3",
     "LENET4_C5",
     "LENET_TANH",
@@ -20,6 +21,7 @@ __all__ = [
     "RBFOutput",
     "costs",
     "describe",
+    "digit_codes",
     "keras_convnet",
     "lecun1989",
     "lenet1",

@@ -1,4 +1,4 @@
-"""Which maps a map sees, where it does not see all of those before it."""
+"""Connection tables: for each map, the maps of the layer before that it sees."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,10 +16,10 @@ CONNECTIONS = {"table1": TABLE_1, "full": None}
 
 
 def _around(starts: Iterable[int], steps: Sequence[int], maps: int) -> tuple[tuple[int, ...], ...]:
-    """For each start, the maps these steps further on, the first following the last."""
+    """For each start, the maps that many steps after it, counted in a ring."""
     return tuple(tuple((start + step) % maps for step in steps) for start in starts)
 
 
-# Ours, to LeNet-4's printed totals: 60 kernels, as in Table 1; then four or five of the 16 maps for each unit.
+# Ours, so that LeNet-4 has its printed totals: 60 kernels, as in Table 1; four or five of the 16 maps for each unit.
 LENET4_C3 = _around(range(8), range(4), 8) + _around(range(4), (0, 1, 4, 5), 8) + _around(range(4), (0, 3, 6), 8)
 LENET4_C5 = _around(range(80), range(5), 16) + _around(range(80, 120), range(4), 16)

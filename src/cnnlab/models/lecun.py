@@ -1,11 +1,12 @@
 """LeCun's networks for digits, 1989 to 1998."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-from ..nn import Activation, Conv2D, Dense, Initializer, Layer, LeCun1998, Repeat, Sequential, Subsample, Tanh
-from .connections import CONNECTIONS, LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5
-from .parts import DenseOutput, Output, RBFOutput, named, squashing, stages, suited
+from cnnlab.models.connections import CONNECTIONS, LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5
+from cnnlab.models.parts import DenseOutput, Output, RBFOutput, activation_after, init_before, named, poolings
+from cnnlab.nn import Activation, Conv2D, Dense, Initializer, Layer, LeCun1998, Repeat, Sequential, Subsample, Tanh
+from cnnlab.nn.options import refuse
+from cnnlab.nn.windows import Padding
 
 LENET_TANH = Tanh(1.7159, 2 / 3)
 
@@ -13,7 +14,7 @@ LENET_TANH = Tanh(1.7159, 2 / 3)
 def lenet5(
     activation: Activation = LENET_TANH,
     pooling: Layer = Subsample(2),
-    padding: str | int | Sequence[Sequence[int]] = "same",
+    padding: Padding = "same",
     init: Initializer = LeCun1998(),
     output: Output = RBFOutput(),
     connections: str = "table1",
@@ -22,14 +23,14 @@ def lenet5(
 ) -> Sequential:
     """LeNet-5 (LeCun et al. 1998, Fig. 2): 60,000 parameters as printed.
 
-    "same" padding of C1 is the paper's 32x32 field around a 28x28 image. C5 sees the whole of S4, so it
-    is written as the fully connected layer that it is at this image size.
+    "same" padding of C1 is the paper's 32x32 field around a 28x28 image. C5 sees the whole of S4 and is written as the
+    fully connected layer that it is at this image size.
     """
-    if connections not in CONNECTIONS:
-        raise ValueError(f"connections={connections}: choose {' or '.join(CONNECTIONS)}")
-    first, last = stages(pooling, activation)
-    hidden = suited(init, activation)
-    after = squashing(pooling, activation)
+    if connections not in tuple(CONNECTIONS):
+        refuse("connections", connections, " or ".join(CONNECTIONS))
+    first, last = poolings(pooling, activation)
+    hidden = init_before(activation, init)
+    after = activation_after(pooling, activation)
     c1 = Conv2D(6, 5, padding=padding, pad_value=background, initializer=hidden)
     return Sequential(
         named(C1=c1, A1=activation, S2=first, A2=after)
@@ -50,11 +51,11 @@ def lenet1(
     classes: int = 10,
 ) -> Sequential:
     """LeNet-1 (LeCun et al. 1990) for 28x28 images: 2,578 parameters, 98,442 connections."""
-    first, last = stages(pooling, activation)
-    hidden = suited(init, activation)
-    after = squashing(pooling, activation)
+    first, last = poolings(pooling, activation)
+    hidden = init_before(activation, init)
+    after = activation_after(pooling, activation)
     return Sequential(
-        named(H1=Conv2D(4, 5, pad_value=background, initializer=hidden), A1=activation, H2=first, A2=after)
+        named(H1=Conv2D(4, 5, initializer=hidden), A1=activation, H2=first, A2=after)
         | named(H3=Conv2D(12, 5, connections=LENET1_TABLE, initializer=hidden), A3=activation)
         | named(H4=last, A4=after)
         | output.layers(classes, init)
@@ -64,7 +65,7 @@ def lenet1(
 def lenet4(
     activation: Activation = LENET_TANH,
     pooling: Layer = Subsample(2),
-    padding: str | int | Sequence[Sequence[int]] = "same",
+    padding: Padding = "same",
     init: Initializer = LeCun1998(),
     output: Output = DenseOutput(LENET_TANH),
     background: float = -0.1,
@@ -75,12 +76,12 @@ def lenet4(
     It cannot be LeNet-4 itself, for the text contradicts itself: 4 maps, 8 subsampling maps in pairs behind them,
     16 and 16 maps, "a fully connected layer with 120 units" and 10 outputs have "260,000 connections" and "17,000
     free parameters", but 120 units that see all of 16@5x5 have 48,120 parameters alone. Kept are the maps, the 120
-    units and, to the digits that are printed, both totals; for these C3 has 60 kernels, and each unit of C5 sees
-    four or five maps. Which ones, and that the outputs are squashed units as in LeNet-1, is our choice.
+    units and, to the digits that are printed, both totals: C3 has 60 kernels, and each unit of C5 sees four or five
+    maps. Which ones, and that the outputs are tanh units as in LeNet-1, is our choice.
     """
-    first, last = stages(pooling, activation)
-    hidden = suited(init, activation)
-    after = squashing(pooling, activation)
+    first, last = poolings(pooling, activation)
+    hidden = init_before(activation, init)
+    after = activation_after(pooling, activation)
     c1 = Conv2D(4, 5, padding=padding, pad_value=background, initializer=hidden)
     return Sequential(
         named(C1=c1, A1=activation, R1=Repeat(2), S2=first, A2=after)
@@ -100,11 +101,11 @@ def lecun1989(
 ) -> Sequential:
     """The zip-code network (LeCun et al. 1989) for 16x16 images: 9,760 parameters, 64,660 connections, 1,256 units.
 
-    Strides of 2 do the subsampling, each unit has a bias of its own, and around both planes lies background. Each
-    map of H2 sees eight of H1's twelve, "according to a scheme that will not be described here"; taken is the one
-    of Karpathy's reproduction (2022), where each map of H1 is seen eight times too.
+    Strides of 2 do the subsampling, each unit has a bias of its own, and the maps of both planes are padded with the
+    background. Each map of H2 sees eight of H1's twelve, "according to a scheme that will not be described here"; taken
+    is that of Karpathy's reproduction (2022), where each map of H1 is seen eight times, too.
     """
-    hidden = suited(init, activation)
+    hidden = init_before(activation, init)
     plane = Conv2D(12, 5, 2, padding=2, pad_value=background, bias="position", initializer=hidden)
     return Sequential(
         named(H1=plane, A1=activation, H2=replace(plane, connections=LECUN1989_TABLE), A2=activation)

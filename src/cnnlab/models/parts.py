@@ -1,27 +1,43 @@
-"""What networks share: their outputs, and how an activation suits weights and pooling."""
+"""What networks share: their outputs, how an activation goes with weights and pooling, and the table of a network."""
 
 from dataclasses import dataclass
 
-from ..codes import digit_codes
-from ..nn import RBF, Activation, AvgPool, Dense, GlobalAvgPool, Identity, Initializer, Layer, Pool, Subsample
+from cnnlab.models.codes import digit_codes
+from cnnlab.nn import (
+    RBF,
+    Activation,
+    AvgPool,
+    Cost,
+    Dense,
+    GlobalAvgPool,
+    Identity,
+    Initializer,
+    Layer,
+    Pool,
+    Sequential,
+    Subsample,
+)
+from cnnlab.nn.options import TypeChecked
 
 
 @dataclass(frozen=True)
-class DenseOutput:
-    """Output of one unit to a class, squashed or (None) left as scores."""
+class DenseOutput(TypeChecked):
+    """An output of one unit for each class, whose biases start at `bias`; `squash` comes after it, if any."""
 
     squash: Layer | None = None
+    bias: float = 0.0
 
     def layers(self, classes: int, init: Initializer) -> dict[str, Layer]:
         """The layers under their names."""
-        return named(OUT=Dense(classes, initializer=suited(init, self.squash)), OUT_f=self.squash)
+        units = Dense(classes, initializer=init_before(self.squash, init), bias_start=self.bias)
+        return named(OUT=units, OUT_f=self.squash)
 
 
 @dataclass(frozen=True)
-class RBFOutput:
-    """Output of LeNet-5: the distance to a fixed picture of each digit (LeCun et al. 1998, Eq. 7).
+class RBFOutput(TypeChecked):
+    """The output of LeNet-5: the distance to a fixed picture of each digit (LeCun et al. 1998, Eq. 7).
 
-    ``factor`` and ``bars`` are those of RBF and digit_codes.
+    `factor` is that of `RBF`, and `bars` that of `digit_codes`.
     """
 
     factor: float = 1.0
@@ -38,29 +54,53 @@ Output = DenseOutput | RBFOutput
 
 
 def named(**layers: Layer | None) -> dict[str, Layer]:
-    """The layers that there are; names end up as in the papers."""
+    """These layers by name, without those that are None or Identity."""
     return {name: layer for name, layer in layers.items() if layer is not None and layer != Identity()}
 
 
-def suited(init: Initializer, squash: Layer | None) -> Initializer:
-    """The distribution for weights in front of a squashing function, or of none."""
-    return init.suited(squash.steepest if isinstance(squash, Activation) else 1.0)
+def init_before(activation: Layer | None, init: Initializer) -> Initializer:
+    """The distribution of the weights before this activation, softmax or nothing."""
+    return init.for_slope(activation.steepest if isinstance(activation, Activation) else 1.0)
 
 
-def stages(pooling: Layer, activation: Activation) -> tuple[Layer, Layer]:
-    """A network's first and last pooling; refuses a rule whose input this activation cannot give.
+def poolings(pooling: Layer, activation: Activation) -> tuple[Layer, Layer]:
+    """A network's first and last pooling; a ValueError if the pooling cannot follow the activation.
 
-    Averaging of whole maps can only come last: plain 2x2 averaging stands in for it before.
+    The mean of whole maps can only come last: plain 2x2 averaging stands in for it before.
     """
     if isinstance(pooling, Pool) and pooling.needs_nonnegative and not activation.nonnegative:
-        rule, function = type(pooling).__name__, type(activation).__name__
         raise ValueError(
-            f"pooling: {rule} needs activations that are never negative, which {function} "
-            "does not give: choose activation=relu or activation=sigmoid, or another pooling"
+            f"pooling: {type(pooling).__name__} needs activations that are never negative, which "
+            f"{type(activation).__name__} does not give: choose activation=relu or activation=sigmoid or "
+            "activation=softplus, or another pooling"
         )
     return (AvgPool(2) if isinstance(pooling, GlobalAvgPool) else pooling), pooling
 
 
-def squashing(pooling: Layer, activation: Activation) -> Activation | None:
-    """What follows a pooling: trainable subsampling is squashed (LeCun et al. 1998), pooling without parameters not."""
+def activation_after(pooling: Layer, activation: Activation) -> Activation | None:
+    """What follows a pooling: the activation after trainable subsampling (LeCun et al. 1998), else nothing."""
     return activation if isinstance(pooling, Subsample) else None
+
+
+def costs(network: Sequential, shape: tuple[int, ...]) -> list[tuple[str, str, str, Cost]]:
+    """The paper's table of a network: (name, kind, output, cost) for each layer, for images of this shape."""
+    shapes = network.shapes(shape)
+    return [
+        (name, type(layer).__name__, _printed(out), layer.cost(given))
+        for (name, layer), given, out in zip(network.layers.items(), shapes, shapes[1:], strict=False)
+    ]
+
+
+def describe(network: Sequential, shape: tuple[int, ...]) -> str:
+    """That table as text, with its totals."""
+    from tabulate import tabulate
+
+    rows = [(name, kind, out, *cost) for name, kind, out, cost in costs(network, shape)]
+    rows.append(("total", "", "", *network.cost(shape)))
+    headers = ("layer", "kind", "output", "parameters", "connections", "multiply-accumulates")
+    return tabulate(rows, headers, intfmt=",", colalign=("left", "left", "left", "right", "right", "right"))
+
+
+def _printed(shape: tuple[int, ...]) -> str:
+    """A shape as the paper prints it: maps@rows x columns."""
+    return f"{shape[1]}@{shape[0]}x{shape[2]}" if len(shape) == 3 else str(shape[0])

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..nn import (
+from cnnlab.models.parts import DenseOutput, Output, init_before, named, poolings
+from cnnlab.nn import (
     Activation,
     Conv2D,
     Dense,
@@ -18,21 +19,21 @@ from ..nn import (
     Sequential,
     Sigmoid,
 )
-from .parts import DenseOutput, Output, named, stages, suited
+from cnnlab.nn.windows import Padding
 
 
 def zhou(
     activation: Activation = Identity(),
     pooling: Layer = MaxPool(2),
-    padding: str | int | Sequence[Sequence[int]] = "valid",
+    padding: Padding = "valid",
     init: Initializer = Gaussian(power=1),
     output: Output = DenseOutput(),
     background: float = -0.5,
     classes: int = 10,
 ) -> Sequential:
     """Victor Zhou's first CNN (2019): one convolution without bias, one pooling; 13,602 parameters."""
-    _, last = stages(pooling, activation)
-    hidden = suited(init, activation)
+    _, last = poolings(pooling, activation)
+    hidden = init_before(activation, init)
     c1 = Conv2D(8, 3, padding=padding, pad_value=background, bias=None, initializer=hidden)
     return Sequential(named(C1=c1, A1=activation, S2=last) | output.layers(classes, init))
 
@@ -40,7 +41,7 @@ def zhou(
 def keras_convnet(
     activation: Activation = ReLU(),
     pooling: Layer = MaxPool(2),
-    padding: str | int | Sequence[Sequence[int]] = "valid",
+    padding: Padding = "valid",
     init: Initializer = Glorot(),
     output: Output = DenseOutput(),
     dropout: float = 0.5,
@@ -48,8 +49,8 @@ def keras_convnet(
     classes: int = 10,
 ) -> Sequential:
     """Keras' "Simple MNIST convnet": 34,826 parameters."""
-    first, last = stages(pooling, activation)
-    hidden = suited(init, activation)
+    first, last = poolings(pooling, activation)
+    hidden = init_before(activation, init)
     c1 = Conv2D(32, 3, padding=padding, pad_value=background, initializer=hidden)
     return Sequential(
         named(C1=c1, A1=activation, S2=first)
@@ -70,7 +71,7 @@ def mlp(
     layers: dict[str, Layer] = {}
     for number, units in enumerate(hidden, 1):
         layers |= {
-            f"F{number}": Dense(units, initializer=suited(init, activation)),
+            f"F{number}": Dense(units, initializer=init_before(activation, init)),
             f"A{number}": activation,
         }
     return Sequential(layers | output.layers(classes, init))
@@ -101,15 +102,14 @@ def nielsen_cnn(
 ) -> Sequential:
     """Nielsen's networks of chapter 6: 5x5 convolutions, each with its pooling, then fully connected layers.
 
-    With both kinds of layers as in the text 85,670 parameters. ``dropout`` stands before each fully connected layer,
-    the output included, and scales values down when predicting, as in his program.
+    By default that with two convolutions, 85,670 parameters. `dropout` stands before each fully connected layer, the
+    output included, and scales values down when predicting, as in his program.
     """
-    first, last = stages(pooling, activation)
-    inner, layers = suited(init, activation), dict[str, Layer]()
+    first, last = poolings(pooling, activation)
+    inner, layers = init_before(activation, init), dict[str, Layer]()
     for number, maps in enumerate(filters, 1):
-        convolution = Conv2D(maps, 5, pad_value=background if number == 1 else 0.0, initializer=inner)
         pool = last if number == len(filters) else first
-        layers |= {f"C{number}": convolution, f"A{number}": activation, f"S{number}": pool}
+        layers |= {f"C{number}": Conv2D(maps, 5, initializer=inner), f"A{number}": activation, f"S{number}": pool}
     for number, units in enumerate(hidden, len(filters) + 1):
         layers |= _dropped(number, dropout)
         layers |= {f"F{number}": Dense(units, initializer=inner), f"A{number}": activation}

@@ -1,15 +1,16 @@
 """The engine: layers, losses and optimisers in NumPy alone, every derivative written by hand.
 
-Maps are ``[H, C, W, N]``, vectors ``[D, N]``, batch last. Nothing here knows of configs or tracking.
+Maps are `[H, C, W, N]`, vectors `[D, N]`, batch last. Nothing here imports anything but NumPy.
 """
 
-from .activations import Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
-from .conv import Conv2D
-from .dense import RBF, Dense, Dropout
-from .gradcheck import gradcheck, gradcheck_loss
-from .initializers import FanInUniform, Gaussian, Glorot, He, Initializer, LeCun1998
-from .layer import Bound, Cost, Layer, Params
-from .losses import (
+from cnnlab.nn.activations import GELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from cnnlab.nn.conv import Conv2D
+from cnnlab.nn.dense import Dense, Dropout
+from cnnlab.nn.gradcheck import gradcheck, gradcheck_loss
+from cnnlab.nn.initializers import FanInUniform, Gaussian, Glorot, He, Initializer, LeCun1998
+from cnnlab.nn.layer import Bound, Cost, Layer
+from cnnlab.nn.lenet import RBF, Repeat, Subsample
+from cnnlab.nn.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
     Loss,
@@ -18,21 +19,21 @@ from .losses import (
     MeanSquaredError,
     SoftmaxCrossEntropy,
 )
-from .optimizers import SGD, Adam, DiagonalLM, Optimizer
-from .parameters import pack, segments, unpack
-from .pool import Pool
-from .pool_kinds import AvgPool, GlobalAvgPool, MaxPool, MixedPool, StochasticPool
-from .repeat import Repeat
-from .schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
-from .sequential import Sequential
-from .subsample import Subsample
-from .workspace import Workspace, mean_curvature, predict, split
+from cnnlab.nn.optimizers import SGD, Adam, DiagonalLM, Optimizer, OptimizerState
+from cnnlab.nn.parameters import Array, Params, pack, segments, unpack
+from cnnlab.nn.pool import Pool
+from cnnlab.nn.pool_kinds import AvgPool, GlobalAvgPool, MaxPool, MixedPool, StochasticPool
+from cnnlab.nn.schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
+from cnnlab.nn.sequential import Sequential, saturation
+from cnnlab.nn.workspace import Workspace, mean_curvature, predict, split
 
 __all__ = [
+    "GELU",
     "RBF",
     "SGD",
     "Activation",
     "Adam",
+    "Array",
     "AvgPool",
     "BinaryCrossEntropy",
     "Bound",
@@ -62,6 +63,7 @@ __all__ = [
     "MixedPool",
     "OneCycle",
     "Optimizer",
+    "OptimizerState",
     "Params",
     "Pool",
     "ReLU",
@@ -71,6 +73,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "SoftmaxCrossEntropy",
+    "Softplus",
     "Stages",
     "Steps",
     "StochasticPool",
@@ -82,6 +85,7 @@ __all__ = [
     "mean_curvature",
     "pack",
     "predict",
+    "saturation",
     "segments",
     "split",
     "unpack",

@@ -1,66 +1,56 @@
-"""Convolutional layers: shared weights, biases, padding, and which maps a filter sees."""
+"""The convolutional layer: shared weights, biases, padding, and which maps a filter sees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 
-from .correlate import Correlation, Product
-from .initializers import FanInUniform, Initializer
-from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, squared
-from .options import at_least
-from .windows import Margins, Padding, Pair, crop, margins, pad, pair, window_grid
+from cnnlab.nn.correlate import correlation
+from cnnlab.nn.dense import Dense
+from cnnlab.nn.initializers import FanInUniform, Initializer
+from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape
+from cnnlab.nn.options import Limit, Natural, refuse
+from cnnlab.nn.parameters import squared
+from cnnlab.nn.windows import Padding, Pair, crop, margins, pad, pair, window_grid
+
+Bias = Annotated[str | None, Limit("map, position or None", lambda value: value in ("map", "position", None))]
 
 
 @dataclass(frozen=True)
 class Conv2D(Layer):
-    """Convolutional layer: ``filters`` kernels slide over maps ``[H, C, W, N]``.
+    """Convolutional layer: `filters` kernels slide over maps `[H, C, W, N]`.
 
-    By default a cross-correlation; ``flip`` turns the kernel by 180 degrees, the true convolution.
-    ``padding`` is "valid", "same", "full", a number of pixels or ((top, bottom), (left, right)), filled
-    with ``pad_value``. ``bias`` is one number per "map", one per "position", or None. ``connections``
-    lists, for each filter, the input maps that it sees (LeCun et al. 1998, Table 1); weights that are
-    not connected stay out of every sum. Parameters: ``W`` (filters, K_h, C, K_w), ``b`` (filters,) or
-    (H_out, filters, W_out).
+    By default a cross-correlation; `flip` turns the kernel by 180 degrees, which makes it a convolution proper.
+    `padding` is "valid", "same", "full", a number of pixels or ((top, bottom), (left, right)), filled with `pad_value`.
+    `bias` is one number for each "map", one for each "position", or None. `connections` lists, for each filter, the
+    input maps that it sees (LeCun et al. 1998, Table 1); weights that are not connected count nowhere.
+    Parameters: `W` (filters, K_h, C, K_w), `b` (filters,) or (H_out, filters, W_out).
     """
 
-    filters: int
+    filters: Natural
     kernel: Pair
     stride: Pair = 1
     padding: Padding = "valid"
     pad_value: float = 0.0
     flip: bool = False
-    bias: str | None = "map"
+    bias: Bias = "map"
     connections: Sequence[Sequence[int]] | None = None
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
 
     def __post_init__(self) -> None:
-        """Refuse what no map could make right."""
-        if self.bias not in ("map", "position", None):
-            raise ValueError(f"bias={self.bias}: choose map, position or None")
-        at_least(1, filters=self.filters)
-        if self.connections is not None and (len(self.connections) != self.filters or not all(self.connections)):
-            raise ValueError(f"connections={self.connections}: give each of {self.filters} filters a row of maps")
-
-    @cached_property
-    def _size(self) -> tuple[int, int]:
-        return pair(self.kernel, "kernel")
-
-    @cached_property
-    def _step(self) -> tuple[int, int]:
-        return pair(self.stride, "stride")
-
-    @cached_property
-    def _around(self) -> Margins:
-        return margins(self.padding, self._size)
+        """Each filter must see some maps."""
+        super().__post_init__()
+        rows = self.connections
+        if rows is not None and (len(rows) != self.filters or not all(map(len, rows))):
+            refuse("connections", rows, f"a row of maps for each of {self.filters} filters")
 
     def out_shape(self, shape: Shape) -> Shape:
         """(H_out, filters, W_out)."""
         if len(shape) == 3:
-            (top, bottom), (left, right) = self._around
+            (top, bottom), (left, right) = margins(self.padding, pair(self.kernel))
             shape = (shape[0] + top + bottom, shape[1], shape[2] + left + right)
-        rows, columns = window_grid(shape, self._size, self._step)
+        rows, columns = window_grid(shape, pair(self.kernel), pair(self.stride))
         for seen in self.connections or ():
             if not 0 <= min(seen) <= max(seen) < shape[1]:
                 raise ValueError(f"connections names maps {list(seen)}, but the input has maps 0 to {shape[1] - 1}")
@@ -70,14 +60,15 @@ class Conv2D(Layer):
         """1 where a filter sees an input map, 0 where not, in the shape of the kernels: broadcasting would be slow."""
         if self.connections is None:
             return None
-        mask = np.zeros((self.filters, self._size[0], channels, self._size[1]), np.float32)
+        rows, columns = pair(self.kernel)
+        mask = np.zeros((self.filters, rows, channels, columns), np.float32)
         for kernel, seen in zip(mask, self.connections, strict=True):
             kernel[:, list(seen)] = 1
         return mask
 
     def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
         """Kernels scaled by each filter's own fan-in; weights that are not connected are 0."""
-        out, (rows, columns), channels = self.out_shape(shape), self._size, shape[1]
+        out, (rows, columns), channels = self.out_shape(shape), pair(self.kernel), shape[1]
         mask = self._mask(channels)
         fan_in = rows * columns * channels if mask is None else mask.sum((1, 2, 3), keepdims=True)
         fan_out = rows * columns * self.filters
@@ -92,20 +83,25 @@ class Conv2D(Layer):
         return W[:, ::-1, :, ::-1] if self.flip else W
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """``[H_out, filters, W_out, N]``: the kernels' correlation with the padded maps, plus the bias."""
-        W, dW, mask, ((top, _), (left, _)) = params["W"], grads["W"], self._mask(x.shape[1]), self._around
-        connected = W if mask is None else np.empty(W.shape, x.dtype)
-        padded = pad(x, self._around, self.pad_value)
-        inside = crop(padded, self._around)
-        product: Product | Correlation
-        if padded is x and x.shape[:3:2] == self._size and not self.flip:  # one window: a fully connected layer
-            product = Product(x, connected)
+        """The correlation of kernels W with padded maps x, plus the bias; y is `[H_out, filters, W_out, N]`.
+
+        Per image, with windows that move by s:
+        `y[h, f, w] = sum_icj W[f, i, c, j] x[h s + i, c, w s + j] + b[f]`, so that
+        `dW[f, i, c, j] = sum_hw dy[h, f, w] x[h s + i, c, w s + j]` and `db[f] = sum_hw dy[h, f, w]`, both summed over
+        the batch, and `dx[r, c, q] = sum_hwf dy[h, f, w] W[f, r - h s, c, q - w s]`.
+        """
+        W, dW, b, mask = params["W"], grads["W"], params.get("b"), self._mask(x.shape[1])
+        K = W if mask is None else np.empty(W.shape, x.dtype)  # the kernels with zeros where nothing is connected
+        around = margins(self.padding, pair(self.kernel))
+        padded = pad(x, around, self.pad_value)
+        inside = crop(padded, around)
+        if padded is x and x.shape[:3:2] == pair(self.kernel) and not self.flip:  # one window: a fully connected layer
+            rows, drows = ({"W": each.reshape(self.filters, -1)} for each in (K, dW))
+            core = Dense(self.filters, bias=False).bind(rows, x, dx, drows)
         else:
-            product = Correlation(padded, self._turned(connected), self._step, (top, left))
-        kernel_gradient = product.kernel_gradient(self._turned(dW))
-        input_gradient = None if dx is None else product.input_gradient(dx)
-        y, dy = (maps.reshape(*self.out_shape(x.shape[:3]), -1) for maps in (product.y, product.dy))
-        b = params.get("b")
+            corner = around[0][0], around[1][0]
+            core = correlation(padded, self._turned(K), dx, self._turned(dW), pair(self.stride), corner)
+        y, dy = (maps.reshape(*self.out_shape(x.shape[:3]), x.shape[3]) for maps in (core.y, core.dy))
         if b is not None:
             b, kept = (b[:, None, None], "hfwn->f") if self.bias == "map" else (b[..., None], "hfwn->hfw")
 
@@ -113,29 +109,27 @@ class Conv2D(Layer):
             if padded is not x:
                 np.copyto(inside, x)
             if mask is not None:
-                np.multiply(W, mask, out=connected)
-            product.forward()
+                np.multiply(W, mask, out=K)
+            core.forward(rng)
             if b is not None:
                 np.add(y, b, out=y)
 
         def backward() -> None:
-            kernel_gradient()
+            core.backward()
             if mask is not None:
                 np.multiply(dW, mask, out=dW)
             if b is not None:
                 np.einsum(kept, dy, out=grads["b"])
-            if input_gradient:
-                input_gradient()
 
         return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """Backward of the squared weights over the squared maps."""
+        """The backward of the squared weights over the squared maps."""
         return replace(self, pad_value=self.pad_value**2).forward(squared(params), np.square(x))[1]
 
     def cost(self, shape: Shape) -> Cost:
-        """Every connection counts, the bias's too; shared weights count once as parameters."""
-        mask, (rows, columns) = self._mask(shape[1]), self._size
+        """Every connection counts, also that to the bias; shared weights count once as parameters."""
+        mask, (rows, columns) = self._mask(shape[1]), pair(self.kernel)
         weights = self.filters * rows * shape[1] * columns if mask is None else int(mask.sum())
         out_rows, _, out_columns = self.out_shape(shape)
         positions = out_rows * out_columns

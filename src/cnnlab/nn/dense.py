@@ -1,30 +1,27 @@
-"""Fully connected layers: Dense, LeNet-5's radial basis output, and dropout."""
+"""Fully connected layers, and dropout."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from .correlate import Product
-from .initializers import FanInUniform, Initializer
-from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, size, squared
-from .options import at_least, below_one, positive
+from cnnlab.nn.initializers import FanInUniform, Initializer
+from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, size
+from cnnlab.nn.options import BelowOne, Natural
+from cnnlab.nn.parameters import squared
 
 
 @dataclass(frozen=True)
 class Dense(Layer):
-    """Fully connected layer ``y = W x + b`` on vectors, or on maps read in the order (H, C, W).
+    """Fully connected layer `y = W x + b` on vectors, or on maps read in the order (H, C, W).
 
-    Parameters: ``W`` (units, D), ``b`` (units,).
+    Parameters: `W` (units, D), `b` (units,), which starts at `bias_start` plus what the initializer draws.
     """
 
-    units: int
+    units: Natural
     bias: bool = True
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
-
-    def __post_init__(self) -> None:
-        """Refuse a layer of nothing."""
-        at_least(1, units=self.units)
+    bias_start: float = 0.0
 
     def out_shape(self, shape: Shape) -> Shape:
         """(units,)."""
@@ -35,32 +32,33 @@ class Dense(Layer):
         fan_in = size(shape)
         params = {"W": self.initializer.weights((self.units, fan_in), fan_in, self.units, rng)}
         if self.bias:
-            params["b"] = self.initializer.biases((self.units,), rng)
+            params["b"] = self.initializer.biases((self.units,), rng) + np.float32(self.bias_start)
         return params, (self.units,)
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """``[units, N]``."""
-        product = Product(x, params["W"])
-        kernel_gradient = product.kernel_gradient(grads["W"])
-        input_gradient = None if dx is None else product.input_gradient(dx)
-        y, dy, b = product.y, product.dy, params["b"][:, None] if self.bias else None
+        """`y = W x + b`, so that `dW = dy x^T`, `db = sum_n dy_n` and `dx = W^T dy`; y is `[units, N]`."""
+        W, b, batch = params["W"], params["b"][:, None] if self.bias else None, x.shape[-1]
+        x = x.reshape(W.shape[1], batch)
+        dx = None if dx is None else dx.reshape(x.shape)
+        y, dy = np.empty((self.units, batch), x.dtype), np.empty((self.units, batch), x.dtype)
+        product = np.multiply if batch == 1 else np.matmul  # of a column and a row, where BLAS is slow
 
         def forward(rng: Rng | None) -> None:
-            product.forward()
+            np.matmul(W, x, out=y)
             if b is not None:
                 np.add(y, b, out=y)
 
         def backward() -> None:
-            kernel_gradient()
+            product(dy, x.T, out=grads["W"])
             if b is not None:
                 np.add.reduce(dy, 1, out=grads["b"])
-            if input_gradient:
-                input_gradient()
+            if dx is not None:
+                np.matmul(W.T, dy, out=dx)
 
         return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """Backward of the squared weights over the squared input."""
+        """The backward of the squared weights over the squared input."""
         return self.forward(squared(params), np.square(x))[1]
 
     def cost(self, shape: Shape) -> Cost:
@@ -69,97 +67,20 @@ class Dense(Layer):
         return Cost(weights + biases, weights + biases, weights)
 
 
-@dataclass(frozen=True, eq=False)
-class RBF(Layer):
-    """Euclidean radial basis units with fixed codes: ``y_i = -factor sum_j (x_j - c_ij)^2``.
-
-    The paper's output is the distance itself (LeCun et al. 1998, Eq. 7) and the smallest wins; here it
-    is negated, so that the largest output wins everywhere. ``codes`` is (units, D); nothing is trained. The paper's
-    factor is 1, LeCun's later code has 1/2.
-    """
-
-    codes: Array
-    factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse to turn near and far around."""
-        positive(factor=self.factor)
-
-    def __eq__(self, other: object) -> bool:
-        """The same codes and factor."""
-        return isinstance(other, RBF) and self.factor == other.factor and np.array_equal(self.codes, other.codes)
-
-    def __hash__(self) -> int:
-        """By what is compared."""
-        return hash((self.codes.tobytes(), self.factor))
-
-    def out_shape(self, shape: Shape) -> Shape:
-        """(units,)."""
-        units, width = self.codes.shape
-        if shape != (width,):
-            raise ValueError(f"the codes have {width} components, but the layer before gives {shape}")
-        return (units,)
-
-    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """``[units, N]``, never positive."""
-        codes = self.codes.astype(x.dtype)
-        apart = np.empty((*codes.shape, x.shape[-1]), x.dtype)
-        y, dy = np.empty((2, len(codes), x.shape[-1]), x.dtype)
-
-        def forward(rng: Rng | None) -> None:
-            np.subtract(x, codes[..., None], out=apart)
-            np.einsum("ijn,ijn->in", apart, apart, out=y)
-            np.multiply(y, -self.factor, out=y)
-
-        def backward() -> None:
-            if dx is not None:
-                np.einsum("ijn,in->jn", apart, dy, out=dx)
-                np.multiply(dx, -2 * self.factor, out=dx)
-
-        return Bound(y, dy, forward, backward)
-
-    def curvature(self, params: Params, x: Array) -> Backward:
-        """Twice the factor from the distance of each unit, as much as it counts: ``h_x = 2 factor sum_i h_i``.
-
-        ``h_i`` is the loss's derivative by the distance, not a second one: see the losses of LeNet-5. Where a loss is
-        curved itself, the p of its Hessian ``diag(p) - p p^T`` come below, as another row for each unit; they add
-        the variance of ``2 factor (x - c_i)`` under p. ``h_i`` and p add up to a pattern's share of the mean.
-        """
-
-        def backward(h: Array) -> tuple[Array, Params]:
-            slope, p = h[: len(self.codes)], h[len(self.codes) :]
-            h_x = np.broadcast_to(2 * self.factor * slope.sum(0), x.shape).copy()
-            if len(p):
-                apart, share = 2 * self.factor * (x - self.codes[..., None]), h.sum(0)
-                mean = np.einsum("in,ijn->jn", p, apart)
-                h_x += np.einsum("in,ijn->jn", p, np.square(apart)) - np.square(mean) / share
-            return h_x, {}
-
-        return backward
-
-    def cost(self, shape: Shape) -> Cost:
-        """Fixed connections, none of them a parameter."""
-        return Cost(0, self.codes.size, self.codes.size)
-
-
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Values set to zero at random while training; ``rate`` is the probability of dropping (Srivastava et al. 2014).
+    """Values set to zero at random while training; `rate` is the probability of dropping (Srivastava et al. 2014).
 
-    ``inverted``: what is kept is scaled up, so that the mean is kept, and predicting changes nothing. Otherwise, as
-    printed there, it is left as it is, and predicting scales all down by the same ``1 - rate``.
+    `inverted`: what is kept is scaled up while training, so that the mean stays, and predicting changes nothing.
+    Otherwise, as printed there, it is left as it is, and predicting scales all values down by `1 - rate`.
     """
 
-    rate: float = 0.5
+    rate: BelowOne = 0.5
     inverted: bool = True
     stochastic: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        """Refuse a rate that would drop everything."""
-        below_one(rate=self.rate)
-
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
-        """``x * mask / (1 - rate)`` while training, x when predicting; not inverted, both times ``1 - rate``."""
+        """x times `mask / (1 - rate)` while training and 1 when predicting; not inverted, times mask and `1 - rate`."""
         if rng is None and self.inverted:
             return x, lambda dy: (dy, {})
         kept = x.dtype.type(1 - self.rate)
@@ -169,6 +90,6 @@ class Dropout(Layer):
         return x * scale, lambda dy: (dy * scale, {})
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """Times the square of what predicting scales by."""
+        """Times the square of the factor with which values are scaled when predicting."""
         backward = self.forward(params, x)[1]
         return lambda h: backward(backward(h)[0])

@@ -1,12 +1,12 @@
-"""Gradient check: does a hand-written backward agree with the forward it belongs to?"""
+"""Gradient check: whether a hand-written backward agrees with its forward."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .layer import Array, Backward, Layer, Rng, Shape, leaves
-from .losses import Loss
-from .parameters import pack, unpack
+from cnnlab.nn.layer import Array, Backward, Layer, Rng, Shape
+from cnnlab.nn.losses import Loss
+from cnnlab.nn.parameters import leaves, pack, unpack
 
 
 def gradcheck(
@@ -14,10 +14,10 @@ def gradcheck(
 ) -> float:
     """Worst relative error of a layer's (or network's) gradients in float64: about 1e-8 where all is well.
 
-    The input and each parameter in turn move along a random direction; the change of the output, weighed
-    by a random covector, is compared with what backward says. (A covector of ones would not see a
-    backward that mixes positions up.) ``training`` repeats the same random draws at every evaluation;
-    ``x`` replaces the normally distributed input where a layer needs special values.
+    The input and each parameter in turn move along a random direction; the change of the output's product with a random
+    covector is compared with what backward says. (With a covector of ones, a backward that mixes positions up would
+    pass.) `training` repeats the same random draws at every evaluation; `x` replaces the normally distributed input
+    where a layer needs special values.
     """
     rng = np.random.default_rng(seed)
     params = layer.init(shape, rng)[0]
@@ -42,7 +42,7 @@ def gradcheck(
 
 
 def gradcheck_loss(loss: Loss, output: Array, labels: Array, seed: int = 0) -> float:
-    """Relative error of a loss's gradient at these outputs ``[classes, N]``, along a random direction."""
+    """Relative error of a loss's gradient at these outputs `[classes, N]`, along a random direction."""
     output = output.astype(np.float64)
     direction = np.random.default_rng(seed).standard_normal(output.shape)
     return _error(lambda z: loss(z, labels)[0], output, loss(output, labels)[1], direction)
@@ -58,9 +58,9 @@ def _directions(arrays: list[Array], rng: Rng) -> Iterator[Array]:
 
 
 def _error(f: Callable[[Array], float], point: Array, gradient: Array, direction: Array) -> float:
-    """Relative difference between the central difference of f along a direction and the gradient's word.
+    """Relative difference between the central difference of f along a direction and what the gradient says.
 
-    A direction that happens to be nearly level is measured against a hundredth of the gradient's length.
+    Where both are nearly 0, it is relative to a hundredth of the gradient's length.
     """
     step = 1e-6
     measured = (f(point + step * direction) - f(point - step * direction)) / (2 * step)

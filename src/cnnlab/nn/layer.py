@@ -1,21 +1,24 @@
 """The layer contract: what every layer is, computes and costs.
 
-A layer is a frozen dataclass that says *what to compute*. It owns no numbers: parameters come in as a
-dict. ``forward`` hands back the output together with the function that carries gradients back through
-that very call; ``bind`` makes the same computation over arrays that are laid out once, to be run often.
-Maps are ``[H, C, W, N]`` (rows, channels, columns, batch), vectors ``[D, N]``.
+A layer is a frozen dataclass that says *what to compute*. It holds no arrays: parameters are a dict that it is given.
+`forward` returns the output together with the function that carries gradients back through that very call; `bind`
+does the same over arrays that are made once, to be run often.
+Maps are `[H, C, W, N]` (rows, channels, columns, batch), vectors `[D, N]`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-Array = np.ndarray
+from cnnlab.nn.options import TypeChecked
+from cnnlab.nn.parameters import Array as Array
+from cnnlab.nn.parameters import Params as Params
+from cnnlab.nn.parameters import leaves, mapped
+
 Shape = tuple[int, ...]
-Params = dict[str, Any]
 Backward = Callable[[Array], tuple[Any, Params]]
 Rng = np.random.Generator
 
@@ -25,14 +28,14 @@ class Cost(NamedTuple):
 
     parameters: int = 0
     connections: int = 0
-    macs: int = 0
+    macs: int = 0  # multiply-accumulates
 
 
 class Bound(NamedTuple):
-    """A layer tied to its arrays: where everything lies was settled once, which at small batches is half the work.
+    """A layer and the arrays it works on, made once: at small batches, making them anew would take half the time.
 
-    ``forward(rng)`` reads the input and the parameters as they now are and fills ``y``; ``backward()`` reads
-    ``dy``, which it may overwrite, and fills the gradients.
+    `forward(rng)` reads the input and the parameters as they now are and fills `y`; `backward()` reads `dy`, which it
+    may overwrite, and fills the gradients.
     """
 
     y: Array
@@ -42,11 +45,11 @@ class Bound(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One step of a network, without parameters of its own unless it says so.
+class Layer(TypeChecked):
+    """One step of a network; without parameters, unless its `init` returns some.
 
-    Shapes leave the batch out: ``(H, C, W)`` for maps, ``(D,)`` for vectors. A kind of layer writes
-    ``forward``, the plain way, or ``bind``, the fast one; where it writes one of them, the other follows.
+    Shapes leave the batch out: `(H, C, W)` for maps, `(D,)` for vectors. A kind of layer writes either `forward`,
+    which is plain, or `bind`, which is fast; the other one is made from it.
     """
 
     stochastic: ClassVar[bool] = False  # draws random numbers while training
@@ -54,7 +57,7 @@ class Layer:
     takes_largest: ClassVar[bool] = False  # every output is the largest of some inputs
 
     def __init_subclass__(cls) -> None:
-        """Let ``forward`` and ``bind`` never disagree: what a class writes anew, the other follows."""
+        """Make `bind` from the `forward` that a class writes, or `forward` from its `bind`."""
         written = vars(cls)
         if "forward" in written and "bind" not in written:
             cls.bind = _bind_by(cls.forward)  # type: ignore[method-assign]
@@ -70,26 +73,26 @@ class Layer:
         return {}, self.out_shape(shape)
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
-        """Output and its backward; with a generator the layer is training, without it predicting.
+        """Output and its backward; with a generator the layer is training, without one it is predicting.
 
-        ``backward(dy)`` returns the gradient of the input and those of the parameters, under their names. It may read
-        what went in and came out: nothing of that may be written to before.
+        `backward(dy)` returns the gradient of the input, and those of the parameters under their names. It may read
+        the arrays that went in and came out: change none of them before it is called.
         """
         raise NotImplementedError
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """The layer over these arrays, all contiguous: it reads x and params, and fills dx and grads.
+        """The layer over these arrays, all contiguous: it reads `x` and `params`, and fills `dx` and `grads`.
 
-        Without dx, nobody wants the gradient of the input.
+        With `dx=None` the gradient of the input is not computed.
         """
         raise NotImplementedError
 
     def curvature(self, params: Params, x: Array) -> Backward:
         """A backward for second derivatives: from the outputs' to the input's and the parameters'.
 
-        They approximate the diagonal of the Gauss-Newton matrix layer by layer, without what units of a layer have to
-        do with each other: ``h_x = sum (dy/dx)^2 h_y`` (LeCun et al. 1998, App. C).
-        What only copies, picks or drops values has derivatives 0 and 1, whose squares are the same.
+        They approximate the diagonal of the Gauss-Newton matrix layer by layer, leaving out how units of a layer
+        interact: `h_x = sum (dy/dx)^2 h_y` (LeCun et al. 1998, App. C). Where every dy/dx is 0 or 1, its square is
+        the same and the ordinary backward will do.
         """
         return self.forward(params, x)[1]
 
@@ -98,12 +101,12 @@ class Layer:
         return Cost()
 
     def widest(self, shape: Shape) -> int:
-        """Values in the largest array that one sample becomes on its way."""
+        """Number of values, for one sample, in the largest array between layers."""
         return max(size(shape), size(self.out_shape(shape)))
 
 
 def _forward_by(bind: Callable[..., Bound]) -> Callable[..., tuple[Array, Backward]]:
-    """A ``forward`` that binds its layer to fresh arrays and runs it once."""
+    """A `forward` that binds its layer to fresh arrays and runs it once."""
 
     def forward(self: Layer, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
         return run_once(bind, self, params, x, rng)
@@ -113,7 +116,7 @@ def _forward_by(bind: Callable[..., Bound]) -> Callable[..., tuple[Array, Backwa
 
 
 def _bind_by(forward: Callable[..., tuple[Array, Backward]]) -> Callable[..., Bound]:
-    """A ``bind`` that copies what its layer's ``forward`` and backward return to where it belongs."""
+    """A `bind` that copies what its layer's `forward` and backward return into the given arrays."""
 
     def bind(self: Layer, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         y = np.empty((*self.out_shape(x.shape[:-1]), x.shape[-1]), x.dtype)
@@ -141,7 +144,7 @@ def _bind_by(forward: Callable[..., tuple[Array, Backward]]) -> Callable[..., Bo
 def run_once(
     bind: Callable[..., Bound], layer: Layer, params: Params, x: Array, rng: Rng | None, input_gradient: bool = True
 ) -> tuple[Array, Backward]:
-    """Output and backward of a layer bound to arrays of its own, so that nothing given is ever changed."""
+    """Output and backward of a layer bound to arrays of its own, so that no given array is ever changed."""
     x = np.ascontiguousarray(x)
     dx, grads = np.empty_like(x) if input_gradient else None, mapped(params, lambda leaf: np.empty(leaf.shape, x.dtype))
     bound = bind(layer, params, x, dx, grads)
@@ -153,22 +156,6 @@ def run_once(
         return None if dx is None else dx.copy(), mapped(grads, np.copy)
 
     return bound.y, backward
-
-
-def leaves(tree: Params, like: Params | None = None) -> Iterator[Array]:
-    """The arrays of a nested dict, in the order of its keys or of another dict's with the same keys."""
-    for name, shape in (like or tree).items():
-        yield from leaves(tree[name], shape) if isinstance(shape, dict) else [tree[name]]
-
-
-def mapped(tree: Params, make: Callable[[Array], Array]) -> Params:
-    """A nested dict with the same keys, each array replaced by what is made of it."""
-    return {k: mapped(v, make) if isinstance(v, dict) else make(v) for k, v in tree.items()}
-
-
-def squared(params: Params) -> Params:
-    """The parameters of a layer, squared: a layer that is linear in them carries curvature back as it does errors."""
-    return mapped(params, np.square)
 
 
 def size(shape: Shape) -> int:

@@ -4,47 +4,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layer import Array
-from .options import positive
+from cnnlab.nn.layer import Array
+from cnnlab.nn.options import Positive, TypeChecked
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A number for outputs ``[classes, N]`` and labels ``(N,)``, and its gradient by the outputs."""
+class Loss(TypeChecked):
+    """A number for outputs `[classes, N]` and labels `(N,)`, and its gradient by the outputs."""
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
         """(value, d_output), the gradient in the outputs' shape and dtype."""
         raise NotImplementedError
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """The second derivative by each output, or what stands in for it: see ``Layer.curvature``, and RBF's."""
+        """The second derivative by each output, or what stands in for it: see `Layer.curvature` and that of RBF."""
         raise NotImplementedError
 
 
 def one_hot(labels: Array, classes: int, dtype: np.typing.DTypeLike = np.float32) -> Array:
-    """Target vectors ``[classes, N]``: 1 at the label, 0 elsewhere; ValueError for a label that is no class."""
+    """Target vectors `[classes, N]`: 1 at the label, 0 elsewhere; ValueError for a label that is no class."""
     return (np.arange(classes)[:, None] == _whole(labels, classes)).astype(dtype)
 
 
 def _whole(labels: Array, classes: int) -> Array:
-    """Labels (N,) as int64, whose multiples cannot overflow; ValueError for what is no class."""
+    """Labels (N,) as int64, whose multiples cannot overflow; ValueError unless each is a class."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels of shape {labels.shape} and type {labels.dtype}: give whole numbers (N,)")
     whole = labels.astype(np.int64, copy=False)
-    if whole.ndim != 1:
-        raise ValueError(f"labels of shape {labels.shape}, not (N,)")
-    if np.maximum.reduce(whole.view(np.uint64)) >= classes:  # there, what is negative is huge
+    if np.maximum.reduce(whole.view(np.uint64)) >= classes:  # as unsigned numbers, negative ones are huge
         raise ValueError(f"labels {labels.min()} to {labels.max()} for classes 0 to {classes - 1}")
     return whole
 
 
 @dataclass(frozen=True)
 class MeanSquaredError(Loss):
-    """``1/2 sum_i (y_i - t_i)^2`` with targets ``high`` for the label and ``low`` for the rest."""
+    """`1/2 sum_i (y_i - t_i)^2` with targets `high` for the label and `low` for the rest."""
 
     low: float = 0.0
     high: float = 1.0
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
-        """Gradient ``y - t``."""
+        """Gradient `y - t`."""
         hot = one_hot(labels, len(output), output.dtype)
         error = output - (self.low + (self.high - self.low) * hot).astype(output.dtype, copy=False)
         return float(np.square(error).sum() / (2 * len(labels))), error / len(labels)
@@ -56,15 +56,15 @@ class MeanSquaredError(Loss):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
-    """``-sum_i (t_i ln p_i + (1 - t_i) ln(1 - p_i))``, each class a yes or no of its own.
+    """`-sum_i (t_i ln p_i + (1 - t_i) ln(1 - p_i))`, a yes or no for each class.
 
-    ``logits`` says that the outputs come before their sigmoid, p = 1 / (1 + exp(-y)): the safe form.
+    `logits` says that the outputs come before their sigmoid, p = 1 / (1 + exp(-y)), which no value can overflow.
     """
 
     logits: bool = False
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
-        """Gradient ``p - t`` by logits, ``(p - t) / (p (1 - p))`` by probabilities."""
+        """Gradient `p - t` by logits, `(p - t) / (p (1 - p))` by probabilities."""
         t = one_hot(labels, len(output), output.dtype)
         if self.logits:
             value = (np.maximum(output, 0) - t * output + np.log1p(np.exp(-np.abs(output)))).sum()
@@ -74,7 +74,7 @@ class BinaryCrossEntropy(Loss):
         return float(value / len(labels)), (p - t) / (p * (1 - p)) / len(labels)
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """``p (1 - p)`` by logits, ``t / p^2 + (1 - t) / (1 - p)^2`` by probabilities."""
+        """`p (1 - p)` by logits, `t / p^2 + (1 - t) / (1 - p)^2` by probabilities."""
         if self.logits:
             p = 0.5 * np.tanh(0.5 * output) + 0.5
             return p * (1 - p) / len(labels)
@@ -84,28 +84,40 @@ class BinaryCrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """``-ln p_label`` of probabilities, for outputs that end in a Softmax layer."""
+    """`-ln p_label` of probabilities, for outputs that end in a Softmax layer."""
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
-        """Gradient ``-t / p``."""
+        """Gradient `-t / p`."""
         t, p = one_hot(labels, len(output), output.dtype), _inside(output)
         return float(-(t * np.log(p)).sum() / len(labels)), -t / p / len(labels)
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """``t / p^2``."""
+        """`t / p^2`."""
         return one_hot(labels, len(output), output.dtype) / np.square(_inside(output)) / len(labels)
 
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """``-ln softmax(y)_label`` of scores: softmax and cross-entropy in one step, safe for any score."""
+    """`-ln p_label` with `p = softmax(y)`, softmax and cross-entropy in one step, safe for any score.
+
+    That is `ln sum_i exp(y_i) - y_label`, here of scores from which the largest was subtracted, so that no exponential
+    overflows.
+    """
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
-        """Gradient ``softmax(y) - t``."""
-        return _negative_log_likelihood(output, _whole(labels, len(output)))
+        """Gradient `p - t`, where t is 1 at the label."""
+        count, labels = len(labels), _whole(labels, len(output))
+        p = np.subtract(output, np.maximum.reduce(output), order="C")
+        flat, right = p.reshape(-1), labels * count + np.arange(count)  # one index is quicker than two
+        likely = flat[right].sum()
+        np.exp(p, out=p)
+        total = np.add.reduce(p)
+        p /= total * count
+        flat[right] -= 1 / count
+        return float(np.log(total).sum() - likely) / count, p
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """``p (1 - p)`` with p = softmax(y)."""
+        """`p (1 - p)`."""
         count, gradient = len(labels), self(output, labels)[1]
         p = count * gradient + one_hot(labels, len(output), output.dtype)
         return p * (1 - p) / count
@@ -124,56 +136,32 @@ class MaximumLikelihood(Loss):
         return float(-(t * output).sum() / len(labels)), -t / len(labels)
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """1 at the label: how much each penalty counts, which is itself curved (see RBF)."""
+        """1 at the label: how much each penalty counts; the penalties themselves are curved (see RBF)."""
         return one_hot(labels, len(output), output.dtype) / len(labels)
 
 
 @dataclass(frozen=True)
-class MaximumAPosteriori(Loss):
-    """LeNet-5's discriminative criterion: ``y_D + log(exp(-j) + sum_i exp(-y_i))`` (1998, Eq. 9).
+class MaximumAPosteriori(SoftmaxCrossEntropy):
+    """LeNet-5's discriminative criterion: `y_D + log(exp(-j) + sum_i exp(-y_i))` (LeCun et al. 1998, Eq. 9).
 
-    A cross-entropy over minus the penalties y, with one more class, the rubbish, that always scores -j.
-    The smaller j, the longer a pattern that is learnt already pulls; the paper does not print it. Its ``exact``
-    curvature nearly vanishes for patterns that are already learnt, so that of the first criterion is taken: our
-    choice. Where rates only fall, trials could not tell the two apart.
+    A cross-entropy over minus the penalties y, with one more class, the rubbish, that always scores -j. The smaller j,
+    the longer patterns count that are learnt already; the paper does not print it.
     """
 
-    j: float
-    exact: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse a j that the paper excludes."""
-        positive(j=self.j)
+    j: Positive  # as the paper says
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
-        """Gradient ``p - t`` with p the probabilities beside the rubbish class."""
+        """Gradient `p - t` with p the probabilities beside the rubbish class."""
         rubbish = np.full((1, output.shape[1]), -self.j, output.dtype)
-        scores = np.concatenate([output, rubbish])
-        value, gradient = _negative_log_likelihood(scores, _whole(labels, len(output)))
+        value, gradient = super().__call__(np.concatenate([output, rubbish]), _whole(labels, len(output)))
         return value, gradient[:-1]
 
     def curvature(self, output: Array, labels: Array) -> Array:
-        """How much each penalty counts, ``t``; exactly, ``t - p`` with the probabilities p below: see RBF."""
-        counts = MaximumLikelihood().curvature(output, labels)
-        if not self.exact:
-            return counts
-        slope = -self(output, labels)[1]
-        return np.concatenate([slope, counts - slope])
-
-
-def _negative_log_likelihood(scores: Array, labels: Array) -> tuple[float, Array]:
-    """``mean(log sum exp(s) - s_label)``, shifted by the largest score so that nothing overflows."""
-    p, count = np.subtract(scores, np.maximum.reduce(scores), order="C"), len(labels)
-    flat, right = p.reshape(-1), labels * count + np.arange(count)  # one index is quicker than two
-    likely = flat[right].sum()
-    np.exp(p, out=p)
-    total = np.add.reduce(p)
-    p /= total * count
-    flat[right] -= 1 / count
-    return float(np.log(total).sum() - likely) / count, p
+        """That of the first criterion, our choice: its own is nearly 0 for patterns that are learnt already."""
+        return MaximumLikelihood().curvature(output, labels)
 
 
 def _inside(p: Array) -> Array:
-    """Probabilities kept off 0 and 1, where the logarithm ends."""
+    """Probabilities kept away from 0 and 1, where a logarithm is infinite."""
     limits = np.finfo(p.dtype)
     return np.clip(p, limits.tiny, 1 - limits.eps)

@@ -1,24 +1,93 @@
-"""What the options of a layer or a rule may be: a ValueError in one line that begins with the option and its value."""
+"""What the arguments of a layer, loss or rule may be: annotated types with limits, checked when it is made.
 
-from math import inf
+A wrong argument is a ValueError in one line that begins with its name and value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import cache
+from math import isfinite
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, NoReturn, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 
-def positive(**options: float) -> None:
-    """Refuse what is not above 0."""
-    for name, value in options.items():
-        if not 0 < value < inf:
-            raise ValueError(f"{name}={value}: choose a number above 0")
+class Limit(NamedTuple):
+    """Which values of a type are allowed, in words and as a test."""
+
+    words: str
+    allows: Callable[[Any], bool] = lambda value: True
 
 
-def at_least(least: int, **options: float) -> None:
-    """Refuse what is lower."""
-    for name, value in options.items():
-        if not least <= value < inf:
-            raise ValueError(f"{name}={value}: choose {least} or more")
+Natural = Annotated[int, Limit("a whole number, 1 or more", lambda value: value >= 1)]
+Positive = Annotated[float, Limit("a number above 0", lambda value: value > 0)]
+NotNegative = Annotated[float, Limit("a number from 0 up", lambda value: value >= 0)]
+Fraction = Annotated[float, Limit("a number from 0 to 1", lambda value: 0 <= value <= 1)]
+BelowOne = Annotated[float, Limit("a number from 0 up to, but not including, 1", lambda value: 0 <= value < 1)]
+Between = Annotated[float, Limit("a number between 0 and 1", lambda value: 0 < value < 1)]
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", NoneType: "None"}
 
 
-def below_one(**options: float) -> None:
-    """Refuse what is not from 0 up to, but not including, 1."""
-    for name, value in options.items():
-        if not 0 <= value < 1:
-            raise ValueError(f"{name}={value}: choose a number from 0 up to, but not including, 1")
+class TypeChecked:
+    """A dataclass that refuses arguments of other types than it is annotated with.
+
+    A whole number will do for any number, and any sequence for a tuple; NaN and infinity are no numbers here.
+    """
+
+    def __post_init__(self) -> None:
+        """Check every field; a class with checks of its own calls this first."""
+        own: Any = type(self)  # mypy thinks that a class hashes as its instances do
+        for name, kind in _annotations(own).items():
+            if not fits(getattr(self, name), kind):
+                refuse(name, getattr(self, name), _words(kind))
+
+
+def refuse(name: str, value: Any, choices: str) -> NoReturn:
+    """The error for an argument of this name and value."""
+    raise ValueError(f"{name}={' '.join(str(value).split())}: choose {choices}")
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of an annotated type."""
+    outer, inner = get_origin(kind), get_args(kind)
+    if outer is Annotated:
+        return fits(value, inner[0]) and inner[1].allows(value)
+    if outer in (Union, UnionType):
+        return any(fits(value, each) for each in inner)
+    if outer is dict:
+        return isinstance(value, dict) and all(fits(each, inner[1]) for each in value.values())
+    if outer in (tuple, Sequence):
+        if not isinstance(value, (Sequence, np.ndarray)) or isinstance(value, str):
+            return False
+        kinds = inner if outer is tuple and ... not in inner else inner[:1] * len(value)
+        return len(kinds) == len(value) and all(map(fits, value, kinds))
+    if kind in (int, float):
+        number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        return number and isfinite(value)
+    return isinstance(value, kind)
+
+
+@cache
+def _annotations(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; none where a name in them cannot be resolved."""
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except NameError:
+        return {}
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _words(kind: Any) -> str:
+    """A type as the end of "choose ..."."""
+    outer, inner = get_origin(kind), get_args(kind)
+    if outer is Annotated:
+        return inner[1].words
+    if outer in (Union, UnionType):
+        *others, last = map(_words, inner)
+        return f"{', '.join(others)} or {last}"
+    return f"[{_words(inner[0 if outer is not dict else 1])}, ...]" if inner else WORDS.get(kind) or kind.__name__

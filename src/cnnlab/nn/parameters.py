@@ -1,19 +1,39 @@
-"""One flat vector behind a network's parameters, so that an optimiser is a few array operations."""
+"""Parameters and gradients: nested dicts of arrays, and one flat vector behind them for the optimiser."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-from .layer import Array, Params, leaves, mapped
+Array = np.ndarray
+Params = dict[str, Any]  # {name: array}, and {layer: {name: array}} for a network
 
 _NOTHING = np.zeros(0, np.float32)  # what networks without parameters pack
 
 
+def leaves(tree: Params, like: Params | None = None) -> Iterator[Array]:
+    """The arrays of a nested dict, in the order of its keys or of another dict's with the same keys."""
+    for name, branch in (like or tree).items():
+        yield from leaves(tree[name], branch) if isinstance(branch, dict) else [tree[name]]
+
+
+def mapped(tree: Params, make: Callable[[Array], Array]) -> Params:
+    """A nested dict with the same keys, each array replaced by what `make` returns for it."""
+    return {k: mapped(v, make) if isinstance(v, dict) else make(v) for k, v in tree.items()}
+
+
+def squared(params: Params) -> Params:
+    """The squares of all parameters, through which curvature is carried back (see `Layer.curvature`)."""
+    return mapped(params, np.square)
+
+
 def pack(tree: Params, like: Params | None = None) -> Array:
-    """All arrays end to end in one vector, in the order of ``leaves``."""
+    """All arrays end to end in one vector, in the order of `leaves`."""
     return np.concatenate([_NOTHING, *(leaf.ravel() for leaf in leaves(tree, like))])
 
 
 def unpack(vector: Array, like: Params) -> Params:
-    """A nested dict shaped as ``like`` whose arrays are views of the vector: change one, change both."""
+    """A nested dict with the keys and shapes of `like`, its arrays views of the vector: change one, change both."""
     start = 0
 
     def view(leaf: Array) -> Array:

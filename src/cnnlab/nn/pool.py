@@ -1,20 +1,20 @@
-"""Pooling: one frame that slides a window over maps, and one small rule for each kind, or a ``bind`` of its own.
+"""What all pooling has in common: a window that slides over maps, and a rule for what it keeps.
 
-A rule sees the window as ``tiles``: one array ``[H_out, C, W_out, N]`` for each of its cells (row by
-row), all of them views of the input. It returns the pooled maps and a function that spreads their
-gradient over the tiles again. A new kind of pooling is a new rule; see the README.
+The rule sees the window as `tiles`: for each of its cells, row by row, one array `[H_out, C, W_out, N]`, a view of the
+input. It returns the pooled maps and a function that gives each tile its gradient. A new kind of pooling is a new rule
+(see the README), or a `bind` of its own where that is faster.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from itertools import islice
 from typing import ClassVar
 
 import numpy as np
 
-from .layer import Array, Backward, Layer, Params, Rng, Shape
-from .windows import Pair, pair, window_grid
+from cnnlab.nn.layer import Array, Backward, Layer, Params, Rng, Shape
+from cnnlab.nn.windows import Pair, pair, window_grid
 
 Cell = tuple[slice, slice, slice]
 Spread = Callable[[Array], Iterable[Array]]
@@ -23,9 +23,9 @@ Collect = Callable[[], None]
 
 @dataclass(frozen=True)
 class Pool(Layer):
-    """A window of ``size`` that moves by ``stride`` (its own size, unless given) and keeps one value per map.
+    """A window of `size` that moves by `stride` (its own size, unless given) and keeps one value for each map.
 
-    Rows and columns that are left over are dropped; a stride below the size makes windows overlap.
+    Rows and columns that are left over are dropped; with a stride below the size windows overlap.
     """
 
     size: Pair = 2
@@ -33,20 +33,19 @@ class Pool(Layer):
     needs_nonnegative: ClassVar[bool] = False  # the rule is defined for activations >= 0 only
 
     def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
-        """Pooled maps, and ``spread(dy)``: the gradient of each tile in turn."""
+        """Pooled maps, and `spread(dy)`: the gradient of each tile in turn."""
         raise NotImplementedError
 
-    @cached_property
-    def _step(self) -> tuple[int, int]:
-        return pair(self.size) if self.stride is None else pair(self.stride, "stride")
+    def _window(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        return pair(self.size), pair(self.size if self.stride is None else self.stride)
 
     def out_shape(self, shape: Shape) -> Shape:
         """(H_out, C, W_out)."""
-        rows, columns = window_grid(shape, pair(self.size), self._step)
+        rows, columns = window_grid(shape, *self._window())
         return rows, shape[1], columns
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
-        """``[H_out, C, W_out, N]``."""
+        """`[H_out, C, W_out, N]`."""
         y, spread = self.rule(self._tiles(x), rng)
         return y, self._collecting(x, spread)
 
@@ -61,11 +60,10 @@ class Pool(Layer):
         return self._collecting(x, twice)
 
     def _tiles(self, x: Array) -> list[Array]:
-        """The maps' tiles, views."""
-        return [x[cell] for cell in _cells(x.shape[:3], pair(self.size), self._step)[0]]
+        return [x[cell] for cell in _cells(x.shape[:3], *self._window())[0]]
 
     def _collecting(self, x: Array, spread: Spread) -> Backward:
-        """A backward that puts the gradients of tiles together again."""
+        """A backward that adds up the gradients of all tiles."""
 
         def backward(dy: Array) -> tuple[Array, Params]:
             dx = np.empty_like(x)
@@ -78,11 +76,11 @@ class Pool(Layer):
         return backward
 
     def _parts(self, dx: Array) -> tuple[list[Array], Collect]:
-        """Where each tile's gradient is to be written, and what has to be called then to make dx of them.
+        """Where to write each tile's gradient, and what to call then, so that dx is their sum.
 
-        Windows that fill the maps side by side need no more; others overlap, or leave something over.
+        If the windows fill the maps side by side, the parts are views of dx, and nothing is left to do.
         """
-        cells, filled = _cells(dx.shape[:3], pair(self.size), self._step)
+        cells, filled = _cells(dx.shape[:3], *self._window())
         if filled:
             return [dx[cell] for cell in cells], lambda: None
         parts = [np.empty_like(dx[cell]) for cell in cells]
@@ -94,8 +92,8 @@ class Pool(Layer):
 
         return parts, collect
 
-    def _laid_out(self, x: Array, dx: Array | None) -> tuple[list[Array], Array, Array, list[Array], Collect]:
-        """What a kind of its own ``bind`` needs: tiles, y, dy, parts and collect."""
+    def _arrays(self, x: Array, dx: Array | None) -> tuple[list[Array], Array, Array, list[Array], Collect]:
+        """What a `bind` needs: tiles, y, dy, and `_parts`."""
         tiles = self._tiles(x)
         y, dy = np.empty((2, *tiles[0].shape), x.dtype)
         return tiles, y, dy, *self._parts(np.empty_like(x) if dx is None else dx)
@@ -110,7 +108,7 @@ def _cells(shape: Shape, size: tuple[int, int], step: tuple[int, int]) -> tuple[
         for i in range(size[0])
         for j in range(size[1])
     ]
-    return cells, size == step and (down * rows, across * columns) == (shape[0], shape[2])
+    return cells, size == step and (down * rows, across * columns) == shape[::2]  # False would be slower, not wrong
 
 
 def summed(tiles: list[Array], out: Array | None = None) -> Array:

@@ -1,4 +1,4 @@
-"""The kinds of pooling that have nothing to train: maximum, mean, a mixture of both, a draw, whole maps' means."""
+"""The kinds of pooling without parameters: maximum, mean, a mixture of both, a draw, the mean of whole maps."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -7,22 +7,28 @@ from typing import ClassVar
 
 import numpy as np
 
-from .layer import Array, Backward, Bound, Layer, Params, Rng, Shape
-from .pool import Pool, Spread, summed
-from .windows import pair, window_grid
+from cnnlab.nn.layer import Array, Backward, Bound, Layer, Params, Rng, Shape
+from cnnlab.nn.options import Fraction
+from cnnlab.nn.pool import Pool, Spread, summed
+from cnnlab.nn.windows import pair, refuse_vectors
 
 
 @dataclass(frozen=True)
 class MaxPool(Pool):
-    """Largest value of each window; its gradient goes to the position that won, the first one in a tie."""
+    """Largest value of each window; its gradient goes to where that value stands, in a tie to the first place."""
 
     takes_largest: ClassVar[bool] = True
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """Maximum over the tiles, one after the other; on the way back, a tile won where it raised the maximum."""
-        tiles, y, dy, parts, collect = self._laid_out(x, dx)
-        largest = [*np.empty((len(tiles) - 1, *y.shape), x.dtype), y]  # of one tile, of two, ...
-        won = np.empty_like(y)
+        """`y = max_k x_k` over the tiles, so that `dx_k = dy` for the k of the largest value and 0 for the others.
+
+        Going forward, `largest[k]` is the maximum of the tiles up to k. Going back from the last tile, a tile holds
+        the window's maximum if it raised that of the tiles before; it then takes dy, and nothing of it is left for
+        those before.
+        """
+        tiles, y, dy, parts, collect = self._arrays(x, dx)
+        largest = [*np.empty((len(tiles) - 1, *y.shape), x.dtype), y]
+        taken = np.empty_like(y)
 
         def forward(rng: Rng | None) -> None:
             np.copyto(largest[0], tiles[0])
@@ -31,17 +37,17 @@ class MaxPool(Pool):
 
         def backward() -> None:
             for (after, before), part in zip(pairwise(reversed(largest)), reversed(parts[1:]), strict=True):
-                np.not_equal(before, after, out=won)
-                np.multiply(won, dy, out=won)
-                np.subtract(dy, won, out=dy)
-                np.copyto(part, won)
+                np.not_equal(before, after, out=taken)
+                np.multiply(taken, dy, out=taken)
+                np.subtract(dy, taken, out=dy)
+                np.copyto(part, taken)
             np.copyto(parts[0], dy)
             collect()
 
         return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """As the error."""
+        """As the error: the derivatives are 0 and 1."""
         return self.forward(params, x)[1]
 
 
@@ -50,8 +56,8 @@ class AvgPool(Pool):
     """Mean of each window."""
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """Mean over the tiles."""
-        tiles, y, dy, parts, collect = self._laid_out(x, dx)
+        """`y = sum_k x_k / K` over the K tiles, so that `dx_k = dy / K` for each."""
+        tiles, y, dy, parts, collect = self._arrays(x, dx)
         share = 1 / len(tiles)
 
         def forward(rng: Rng | None) -> None:
@@ -66,21 +72,16 @@ class AvgPool(Pool):
         return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """Each value counts by its share, squared."""
+        """`h / K^2` for each."""
         backward, share = self.forward(params, x)[1], 1 / prod(pair(self.size))
         return lambda h: backward(h * share)
 
 
 @dataclass(frozen=True)
 class MixedPool(Pool):
-    """``mix`` parts maximum and ``1 - mix`` parts mean (Lee, Gallagher and Tu 2016, Eq. 4)."""
+    """`mix` parts maximum and `1 - mix` parts mean (Lee, Gallagher and Tu 2016, Eq. 4)."""
 
-    mix: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Refuse a mix of more than everything."""
-        if not 0 <= self.mix <= 1:
-            raise ValueError(f"mix={self.mix}: choose a number from 0 (mean) to 1 (maximum)")
+    mix: Fraction = 0.5
 
     def _kinds(self) -> tuple[Pool, Pool]:
         return MaxPool(self.size, self.stride), AvgPool(self.size, self.stride)
@@ -95,7 +96,7 @@ class MixedPool(Pool):
         return self.mix * largest + (1 - self.mix) * mean, backward
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """With k values in a window, ``(mix 1[largest] + (1 - mix) / k)^2 h``."""
+        """`(mix 1[largest] + (1 - mix) / K)^2 h`, with K values in a window."""
         to_largest, to_all = (kind.curvature(params, x) for kind in self._kinds())
         both = self.mix**2 + 2 * self.mix * (1 - self.mix) / prod(pair(self.size))
         return lambda h: (both * to_largest(h)[0] + (1 - self.mix) ** 2 * to_all(h)[0], {})
@@ -103,9 +104,9 @@ class MixedPool(Pool):
 
 @dataclass(frozen=True)
 class StochasticPool(Pool):
-    """One value of each window, drawn with probability ``p_i = a_i / sum a`` while training (a >= 0).
+    """One value of each window, drawn with probability `p_i = a_i / sum a` while training (a >= 0).
 
-    When predicting, the expectation ``sum p_i a_i``. Windows full of zeros give 0 and pass nothing back
+    When predicting, the expectation `sum p_i a_i`. Windows full of zeros give 0 and pass no gradient back
     (Zeiler and Fergus 2013, Eqs. 4 to 6).
     """
 
@@ -115,22 +116,24 @@ class StochasticPool(Pool):
     def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
         """A sampled tile while training, the probability-weighted mean when predicting."""
         if min(tile.min() for tile in tiles) < 0:
-            raise ValueError("stochastic pooling needs activations that are never negative (sigmoid, relu)")
+            raise ValueError("stochastic pooling needs activations that are never negative (relu, sigmoid, softplus)")
         return self._expected(tiles) if rng is None else self._sampled(tiles, rng)
 
     def _sampled(self, tiles: list[Array], rng: Rng) -> tuple[Array, Spread]:
+        """The tile in which a point drawn between 0 and the sum falls, if the tiles lie end to end from 0 on."""
         total = summed(tiles)
         left = rng.random(total.shape, np.float32).astype(total.dtype) * total
-        open_, y, picks = total > 0, np.zeros_like(total), []
+        undecided, y, picks = total > 0, np.zeros_like(total), []
         for tile in tiles:
             left = left - tile
-            pick = open_ & ((left < 0) | (tile is tiles[-1]))
-            open_ &= ~pick
+            pick = undecided & ((left < 0) | (tile is tiles[-1]))  # the last one also where rounding left too much
+            undecided &= ~pick
             y += pick * tile
             picks.append(pick)
         return y, lambda dy: (dy * pick for pick in picks)
 
     def _expected(self, tiles: list[Array]) -> tuple[Array, Spread]:
+        """`y = sum a_i^2 / sum a`, so that `da_i = (2 a_i - y) / sum a dy`."""
         total = summed(tiles)
         total = np.where(total > 0, total, 1)
         y = summed([tile * (tile / total) for tile in tiles])
@@ -139,15 +142,15 @@ class StochasticPool(Pool):
 
 @dataclass(frozen=True)
 class GlobalAvgPool(Layer):
-    """Mean of each whole map: ``[H, C, W, N]`` becomes the vector ``[C, N]``."""
+    """Mean of each whole map: `[H, C, W, N]` becomes the vector `[C, N]`."""
 
     def out_shape(self, shape: Shape) -> Shape:
         """(C,)."""
-        window_grid(shape, (1, 1), (1, 1))
+        refuse_vectors(shape)
         return (shape[1],)
 
     def forward(self, params: Params, x: Array, rng: Rng | None = None) -> tuple[Array, Backward]:
-        """``[C, N]``."""
+        """`y = sum x / (H W)`, so that `dx = dy / (H W)`."""
         share = x.dtype.type(1 / (x.shape[0] * x.shape[2]))
 
         def backward(dy: Array) -> tuple[Array, Params]:
@@ -156,6 +159,6 @@ class GlobalAvgPool(Layer):
         return x.sum((0, 2)) * share, backward
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """``share^2 h``."""
+        """`h / (H W)^2`."""
         backward, share = self.forward(params, x)[1], x.dtype.type(1 / (x.shape[0] * x.shape[2]))
         return lambda h: backward(h * share)

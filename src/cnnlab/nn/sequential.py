@@ -1,22 +1,22 @@
-"""Sequential: a row of named layers."""
+"""Sequential: a network of named layers, one after the other."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from zlib import crc32
 
 import numpy as np
 
-from .layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, run_once, size
+from cnnlab.nn.activations import Activation
+from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, run_once, size
 
 
 @dataclass(frozen=True)
 class Sequential(Layer):
     """Named layers, each fed with the output of the one before.
 
-    Parameters and gradients are dicts under the layers' names. Each layer draws from a generator of its
-    own, keyed by its name: two networks that share a layer start it identically, whatever stands around
-    it, so that arms of an ablation are paired. The gradient of the input image is None unless asked for.
+    Parameters and gradients are dicts under the layers' names. Each layer draws from a generator of its own, keyed by
+    its name: two networks that share a layer start it identically, whatever other layers they have, so that arms of an
+    ablation are paired. The gradient of the input image is None unless asked for.
     """
 
     layers: dict[str, Layer]
@@ -37,7 +37,7 @@ class Sequential(Layer):
         return shapes
 
     def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
-        """Parameters of every layer, ``{name: {parameter: array}}``, and the output's shape."""
+        """Parameters of every layer, `{name: {parameter: array}}`, and the output's shape."""
         self.out_shape(shape)
         key, params = _key(rng), {}
         for name, layer in self.layers.items():
@@ -49,15 +49,16 @@ class Sequential(Layer):
         return run_once(Sequential.bind, self, params, x, rng, self.input_gradient)
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """Each layer bound to the arrays of the one before: the gradient that it finds is that one's ``dy``."""
+        """Each layer bound to the arrays of the one before: its `x` is that one's `y`, and its `dx` that one's `dy`."""
         bounds, y, dy = [], x, dx
         for name, layer in self._steps:
             bounds.append(layer.bind(params[name], y, dy, grads[name]))
             y, dy = bounds[-1].y, bounds[-1].dy
-        draws = [name if layer.stochastic else None for name, layer in self._steps]
+        draws = [name if layer.stochastic else "" for name, layer in self._steps]
+        any_draws = any(draws)  # if none does, a step need not make a key, which takes time
 
         def forward(rng: Rng | None) -> None:
-            key = _key(rng) if rng is not None and self._draws else 0
+            key = _key(rng) if rng is not None and any_draws else 0
             for bound, name in zip(bounds, draws, strict=True):
                 bound.forward(_child(key, name) if rng is not None and name else rng)
 
@@ -68,15 +69,11 @@ class Sequential(Layer):
         return Bound(y, np.empty_like(y) if dy is None else dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """The layers' own, one after the other."""
+        """The layers' own, from the last to the first."""
         backwards = []
         for name, layer in self._steps:
             backwards.append((name, layer.curvature(params[name], x)))
             x, _ = layer.forward(params[name], x)
-        return self._chain(backwards)
-
-    def _chain(self, backwards: Sequence[tuple[str, Backward]]) -> Backward:
-        """From the last layer back to the first."""
 
         def backward(h: Array) -> tuple[Array, Params]:
             found: Params = {}
@@ -87,9 +84,9 @@ class Sequential(Layer):
         return backward
 
     def widest(self, shape: Shape) -> int:
-        """Of the input, and of what each layer makes."""
+        """The largest of the layers'."""
         inside = (layer.widest(s) for layer, s in zip(self.layers.values(), self.shapes(shape), strict=False))
-        return max(size(shape), *inside, 0)
+        return max(size(shape), *inside)
 
     def outputs(self, params: Params, x: Array) -> dict[str, Array]:
         """Every layer's output when predicting, by name."""
@@ -104,22 +101,28 @@ class Sequential(Layer):
         return Cost(*map(sum, zip(*costs, strict=True)))
 
     @cached_property
-    def _draws(self) -> bool:
-        """Whether a layer draws random numbers while training: a key for them costs time."""
-        return any(layer.stochastic for layer in self.layers.values())
-
-    @cached_property
     def _steps(self) -> list[tuple[str, Layer]]:
         """The layers in the order in which they are computed.
 
-        An increasing function trades places with the maximum behind it, since f(max x) = max f(x): the same
-        values and gradients, from a quarter of the work where windows are 2x2.
+        An increasing function changes places with a maximum that follows it, since f(max x) = max f(x): the same
+        values and gradients, with a quarter of the work where windows are 2x2.
         """
         steps = list(self.layers.items())
         for i in range(len(steps) - 1):
             if steps[i][1].increasing and steps[i + 1][1].takes_largest:
                 steps[i], steps[i + 1] = steps[i + 1], steps[i]
         return steps
+
+
+def saturation(network: Sequential, params: Params, x: Array) -> dict[str, float]:
+    """For each activation, the fraction of a batch's values at which its slope is under a tenth of its steepest."""
+    found = {}
+    for name, layer in network.layers.items():
+        x, backward = layer.forward(params[name], x)
+        if isinstance(layer, Activation):
+            slopes, _ = backward(np.ones_like(x))
+            found[name] = float(np.mean(np.abs(slopes) < 0.1 * layer.steepest))
+    return found
 
 
 def _key(rng: Rng) -> int:

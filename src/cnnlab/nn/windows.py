@@ -1,52 +1,54 @@
 """Sliding windows over maps: margins, padding, and the views that convolution and pooling read."""
 
-from collections.abc import Sequence
 from math import prod
+from typing import Annotated
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .layer import Array, Shape
+from cnnlab.nn.layer import Array, Shape
+from cnnlab.nn.options import Limit
 
-Pair = int | tuple[int, int]
+Pair = Annotated[
+    int | tuple[int, int],
+    Limit("1 or more, for both axes or as (rows, columns)", lambda value: np.min(value) >= 1),
+]
 Margins = tuple[tuple[int, int], tuple[int, int]]
-Padding = str | int | Sequence[Sequence[int]]
+Padding = Annotated[
+    str | int | Margins,
+    Limit(
+        "valid, same, full, a number from 0 up or ((top, bottom), (left, right))",
+        lambda value: value in ("valid", "same", "full") if isinstance(value, str) else np.min(value) >= 0,
+    ),
+]
 
 
-def pair(value: Pair, name: str = "size") -> tuple[int, int]:
-    """One number for both axes, or (rows, columns); ValueError, which names the option, unless both are 1 or more."""
-    both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(both) != 2 or min(both) < 1:
-        raise ValueError(f"{name}={value}: choose 1 or more, for both axes or as (rows, columns)")
-    return int(both[0]), int(both[1])
+def pair(value: Pair) -> tuple[int, int]:
+    """One number for both axes, or (rows, columns), as two."""
+    rows, columns = (value, value) if isinstance(value, (int, np.integer)) else value
+    return int(rows), int(columns)
 
 
 def margins(padding: Padding, kernel: tuple[int, int]) -> Margins:
     """Rows (top, bottom) and columns (left, right) that a padding adds around a map.
 
-    "valid" adds none; "same" keeps the size at stride 1, the odd row or column going below or right;
-    "full" lets the kernel overlap the map by a single pixel.
+    "valid" adds none; "same" keeps the size at stride 1, the odd row or column going below or to the right; "full" is
+    as wide as a kernel can go while it overlaps the map by a pixel.
     """
-    choices = "valid, same, full, a number from 0 up or ((top, bottom), (left, right))"
-    if isinstance(padding, (int, np.integer)):
-        padding = ((int(padding),) * 2,) * 2
-    if not isinstance(padding, str):
-        if np.shape(padding) != (2, 2) or np.min(padding) < 0:
-            raise ValueError(f"padding={padding}: choose {choices}")
-        (top, bottom), (left, right) = padding
-        return (top, bottom), (left, right)
-    if padding == "valid":
-        return (0, 0), (0, 0)
     rows, columns = kernel[0] - 1, kernel[1] - 1
-    if padding == "full":
-        return (rows, rows), (columns, columns)
     if padding == "same":
         return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
-    raise ValueError(f"padding={padding}: choose {choices}")
+    if padding == "full":
+        return (rows, rows), (columns, columns)
+    if isinstance(padding, (str, int, np.integer)):
+        around = 0 if isinstance(padding, str) else int(padding)
+        return (around, around), (around, around)
+    (top, bottom), (left, right) = padding
+    return (top, bottom), (left, right)
 
 
 def pad(x: Array, around: Margins, value: float = 0.0) -> Array:
-    """The maps with margins filled by ``value``; the same array where the margins are empty."""
+    """The maps with margins filled by `value`; the same array if there are no margins."""
     (top, bottom), (left, right) = around
     if not (top or bottom or left or right):
         return x
@@ -58,15 +60,20 @@ def pad(x: Array, around: Margins, value: float = 0.0) -> Array:
 
 
 def crop(x: Array, around: Margins) -> Array:
-    """What pad was given, cut out again."""
+    """The maps without their margins, a view."""
     (top, bottom), (left, right) = around
     return x[top : x.shape[0] - bottom, :, left : x.shape[2] - right]
 
 
-def window_grid(shape: Shape, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
-    """How many windows fit down and across; a remainder is dropped, none at all is a ValueError."""
+def refuse_vectors(shape: Shape) -> None:
+    """A ValueError unless the shape is that of maps."""
     if len(shape) != 3:
         raise ValueError(f"needs maps (H, C, W), but is given a vector {shape}")
+
+
+def window_grid(shape: Shape, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
+    """How many windows fit down and across; a remainder is dropped, and no window at all is a ValueError."""
+    refuse_vectors(shape)
     (rows, _, columns), (down, across) = shape, kernel
     if rows < down or columns < across:
         raise ValueError(f"a {down}x{across} window does not fit a {rows}x{columns} map")
@@ -74,9 +81,9 @@ def window_grid(shape: Shape, kernel: tuple[int, int], stride: tuple[int, int]) 
 
 
 def shifted_columns(x: Array, kernel: int, stride: int, columns: int) -> Array:
-    """The maps shifted by 0..kernel-1 columns: ``[H, C, kernel, columns, N]``, a view of contiguous maps.
+    """The maps shifted by 0..kernel-1 columns: `[H, C, kernel, columns, N]`, a view of contiguous maps.
 
-    The width alone is unrolled, by a copy of this; ``overlapping_rows`` finds the height's windows without one.
+    A copy of this unrolls the width; the height's windows need no copy (see `overlapping_rows`).
     """
     *outer, column, image = x.strides
     shape = (*x.shape[:2], kernel, columns, x.shape[3])
@@ -84,10 +91,10 @@ def shifted_columns(x: Array, kernel: int, stride: int, columns: int) -> Array:
 
 
 def overlapping_rows(unrolled: Array, kernel: int, stride: int, rows: int) -> Array:
-    """One matrix per output row, ``[rows, kernel * K, M]``: a view whose matrices overlap in memory.
+    """One matrix per output row, `[rows, kernel * K, M]`: a view whose matrices overlap in memory.
 
-    ``unrolled`` is contiguous, one ``K x M`` matrix to a row; the ``kernel`` rows that an output row
-    needs lie one after another, so the next output row's matrix starts only ``stride`` rows further on.
+    `unrolled` is contiguous, with a matrix `K x M` for each row of the maps. The `kernel` of them that an output row
+    needs lie one after another, and the next output row's matrix begins `stride` of them further on.
     """
     _, *inner, columns, batch = unrolled.shape
     depth, width, item = prod(inner), columns * batch, unrolled.itemsize
@@ -98,17 +105,17 @@ def overlapping_rows(unrolled: Array, kernel: int, stride: int, rows: int) -> Ar
 def diagonals(x: Array) -> Array:
     """Each map with its row t moved t columns to the right: element (t, q) of the view is x's (t, q - t).
 
-    ``x`` is ``[R, C, T, L, N]``, contiguous, its last T - 1 columns zero: where q < t, the view shows the end
-    of the row before.
+    `x` is `[R, C, T, L, N]`, contiguous, its last T - 1 columns zero: those of the row before are what the view shows
+    where q < t.
     """
     *outer, row, column, image = x.strides
     return as_strided(x, x.shape, (*outer, row - column, column, image))
 
 
 def dilated(x: Array, step: tuple[int, int]) -> tuple[Array, Array]:
-    """Room for the maps with ``step - 1`` rows and columns of zeros between their own, and where those lie in it.
+    """Zeros with room for the maps and `step - 1` rows and columns between theirs, and a view of the maps' places.
 
-    For step 1 that is the maps' own array, twice.
+    For step 1 both are the maps' own array.
     """
     if step == (1, 1):
         return x, x

@@ -1,23 +1,23 @@
-"""Where a network works: its arrays, made once, and batches in pieces so that these stay small."""
+"""A network and its arrays, made once; and large batches in pieces, so that these arrays fit the cache."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .layer import Array, Bound, Layer, Params, Rng, Shape
-from .losses import Loss
-from .parameters import pack, unpack
+from cnnlab.nn.layer import Array, Bound, Layer, Params, Rng, Shape
+from cnnlab.nn.losses import Loss
+from cnnlab.nn.parameters import pack, unpack
 
-LARGEST = 2**19  # values of a layer's output in a piece, 2 MB: 112 images in LeNet-5
-FEWEST = 32  # images in a piece, however large: fewer are mostly overhead
+LARGEST = 2**19  # values in a layer's output for a piece, 2 MB: 111 images in LeNet-5
+FEWEST = 32  # images in a piece, however large they are: with fewer, calls take more time than computing
 LANES = 16  # a piece is a multiple of this: vector units and matrix products work in sixteens
 
 
 class Workspace:
-    """A network with its parameters and all the arrays that a step needs, laid out for each size of batch once.
+    """A network with its parameters and all the arrays that a step needs, made once for each size of batch.
 
-    It reads the parameters where they are: whoever moves them in place need not tell. It computes in their
-    dtype. What a method returns is valid until the next call.
+    It always reads the parameters as they now are, so that they may be changed in place, and computes in their dtype.
+    What a method returns is valid until the next call.
     """
 
     def __init__(self, network: Layer, params: Params, shape: Shape) -> None:
@@ -27,11 +27,11 @@ class Workspace:
         self._split: dict[int, list[slice]] = {}
 
     def predict(self, x: Array) -> Array:
-        """The network's outputs ``[classes, N]``, for as many images as make a piece."""
+        """The network's outputs `[classes, N]`, for as many images as make a piece."""
         return self._forward(x, None).y
 
     def loss_gradient(self, loss: Loss, x: Array, labels: Array, rng: Rng | None) -> tuple[float, Array, Array]:
-        """The mean loss of a batch, the network's outputs, and the gradient in the order of ``pack``.
+        """The mean loss of a batch, the network's outputs, and the gradient in the order of `pack`.
 
         Each piece goes forward and backward before the next one.
         """
@@ -58,13 +58,13 @@ class Workspace:
     def _forward(self, x: Array, rng: Rng | None) -> Bound:
         if x.shape[:-1] != self._shape:
             raise ValueError(f"images of shape {x.shape[:-1]} for a network laid out for {self._shape}")
-        room, bound = self._room(x.shape[-1])
-        np.copyto(room, x)
+        images, bound = self._arrays(x.shape[-1])
+        np.copyto(images, x)
         bound.forward(rng)
         return bound
 
-    def _room(self, count: int) -> tuple[Array, Bound]:
-        """The input of as many images, and the network bound to it."""
+    def _arrays(self, count: int) -> tuple[Array, Bound]:
+        """An array for so many images, and the network bound to it."""
         if count not in self._bound:
             x = np.empty((*self._shape, count), self._gradient.dtype)
             grads = unpack(self._gradient, self._params)
@@ -78,13 +78,13 @@ class Workspace:
 
 
 def predict(network: Layer, params: Params, shape: Shape, count: int, batch: Callable[[slice], Array]) -> Array:
-    """The network's outputs ``[classes, count]`` for images of this shape, of which ``batch`` gives a slice."""
+    """The network's outputs `[classes, count]` for images of this shape, of which `batch` gives a slice."""
     workspace = Workspace(network, params, shape)
     return np.concatenate([workspace.predict(batch(piece)).copy() for piece in split(network, shape, count)], axis=1)
 
 
 def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels: Array) -> Array:
-    """The mean loss's second derivatives, by ``Loss.curvature`` and ``Layer.curvature``: a vector like ``pack``'s."""
+    """The mean loss's second derivatives, by `Loss.curvature` and `Layer.curvature`: a vector like `pack`'s."""
     found = []
     for piece in split(network, x.shape[:-1], len(labels)):
         part, truth = x[..., piece], labels[piece]
@@ -95,7 +95,7 @@ def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels:
 
 
 def split(network: Layer, shape: Shape, count: int) -> Iterator[slice]:
-    """The pieces of ``count`` images of this shape, all of a size but the last, which may be smaller."""
+    """The pieces of `count` images of this shape, all of a size but the last, which may be smaller."""
     number = max(1, -(-count // max(FEWEST, LARGEST // network.widest(shape))))
     size = max(1, -(-count // (number * LANES))) * LANES
     return (slice(first, min(first + size, count)) for first in range(0, max(1, count), size))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@style.own_style()
 def confusion(matrix: Array, classes: Sequence[str], title: str) -> Figure:
     """Counts of true class (rows) against answer (columns), coloured by share of the row off the diagonal."""
     matrix = np.asarray(matrix)
@@ -33,7 +34,7 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> Figure:
             axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
     _class_ticks(axes, classes)
     wrong, total = int(matrix.sum() - np.trace(matrix)), int(matrix.sum())
-    axes.set_title(f"{plain(title)}\n{wrong} of {total} wrong, error {100 * style.error_rate(matrix):.2f} %")
+    axes.set_title(f"{plain(title)}\n{wrong} of {total} wrong, error {style.error_rate(matrix):.2f} %")
     return figure
 
 
@@ -45,6 +46,7 @@ def _class_ticks(axes: Axes, classes: Sequence[str]) -> None:
     axes.set(xlabel="answer", ylabel="true class")
 
 
+@style.own_style()
 def mistakes(
     pixels: Array,
     labels: Array,
@@ -55,7 +57,7 @@ def mistakes(
 ) -> Figure:
     """The wrong answers that outscore the truth by the largest margin, as pictures under "truth → answer".
 
-    `pixels` (N, H, W), `labels`, `predictions` and `margin` (N,).
+    `pixels` (N, H, W) or (N, H, W, 3), `labels`, `predictions` and `margin` (N,).
     """
     wrong = np.flatnonzero(np.asarray(labels) != np.asarray(predictions))
     worst = wrong[np.argsort(-np.asarray(margin)[wrong], kind="stable")][:limit]
@@ -71,12 +73,13 @@ def mistakes(
 
 
 def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top: float, title: str) -> Figure:
-    """Framed pictures (F, H, W) of 0 to `top`, each between two captions, on one axes: one for each is slow."""
-    height, width = pictures.shape[1:]
+    """Framed pictures of 0 to `top`, each between two captions; on one axes, since one for each is slow."""
+    height, width, *colours = pictures.shape[1:]
     columns = min(8, len(pictures))
     lines = 1 + max(text.count("\n") for text in above)
     over, under, beside = (math.ceil(share * width) for share in (0.05 + 0.14 * lines, 0.17, 0.03))
-    cells = np.pad(pictures.astype(float), ((0, 0), (over, under), (beside, beside)), constant_values=np.nan)
+    room = [(0, 0), (over, under), (beside, beside), *[(0, 0)] * len(colours)]
+    cells = np.pad(pictures.astype(float), room, constant_values=np.nan)
     grid = style.mosaic(cells, columns)
     inch = 1.26 / (width + 2 * beside + 1)  # of one pixel
     size = (max(inch * grid.shape[1], 4.5), inch * grid.shape[0] + 0.35)
@@ -84,7 +87,7 @@ def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top:
     figure.suptitle(title, fontsize=10, y=1 - 0.12 / size[1], va="top")
     axes = figure.subplots()
     axes.axis("off")
-    axes.imshow(grid, cmap="gray_r", vmin=0, vmax=top, interpolation="nearest")
+    style.show_pixels(axes, grid, top)
     for number, texts in enumerate(zip(above, below, strict=True)):
         row, column = divmod(number, columns)
         left, upper = column * (cells.shape[2] + 1) + beside + 0.5, row * (cells.shape[1] + 1) + over + 0.5

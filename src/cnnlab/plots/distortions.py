@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@style.own_style()
 def distortions(
     pixels: Array, distort: Callable[[Array, np.random.Generator], Array], title: str, images: int = 6, draws: int = 10
 ) -> Figure:
-    """The first images of `pixels` (N, H, W) in the first column, and to their right copies by `distort`."""
+    """The first images of `pixels`, (N, H, W) or (N, H, W, 3), and beside each of them copies by `distort`."""
     first = pixels[:images]
     copies = distort(first.repeat(draws, axis=0), np.random.default_rng(0)).reshape(len(first), draws, *first.shape[1:])
     rows = np.concatenate([first[:, None], copies], axis=1)
@@ -25,7 +26,7 @@ def distortions(
     figure = style.canvas(8, 0.5 + 7.8 * grid.shape[0] / grid.shape[1])
     axes = figure.subplots()
     axes.set_facecolor(style.COLOURS[0])
-    axes.imshow(grid, cmap="gray_r", vmin=0, vmax=np.max(pixels, initial=1), interpolation="nearest")
+    style.show_pixels(axes, grid, float(np.max(pixels, initial=1)))
     axes.axvline(first.shape[2] + 1, color=style.COLOURS[1], linewidth=2)
     axes.set(xticks=[], yticks=[])
     axes.set_title(plain(title))

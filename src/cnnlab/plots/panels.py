@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.run import draw_gradient_norms
+from cnnlab.plots.run import draw_by_layer
 from cnnlab.plots.style import Array, plain
 from cnnlab.plots.sweep import Arm, Options
 
@@ -23,11 +23,19 @@ MOST_PANELS = 30
 
 def gradient_norms_side_by_side(arms: Sequence[Arm]) -> Figure:
     """The gradient norms of each arm's first run, one panel an arm, all on one log scale."""
+    return by_layer_side_by_side(arms, "grad_norm", "gradient norm", log=True)
+
+
+@style.own_style()
+def by_layer_side_by_side(arms: Sequence[Arm], family: str, ylabel: str = "", log: bool = False) -> Figure:
+    """What `by_layer` draws, of each arm's first run: one panel an arm, all on one scale."""
+    ylabel = ylabel or family.replace("_", " ")
     figure, places, shown = _arm_panels(
         arms, [arm for arm in arms if arm.histories], 1.85, 1.5, sharex=True, sharey=True
     )
     for axes, arm in zip(places, shown, strict=True):
-        draw_gradient_norms(axes, arm.histories[0], marker="." if len(arm.histories[0]) < 4 else "")
+        history = arm.histories[0]
+        draw_by_layer(axes, history, family, ylabel, log, marker="." if len(history) < 4 else "")
         _panel_title(axes, arm.label + ("" if arm.errors else "\n(failed)"))
         axes.label_outer()
     for axes in places[-_columns(len(shown)) :]:
@@ -36,21 +44,22 @@ def gradient_norms_side_by_side(arms: Sequence[Arm]) -> Figure:
         axes.set_xlabel("")
     if shown:
         figure.supxlabel("epoch", fontsize=10)
-        figure.supylabel("gradient norm (log scale)", fontsize=10)
-        _depth_legend(figure, shown)
+        figure.supylabel(ylabel + (" (log scale)" if log else ""), fontsize=10)
+        _depth_legend(figure, {tuple(style.layers_of(arm.histories[0], family)) for arm in shown})
     return figure
 
 
-def _depth_legend(figure: Figure, arms: Sequence[Arm]) -> None:
+def _depth_legend(figure: Figure, layers: set[tuple[str, ...]]) -> None:
     """The layers' names where all arms share them, else which end of the colours is the first layer."""
     from matplotlib.lines import Line2D
 
-    layers = {tuple(style.layers_of(arm.histories[0])) for arm in arms}
     names = layers.pop() if len(layers) == 1 else ("first layer", "middle", "last layer")
-    lines = [Line2D([], [], color=c, label=n) for n, c in zip(names, style.colours_by_depth(len(names)), strict=True)]
+    colours = style.colours_by_depth(len(names))
+    lines = [Line2D([], [], color=colour, label=plain(name)) for name, colour in zip(names, colours, strict=True)]
     figure.legend(handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8)
 
 
+@style.own_style()
 def confusion_grid(arms: Sequence[Arm]) -> Figure:
     """The mistakes of each arm, one confusion matrix an arm without its diagonal, all on one log scale."""
     from matplotlib.colors import LogNorm
@@ -64,7 +73,7 @@ def confusion_grid(arms: Sequence[Arm]) -> Figure:
         axes.set_facecolor(style.GREY)
         axes.imshow(share, cmap="Oranges", norm=norm)
         axes.set(xticks=[], yticks=[])
-        _panel_title(axes, f"{arm.label}\n{100 * style.error_rate(matrix):.2f} %")
+        _panel_title(axes, f"{arm.label}\n{style.error_rate(matrix):.2f} %")
     if shown:
         figure.supxlabel("answer", fontsize=10)
         figure.supylabel("true class", fontsize=10)
@@ -114,15 +123,22 @@ class Curve(NamedTuple):
         return float(self.errors[np.isfinite(self.errors)][-1])
 
 
+@style.own_style()
 def learning_curves_side_by_side(arms: Sequence[Arm], words: Options) -> Figure:
     """The validation error (mean over seeds) of each arm against the epoch; training error without validation.
 
     The colour is the option of the word whose options end furthest apart; each line is named at its end.
     """
     usable = [arm for arm in arms if arm.errors and arm.histories]
-    split = "val" if any("val/accuracy" in epoch for arm in usable for epoch in arm.histories[0]) else "train"
-    curves = [Curve(arm, *_mean_curve(arm, split)) for arm in usable]
-    curves = [curve for curve in curves if np.isfinite(curve.errors).any()]
+    shown = {
+        "val": "validation error (%)",
+        "watch": "error on the test images, watched (%)",
+        "train": "training error (%)",
+    }
+    found = {split: [Curve(arm, *_mean_curve(arm, split)) for arm in usable] for split in shown}
+    seen = {split: [curve for curve in curves if np.isfinite(curve.errors).any()] for split, curves in found.items()}
+    split = next((split for split, curves in seen.items() if curves), "train")
+    curves = seen[split]
     figure = style.canvas(9.5, 1.6 + max(2.9, 0.175 * len(curves)))
     axes = figure.subplots()
     if not curves:
@@ -132,7 +148,7 @@ def learning_curves_side_by_side(arms: Sequence[Arm], words: Options) -> Figure:
     colours = dict(zip(words.get(word, ()), itertools.cycle(style.COLOURS), strict=False))
     curves = [curve._replace(colour=colours.get(curve.arm.words.get(word, ""), style.TRAIN)) for curve in curves]
     _draw_curves(axes, curves)
-    axes.set_ylabel({"val": "validation error (%)", "train": "training error (%)"}[split])
+    axes.set_ylabel(shown[split])
     _name_lines(axes, curves)
     if len(colours) > 1:
         handles = [axes.plot([], [], color=colour, label=plain(option))[0] for option, colour in colours.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,26 +16,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@style.own_style()
 def learning_curves(history: History, title: str) -> Figure:
-    """Loss and error (%) against the epoch, for training and, where there is any, validation."""
+    """Loss and error (%) against the epoch: of training, and of validation or of the test images that were watched."""
     figure = style.canvas(9, 3.6, margins=(0.9, 0.5, 0.1, 0.4))
     figure.suptitle(plain(title))
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.24})
-    _curves(left, history, "loss", {s: style.series(history, f"{s}/loss") for s in ("train", "val")})
-    _curves(right, history, "error (%)", {s: style.error_percent(history, s) for s in ("train", "val")})
+    _curves(left, history, "loss", lambda split: style.series(history, f"{split}/loss"))
+    _curves(right, history, "error (%)", lambda split: style.error_percent(history, split))
     return figure
 
 
-def _curves(axes: Axes, history: History, ylabel: str, curves: dict[str, Array]) -> None:
+def _curves(axes: Axes, history: History, ylabel: str, values_of: Callable[[str], Array]) -> None:
     """The curves that have at least one finite value; markers, because a line of one epoch cannot be seen."""
-    shown = {split: values for split, values in curves.items() if np.isfinite(values).any()}
-    if not shown:
+    looks = {("train", "training", style.TRAIN): "o", style.held_out(history): "s"}
+    curves = {look: values for look in looks if np.isfinite(values := values_of(look[0])).any()}
+    if not curves:
         return style.note(axes, f"no {ylabel.split()[0]} was recorded")
-    looks = {"train": (style.TRAIN, "o", "training"), "val": (style.VALIDATION, "s", "validation")}
-    for split, values in shown.items():
-        colour, marker, label = looks[split]
-        axes.plot(style.epochs_of(history), values, color=colour, marker=marker, markersize=3.5, label=label)
-    if style.wide_range(np.concatenate(list(shown.values()))):
+    for look, values in curves.items():
+        _, label, colour = look
+        axes.plot(style.epochs_of(history), values, color=colour, marker=looks[look], markersize=3.5, label=label)
+    if style.wide_range(np.concatenate(list(curves.values()))):
         axes.set_yscale("log")
         style.plain_numbers(axes.yaxis)
     axes.set_ylabel(ylabel)
@@ -45,37 +47,50 @@ def _curves(axes: Axes, history: History, ylabel: str, curves: dict[str, Array])
 
 def gradient_norms(history: History, title: str) -> Figure:
     """The norm of each layer's gradient against the epoch: a fan that opens downwards to dark is vanishing."""
-    height = max(4, 1.2 + 0.22 * len(style.layers_of(history)))  # of the legend
+    return by_layer(history, "grad_norm", title, "gradient norm", log=True)
+
+
+@style.own_style()
+def by_layer(history: History, family: str, title: str, ylabel: str = "", log: bool = False) -> Figure:
+    """A family of metrics, such as `saturation/<layer>`, against the epoch: a line a layer, first dark, last light.
+
+    `ylabel` is what the numbers are, the family's name unless said; `log` draws them on a log scale.
+    """
+    ylabel = ylabel or family.replace("_", " ")
+    height = max(4, 1.2 + 0.22 * len(style.layers_of(history, family)))  # of the legend
     figure = style.canvas(7.5, height, margins=(0.85, 0.5, 1.2, 0.35))
     axes = figure.subplots()
     axes.set_title(plain(title))
-    draw_gradient_norms(axes, history, marker="o")
+    draw_by_layer(axes, history, family, ylabel, log, marker="o")
     if axes.lines:
-        style.plain_numbers(axes.yaxis, subs=(1,) if style.wide_range(_norms(axes), 1000) else (1, 2, 5))
-        axes.set_ylabel("gradient norm (log scale)")
+        if log:
+            style.plain_numbers(axes.yaxis, subs=(1,) if style.wide_range(_positive(axes), 1000) else (1, 2, 5))
+        axes.set_ylabel(ylabel + (" (log scale)" if log else ""))
         axes.legend(title="layer,\nfirst to last", loc="center left", bbox_to_anchor=(1, 0.5))
         style.whole_epochs(axes)
     return figure
 
 
-def _norms(axes: Axes) -> Array:
-    """Every norm that is drawn, less the zeros, which a log scale leaves out."""
-    norms = np.concatenate([np.asarray(line.get_ydata()) for line in axes.get_lines()])
-    return norms[norms > 0]
+def _positive(axes: Axes) -> Array:
+    """Every value that is drawn, less the zeros, which a log scale leaves out."""
+    values = np.concatenate([np.asarray(line.get_ydata()) for line in axes.get_lines()])
+    return values[values > 0]
 
 
-def draw_gradient_norms(axes: Axes, history: History, **look: str) -> None:
+def draw_by_layer(axes: Axes, history: History, family: str, ylabel: str, log: bool, **look: str) -> None:
     """One line a layer on these axes, dark for the first layer to light for the last."""
-    layers = style.layers_of(history)
+    layers = style.layers_of(history, family)
     if not layers:
-        return style.note(axes, "no gradient norms")
-    axes.set_yscale("log", nonpositive="mask")
+        return style.note(axes, f"no {ylabel} was recorded")
+    if log:
+        axes.set_yscale("log", nonpositive="mask")
     for layer, colour in zip(layers, style.colours_by_depth(len(layers)), strict=True):
-        norms = style.series(history, f"grad_norm/{layer}")
-        axes.plot(style.epochs_of(history), norms, color=colour, label=layer, markersize=3.5, **look)  # type: ignore[arg-type]
+        values = style.series(history, f"{family}/{layer}")
+        axes.plot(style.epochs_of(history), values, color=colour, label=plain(layer), markersize=3.5, **look)  # type: ignore[arg-type]
     axes.grid(alpha=0.3)
 
 
+@style.own_style()
 def kernels(
     W: Array,
     title: str,
@@ -86,7 +101,7 @@ def kernels(
 
     `W` is (F, K_h, C, K_w) of a convolution, or (units, D) of a dense layer over images of `shape` (H, C, W),
     without which D has to be a square. Several channels are shown as their mean. The first 64 of
-    a convolution and 36 of a dense layer are drawn, or all if ``columns`` says how many lie side by side.
+    a convolution and 36 of a dense layer are drawn, or all if `columns` says how many lie side by side.
     """
     pictures = _pictures(W, shape)
     limit = len(pictures) if columns else 36 if W.ndim == 2 else 64

@@ -1,9 +1,13 @@
-"""What all figures share: a canvas that needs no screen, colours that colour-blind readers can tell apart, PNG."""
+"""What all figures share: matplotlib as it comes, colours that colour-blind readers can tell apart, PNG."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +23,34 @@ Array = np.ndarray
 
 # Okabe and Ito, "Color Universal Design" (2008), less the yellow that a white page swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-TRAIN, VALIDATION = COLOURS[:2]
+TRAIN, VALIDATION, WATCHED = COLOURS[:3]
 GREY = "#e4e4e4"
+
+_ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings are global
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """matplotlib's own defaults, as a block or a decorator: no user's settings, fonts or back end show in a figure."""
+    _import_matplotlib()
+    from matplotlib import rc_context, rcParamsDefault
+
+    defaults = {name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")}
+    with _ONE_AT_A_TIME, rc_context(defaults):
+        yield
+
+
+def _import_matplotlib() -> None:
+    """Import it without `MPLBACKEND`: where that names a back end that is not installed, the import would fail."""
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+
+    if backend is not None:
+        os.environ["MPLBACKEND"] = backend
+        with suppress(ValueError):  # for the figures of others in this process, such as a notebook's
+            matplotlib.rcParams["backend"] = backend
 
 
 def canvas(width: float, height: float, margins: Sequence[float] = ()) -> Figure:
@@ -51,6 +81,7 @@ def panels(count: int, columns: int, width: float, height: float, **share: Any) 
     return figure, axes[:count]
 
 
+@own_style()
 def png(figure: Figure) -> bytes:
     """The figure as PNG with 256 colours, a third of the size; the same figure gives the same bytes."""
     from PIL import Image
@@ -115,8 +146,19 @@ def series(history: History, key: str) -> Array:
 
 
 def error_percent(history: History, split: str) -> Array:
-    """The error of that split in per cent, one per epoch."""
-    return 100 * (1 - series(history, f"{split}/accuracy"))
+    """The error of that split in per cent, one per epoch, nan where an epoch has none."""
+    errors = 100 * (1 - series(history, f"{split}/accuracy"))
+    return np.array([epoch.get(f"{split}/error_percent", error) for epoch, error in zip(history, errors, strict=True)])
+
+
+def held_out(history: History) -> tuple[str, str, str]:
+    """The split whose error was measured after each epoch, what to call it, and its colour.
+
+    It is the validation images, or the test images where those were watched instead.
+    """
+    if any(key.startswith("val/") for epoch in history for key in epoch):
+        return "val", "validation", VALIDATION
+    return "watch", "test images, watched", WATCHED
 
 
 def epochs_of(history: History) -> Array:
@@ -124,10 +166,10 @@ def epochs_of(history: History) -> Array:
     return np.array([epoch.get("epoch", index) for index, epoch in enumerate(history, start=1)])
 
 
-def layers_of(history: History) -> list[str]:
-    """The layers that have a gradient norm, in the order in which the history names them: the network's."""
-    names = dict.fromkeys(key for epoch in history for key in epoch if key.startswith("grad_norm/"))
-    return [name.removeprefix("grad_norm/") for name in names]
+def layers_of(history: History, family: str) -> list[str]:
+    """The layers that a family of metrics, `family/layer`, has values of, in the order in which they are named."""
+    names = dict.fromkeys(key for epoch in history for key in epoch if key.startswith(f"{family}/"))
+    return [name.removeprefix(f"{family}/") for name in names]
 
 
 def mistakes_only(matrix: Array) -> Array:
@@ -139,16 +181,24 @@ def mistakes_only(matrix: Array) -> Array:
 
 
 def error_rate(matrix: Array) -> float:
-    """The share of wrong answers in a confusion matrix, 0 to 1; nan if it is empty."""
+    """The wrong answers in a confusion matrix in per cent; nan if it is empty."""
     total = np.sum(matrix)
-    return float(1 - np.trace(matrix) / total) if total else math.nan
+    return 100 * float(1 - np.trace(matrix) / total) if total else math.nan
 
 
 def mosaic(pictures: Array, columns: int) -> Array:
-    """Pictures (F, H, W) side by side in one, row by row, with a gap of nan one pixel wide around each."""
-    count, height, width = pictures.shape
+    """Pictures (F, H, W), or (F, H, W, 3) in colour, row by row in one, with a gap of nan around each."""
+    count, height, width, *colours = pictures.shape
     rows = math.ceil(count / columns)
-    cells = np.full((rows * columns, height + 1, width + 1), np.nan)
+    cells = np.full((rows * columns, height + 1, width + 1, *colours), np.nan)
     cells[:count, 1:, 1:] = pictures
-    grid = cells.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2)
-    return np.pad(grid.reshape(rows * (height + 1), -1), ((0, 1), (0, 1)), constant_values=np.nan)
+    grid = cells.reshape(rows, columns, height + 1, width + 1, *colours).swapaxes(1, 2)
+    joined = grid.reshape(rows * (height + 1), columns * (width + 1), *colours)
+    return np.pad(joined, [(0, 1), (0, 1), *[(0, 0)] * len(colours)], constant_values=np.nan)
+
+
+def show_pixels(axes: Axes, grid: Array, top: float) -> None:
+    """A mosaic of images whose pixels are 0 to `top`: dark ink on white paper, or colours as they are."""
+    if grid.ndim == 3:
+        grid = np.where(np.isnan(grid), 1, grid / top)
+    axes.imshow(grid, cmap="gray_r", vmin=0, vmax=top, interpolation="nearest")

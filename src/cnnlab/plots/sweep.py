@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from cnnlab.metrics import Interval
 from cnnlab.plots import style
 from cnnlab.plots.style import Array, History, plain
+from cnnlab.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ Options = Mapping[str, Sequence[str]]  # the swept words, each with its options 
 class Arm(Protocol):
     """What a figure needs to know of an arm: runs that differ by nothing but their seed.
 
-    `errors` are the test errors (0 to 1) of the finished runs, one a seed, and `error` their interval;
+    `errors` are the test errors (%) of the finished runs, one a seed, and `error` their interval;
     `histories` and `confusion` (C, C), summed over the seeds, belong to the same runs.
     """
 
@@ -41,6 +41,7 @@ class Arm(Protocol):
     def confusion(self) -> Array | None: ...  # noqa: D102
 
 
+@style.own_style()
 def error_bars(arms: Sequence[Arm]) -> Figure:
     """The test error of each arm in the order given, with its 95% interval; arms without a result are named.
 
@@ -82,20 +83,19 @@ def _error_bar(axes: Axes, row: int, arm: Arm) -> None:
         return
     several, error = len(arm.errors) > 1, arm.error
     if math.isfinite(error.low):
-        axes.plot([100 * error.low, 100 * error.high], [row, row], color=style.TRAIN, linewidth=1.8)
+        axes.plot([error.low, error.high], [row, row], color=style.TRAIN, linewidth=1.8)
     face = style.TRAIN if several else "white"
-    axes.plot([100 * error.mean], [row], "o", color=style.TRAIN, markerfacecolor=face, markersize=6, zorder=3)
+    axes.plot([error.mean], [row], "o", color=style.TRAIN, markerfacecolor=face, markersize=6, zorder=3)
     if several:
-        seeds = 100 * np.asarray(arm.errors)
-        axes.plot(seeds, np.full(len(seeds), row), ".", color="k", alpha=0.5, markersize=4, zorder=4)
+        axes.plot(arm.errors, np.full(len(arm.errors), row), ".", color="k", alpha=0.5, markersize=4, zorder=4)
 
 
 def _error_limits(axes: Axes, arms: Sequence[Arm]) -> None:
     """Room for every mark; a wide interval of few seeds may leave the frame rather than squeeze the others."""
-    marks = 100 * np.array([value for arm in arms for value in arm.errors])
+    marks = np.array([value for arm in arms for value in arm.errors])
     if not marks.size:
         return
-    bounds = [100 * b for arm in arms for b in (arm.error.low, arm.error.high) if math.isfinite(b)]
+    bounds = [b for arm in arms for b in (arm.error.low, arm.error.high) if math.isfinite(b)]
     low, high = min([*bounds, marks.min()]), max([*bounds, marks.max()])
     if style.wide_range(marks):
         axes.set_xscale("log")
@@ -106,6 +106,7 @@ def _error_limits(axes: Axes, arms: Sequence[Arm]) -> None:
         axes.set_xlim(max(low, 0, marks.min() - 0.5 * marks.max()) - room, min(high, 1.5 * marks.max()) + room)
 
 
+@style.own_style()
 def heat_map(arms: Sequence[Arm], words: Options) -> Figure:
     """Test error (%) over the swept words: the first half of them down the rows, the others across.
 
@@ -139,9 +140,9 @@ def _cell(arms: Sequence[Arm], choice: Mapping[str, str]) -> tuple[float, str]:
     done = [arm for arm in here if arm.errors]
     if not done:
         return math.nan, "failed" if here else "not run"
-    mean = 100 * float(np.mean([arm.error.mean for arm in done]))
+    mean = float(np.mean([arm.error.mean for arm in done]))
     several = len(done) == 1 and len(done[0].errors) > 1
-    return mean, f"{mean:.2f}" + (f"\n±{100 * done[0].error.half_width:.2f}" if several else "")
+    return mean, f"{mean:.2f}" + (f"\n±{done[0].error.half_width:.2f}" if several else "")
 
 
 def _norm(values: Array) -> Any:

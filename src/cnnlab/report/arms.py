@@ -1,5 +1,7 @@
 """The arms of a sweep: runs grouped by everything but their seed, and what one changed word did to them."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnlab.config import GROUPS, NUMBERS
-from cnnlab.metrics import Interval, binomial_interval, mean_interval, paired_difference
+from cnnlab.statistics import Interval, binomial_interval, mean_interval
 
 WORDS = (*GROUPS, *NUMBERS)
-FOLLOWERS = (
-    "init",
-    "lr",
-)  # words that an arm may set to suit the others: then they are no question of their own
+FOLLOWERS = ("init", "lr")  # words that an arm may set to suit the others: then they are no question of their own
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +23,8 @@ class RunRecord:
     """What is known of one run.
 
     `words` are its choices, `metrics` the last value of each, `history` one dict an epoch, `confusion` (C, C)
-    on the test set (row = truth), `reason` one line on why it failed. Errors and accuracies are 0 to 1.
+    on the test set (row = truth), `reason` one line on why it failed; `code` is the digest of the code that made it
+    on `machine`, and `other_code` says that this is not the code that is here now.
     """
 
     run_id: str
@@ -34,10 +34,19 @@ class RunRecord:
     history: list[dict[str, float]] = field(default_factory=list)
     confusion: NDArray[Any] | None = None
     reason: str = ""
+    code: str = ""
+    machine: str = ""
+    other_code: bool = False
 
     def error(self, split: str) -> float:
-        """The error on that split, 0 to 1; nan where none was recorded."""
-        return self.metrics.get(f"{split}/error", 1 - self.metrics.get(f"{split}/accuracy", math.nan))
+        """The error on that split in per cent; nan where none was recorded."""
+        right = self.metrics.get(f"{split}/accuracy", math.nan)
+        return self.metrics.get(f"{split}/error_percent", 100 * (1 - right))
+
+    @property
+    def watched(self) -> bool:
+        """Whether its errors on the test images were watched while it was trained."""
+        return any(name.startswith("watch/") for name in self.metrics)
 
     @property
     def finished(self) -> bool:
@@ -50,6 +59,11 @@ class RunRecord:
         if self.finished:
             return ""
         return self.reason or ("no test error" if self.status == "FINISHED" else self.status.lower())
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in a few words."""
+        return self.failure or ("finished, by other code" if self.other_code else "finished")
 
     @property
     def seconds(self) -> float:
@@ -78,20 +92,20 @@ class Arm:
 
     @property
     def errors(self) -> list[float]:
-        """The test errors, 0 to 1, one a finished run."""
+        """The test errors in per cent, one a finished run."""
         return [record.error("test") for record in self.finished]
 
     @cached_property
     def error(self) -> Interval:
-        """The mean test error: Student's t over seeds; with one seed the binomial interval of its test set."""
+        """The mean test error (%): Student's t over seeds; with one seed the binomial interval of its test set."""
         if len(self.errors) == 1 and self.confusion is not None:
             total = int(self.confusion.sum())
-            return binomial_interval(round(self.errors[0] * total), total)
+            return binomial_interval(round(self.errors[0] * total / 100), total).times(100)
         return mean_interval(self.errors)
 
     @cached_property
     def val_error(self) -> Interval:
-        """The mean validation error over seeds."""
+        """The mean validation error (%) over seeds."""
         return mean_interval([record.error("val") for record in self.finished])
 
     @property
@@ -117,12 +131,14 @@ class Arm:
 
     @property
     def status(self) -> str:
-        """How many runs have a result, and why the others have none."""
+        """How many runs have a result, how many of those are by other code, and why the others have none."""
         reasons = "; ".join(dict.fromkeys(record.failure for record in self.records if not record.finished))
-        if not reasons:
-            return "finished"
-        done = f"{len(self.finished)} of {len(self.records)} finished" if self.finished else "failed"
-        return f"{done}: {reasons}"
+        done = "finished"
+        if reasons:
+            done = f"{len(self.finished)} of {len(self.records)} finished" if self.finished else "failed"
+        if others := sum(record.other_code for record in self.finished):
+            done += ", by other code" if others == len(self.finished) else f", {others} by other code"
+        return f"{done}: {reasons}" if reasons else done
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -182,7 +198,7 @@ def ranked(arms: Iterable[Arm]) -> list[Arm]:
 
 @dataclass(frozen=True)
 class Step:
-    """What one word's change from `baseline` to `option` did to the test error (0 to 1), over matched pairs.
+    """What one word's change from `baseline` to `option` did to the test error (points), over matched pairs.
 
     A pair is two finished runs that agree in every other swept word and in the seed; `lost` counts the
     pairs in which a run failed.
@@ -213,8 +229,8 @@ def _step(arms: Sequence[Arm], word: str, baseline: str, option: str) -> Step:
     before, after = _matched(arms, word, baseline), _matched(arms, word, option)
     pairs = [(after[key], before[key]) for key in before if key in after]
     whole = [pair for pair in pairs if all(record.finished for record in pair)]
-    new, old = ([pair[side].error("test") for pair in whole] for side in (0, 1))
-    return Step(word, baseline, option, paired_difference(new, old), len(pairs) - len(whole))
+    differences = [new.error("test") - old.error("test") for new, old in whole]
+    return Step(word, baseline, option, mean_interval(differences), len(pairs) - len(whole))
 
 
 def _matched(arms: Sequence[Arm], word: str, option: str) -> dict[tuple[str, ...], RunRecord]:

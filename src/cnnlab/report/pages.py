@@ -1,5 +1,7 @@
 """The pages of a report: Markdown beside its figures, and one HTML file that needs nothing but a browser."""
 
+from __future__ import annotations
+
 import base64
 import html
 import math
@@ -59,7 +61,7 @@ def _facts(found: Sequence[Arm], words: Words) -> dict[str, Any]:
         "rows": table(found),
         "legend": legend(found),
         "steps": step_rows(steps(found, words)),
-        "watched_test": {_watched_test(r) for r in records if r.finished} == {True},
+        "watched": any(record.watched for record in records),
         "unvalidated": all(math.isnan(r.error("val")) for r in records),
         "own_lr": "lr" not in words and len({arm.words.get("lr") for arm in found}) > 1,
         "failures": [
@@ -70,18 +72,12 @@ def _facts(found: Sequence[Arm], words: Words) -> dict[str, Any]:
     }
 
 
-def _watched_test(record: RunRecord) -> bool:
-    """Whether its validation images were the test images: no others give the same loss, too."""
-    metrics = record.metrics
-    return all(metrics.get(f"val/{name}", "none") == metrics.get(f"test/{name}") for name in ("accuracy", "loss"))
-
-
 def _run_row(arm: Arm, record: RunRecord) -> dict[str, str]:
     return {
         "arm": arm.label,
         "seed": record.words.get("seed", ""),
-        "test error (%)": number(100 * record.error("test"), ".2f"),
-        "status": record.failure or "finished",
+        "test error (%)": number(record.error("test"), ".2f"),
+        "status": record.outcome,
         "run": record.run_id,
     }
 
@@ -136,7 +132,8 @@ def _learning_curves(found: Sequence[Arm], words: Words) -> Picture | None:
 
 
 def _gradient_norms(found: Sequence[Arm], words: Words) -> Picture | None:
-    if not any(key.startswith("grad_norm/") for arm in found for history in arm.histories for key in history[0]):
+    epochs = [epoch for arm in found for history in arm.histories for epoch in history]
+    if not any(key.startswith("grad_norm/") for epoch in epochs for key in epoch):
         return None
     caption = (
         "Norm of each layer's gradient in the first run of each arm, on one log scale: where the dark lines (first"
@@ -164,7 +161,7 @@ FIGURES: tuple[Callable[[Sequence[Arm], Words], Picture | None], ...] = (
 )
 
 
-def _picture(file: str, figure: "Figure", caption: str) -> Picture:
+def _picture(file: str, figure: Figure, caption: str) -> Picture:
     return Picture(file, plots.png(figure), caption)
 
 
@@ -172,7 +169,7 @@ def _render(template: str, facts: Mapping[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("cnnlab"),
+        loader=PackageLoader("cnnlab.report"),
         autoescape=lambda name: name is not None and ".html" in name,
         undefined=StrictUndefined,
         trim_blocks=True,

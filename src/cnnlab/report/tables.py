@@ -3,10 +3,13 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from cnnlab.metrics import Interval
 from cnnlab.report.arms import FOLLOWERS, Arm, Step, ranked
+from cnnlab.statistics import Interval
 
 NOTHING = "–"
+OTHER_CODE = (
+    'The code has changed since the runs "by other code": rerun=changed on the command line makes just those again.'
+)
 
 
 def table(arms: Iterable[Arm]) -> list[dict[str, str]]:
@@ -39,11 +42,14 @@ def terminal_table(arms: Iterable[Arm]) -> str:
 
 
 def legend(arms: Iterable[Arm]) -> str:
-    """What the intervals in the table are; empty when it has none."""
+    """What the intervals in the table are, and how to make runs of other code again; empty when it has neither."""
+    arms = list(arms)
     counts = {len(arm.errors) for arm in arms if math.isfinite(arm.error.low)}
     several = "±: 95% Student's t interval of the mean over seeds"
     single = "[ ]: 95% binomial (Wilson) interval of one seed's test set, blind to other seeds"
-    return "; ".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts))
+    intervals = "; ".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts))
+    others = any(record.other_code for arm in arms for record in arm.finished)
+    return " ".join(filter(None, (intervals + "." * bool(intervals), OTHER_CODE * others)))
 
 
 def step_rows(steps: Iterable[Step]) -> list[dict[str, str]]:
@@ -52,7 +58,7 @@ def step_rows(steps: Iterable[Step]) -> list[dict[str, str]]:
         {
             "word": step.word,
             "step": f"{step.baseline} → {step.option}",
-            "change of test error (points)": number(100 * step.difference.mean, "+.2f"),
+            "change of test error (points)": number(step.difference.mean, "+.2f"),
             "95% interval": _bounds(step.difference, "+.2f") or NOTHING,
             "pairs": str(step.difference.n) + (f" ({step.lost} lost to failures)" if step.lost else ""),
             "verdict": step.verdict,
@@ -62,10 +68,10 @@ def step_rows(steps: Iterable[Step]) -> list[dict[str, str]]:
 
 
 def percent(error: Interval, seeds: int) -> str:
-    """An error in per cent with its interval: "2.31 ± 0.12" over seeds, "2.31 [2.03, 2.63]" for one."""
+    """An error (%) with its interval: "2.31 ± 0.12" over seeds, "2.31 [2.03, 2.63]" for one."""
     if seeds > 1 and math.isfinite(error.low):
-        return f"{100 * error.mean:.2f} ± {100 * error.half_width:.2f}"
-    return " ".join(filter(None, (number(100 * error.mean, ".2f"), _bounds(error, ".2f"))))
+        return f"{error.mean:.2f} ± {error.half_width:.2f}"
+    return " ".join(filter(None, (number(error.mean, ".2f"), _bounds(error, ".2f"))))
 
 
 def number(value: float, form: str) -> str:
@@ -81,4 +87,4 @@ def count(number: int, noun: str) -> str:
 def _bounds(interval: Interval, form: str) -> str:
     if not math.isfinite(interval.low):
         return ""
-    return f"[{100 * interval.low:{form}}, {100 * interval.high:{form}}]"
+    return f"[{interval.low:{form}}, {interval.high:{form}}]"

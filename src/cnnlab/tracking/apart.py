@@ -2,7 +2,7 @@
 
 Both are slow to import and mostly Python, so a thread would stand in training's way; a second core does not.
 Calls go there through a queue and are answered in turn. After one that fails, those already under way are
-skipped, so that nothing is built on it; only the record's ``close`` never is.
+skipped, so that nothing is built on it; only the record's `close` never is.
 """
 
 import os
@@ -17,10 +17,10 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any, cast
 
-from .log import RunLog, uninterrupted
-from .store import one_line, store_errors
+from cnnlab.tracking.log import RunLog, uninterrupted
+from cnnlab.tracking.store import one_line, store_errors
 
-FORWARDED = ("tag", "dataset", "text", "json", "figure", "model", "upload")
+FORWARDED = ("tag", "dataset", "text", "json", "arrays", "figure", "model", "upload")
 ALWAYS = 2**62  # the generation of a call that is never skipped
 
 
@@ -30,9 +30,9 @@ class Died(OSError):
 
 @contextmanager
 def log_apart() -> Iterator[RunLog]:
-    """A RunLog that lets nobody wait: what goes wrong is raised by a later call, at the latest by ``close``.
+    """A RunLog that lets nobody wait: what goes wrong is raised by a later call, at the latest by `close`.
 
-    ``run_id`` waits until the record is begun, ``close`` until all is done. What is handed over must not change.
+    `run_id` waits until the record is begun, `close` until all is done. What is handed over must not change.
     """
     log = _Apart()
     try:

@@ -9,32 +9,58 @@ from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
-from ..paths import CHECKOUT
+from cnnlab.paths import CHECKOUT
+
+SOURCES = {".j2", ".md", ".py", ".toml", ".yaml", ".yml"}  # kinds of files whose text is kept where git lacks them
+LARGEST = 10**6  # bytes of such a file
+
+SETTINGS = (  # of git, where no option of the command says the same
+    "core.quotePath=off",
+    "core.fsmonitor=false",
+    "diff.algorithm=default",
+    "diff.orderFile=/dev/null",
+    "diff.suppressBlankEmpty=false",
+)
 
 
 def process() -> dict[str, str]:
     """Where and on what this process makes a run."""
     from threadpoolctl import threadpool_info
 
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     return {
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
         "python": platform.python_version(),
-        "blas": ", ".join(sorted({f"{p['internal_api']} {p['version']}" for p in blas})) or "unknown",
-        "blas.threads": str(max((pool["num_threads"] for pool in blas), default=0)),
+        "blas": blas(),
+        "blas.threads": str(max(threads, default=0)),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
 
 
+def blas() -> str:
+    """The BLAS libraries that are loaded, with their kernels' architecture: the last bits of results depend on it."""
+    from threadpoolctl import threadpool_info
+
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    words = [(pool["internal_api"], pool["version"], pool.get("architecture")) for pool in pools]
+    return ", ".join(sorted({" ".join(filter(None, each)) for each in words})) or "unknown"
+
+
 def code() -> dict[str, str]:
-    """By which code a run is made."""
-    commit = git("rev-parse", "HEAD").strip()
-    script = Path(sys.argv[0])  # a worker has its parent's
+    """By which code a run is made; where git refuses to tell the commit, its reason."""
+    script = Path(sys.argv[0]).resolve()  # a worker has its parent's
+    study = script.is_relative_to(CHECKOUT / "experiments")
+    try:
+        commit, dirty = git("rev-parse", "--verify", "HEAD").strip(), "unknown"
+        if commit:
+            dirty = str(bool(git("status", "--porcelain", "--untracked-files=all", "--ignore-submodules=none"))).lower()
+    except OSError as error:
+        commit, dirty = f"unknown: {error}", "unknown"
     return {
         "git.commit": commit or "none",
-        "git.dirty": str(bool(git("status", "--porcelain"))).lower() if commit else "unknown",
-        "mlflow.source.name": f"experiments/{script.name if script.parent.name == 'experiments' else 'train.py'}",
+        "git.dirty": dirty,
+        "mlflow.source.name": script.relative_to(CHECKOUT).as_posix() if study else "cnnlab",
         "mlflow.source.type": "LOCAL",
     }
 
@@ -47,20 +73,49 @@ def packages() -> str:
 
 
 def changes() -> str:
-    """How the code differs from its commit: git's diff, and the text of files that git does not know."""
-    unknown = git("ls-files", "--others", "--exclude-standard", "--", "src", "conf", "experiments").splitlines()
-    files = [name for name in unknown if (CHECKOUT / name).is_file()]
-    texts = [f"\n+++ not in git: {name}\n{(CHECKOUT / name).read_text(errors='replace')}" for name in files]
-    return git("diff", "HEAD") + "".join(texts)
+    """How the code differs from its commit: git's diff, then the text of source files that git does not know."""
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--find-renames")
+    pinned = ("--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--inter-hunk-context=0", "--submodule=short")
+    try:
+        unknown = git("ls-files", "-z", "--others", "--exclude-standard", "--", "src", "conf", "experiments")
+        known = git("diff", *plain, *pinned, "--ignore-submodules=none", "HEAD", "--")
+    except OSError as error:
+        return f"unknown: {error}\n"
+    return known + "".join(_text(name) for name in unknown.split("\0") if name)
+
+
+def _text(name: str) -> str:
+    """A file that git does not know, or why its text is left out: it may be secret, large or anything at all."""
+    path = CHECKOUT / name
+    if any(part.startswith(".") for part in Path(name).parts):
+        reason = "hidden"
+    elif path.is_symlink():
+        reason = "a symbolic link"
+    elif path.suffix not in SOURCES or not path.is_file():
+        reason = "no source file"
+    elif path.stat().st_size > LARGEST:
+        reason = f"larger than {LARGEST:,} bytes"
+    else:
+        return f"\n+++ not in git: {name}\n{path.read_text('utf-8', errors='replace')}"
+    return f"\n+++ not in git, left out ({reason}): {name}\n"
 
 
 def git(*arguments: str) -> str:
-    """What git says of the folder that the code is in; empty where that is no checkout, or there is no git."""
-    if not (CHECKOUT / ".git").exists():
+    """What git says of the checkout that the code is in; empty where that is none. OSError with git's reason.
+
+    Of the user's settings only trusted folders and ignored files count; variables such as `GIT_DIR`, which hooks
+    set, do not. No repository above the checkout is looked at, and nothing is written.
+    """
+    if not os.path.lexists(CHECKOUT / ".git"):
         return ""
-    command = ["git", "-C", str(CHECKOUT), *arguments]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    ours = {"GIT_CEILING_DIRECTORIES": str(CHECKOUT.parent), "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    command = ["git", "-C", str(CHECKOUT), "--no-pager", *(word for each in SETTINGS for word in ("-c", each))]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    except OSError:
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+        done = subprocess.run([*command, *arguments], capture_output=True, env=kept | ours, check=False)
+    except OSError as error:
+        raise OSError(f"git cannot be started: {error.strerror}") from None
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip() or f"git ended with exit code {done.returncode}"
+        raise OSError(said.splitlines()[0].removeprefix("fatal: "))
+    return done.stdout.decode("utf-8", "replace")

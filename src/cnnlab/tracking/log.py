@@ -1,5 +1,7 @@
 """The record of one run while it is made: metrics once an epoch, files when they are ready."""
 
+from __future__ import annotations
+
 import json
 import math
 import signal
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .circumstances import changes, code, packages
-from .model import write_model
-from .store import FINGERPRINT, Study, store_errors
+from cnnlab.tracking.circumstances import changes, code, packages
+from cnnlab.tracking.copies import copied
+from cnnlab.tracking.model import write_model
+from cnnlab.tracking.store import CODE, FINGERPRINT, Study, store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,17 +43,20 @@ def uninterrupted() -> Iterator[None]:
 
 
 class AlreadyFinished(Exception):
-    """A run that need not be made: it was finished before, with this id and these metrics."""
+    """A run that need not be made, since it is finished: its id, metrics, and what is to be said of it.
 
-    def __init__(self, run_id: str, metrics: dict[str, float]) -> None:
-        super().__init__(run_id, metrics)
-        self.run_id, self.metrics = run_id, metrics
+    It was made by `other_code` than is here now, or has been `copied` from another study.
+    """
+
+    def __init__(self, run_id: str, metrics: dict[str, float], other_code: bool = False, copied: bool = False) -> None:
+        super().__init__(run_id, metrics, other_code, copied)
+        self.run_id, self.metrics, self.other_code, self.copied = run_id, metrics, other_code, copied
 
 
 class RunLog:
-    """The record of a run: ``begin`` opens it, ``close`` says how it ended.
+    """The record of a run: `begin` opens it, `close` says how it ended.
 
-    Files are collected in a folder of their own and uploaded together by ``upload``.
+    Files are collected in a folder of their own and uploaded together by `upload`.
     """
 
     @uninterrupted()
@@ -61,18 +67,19 @@ class RunLog:
         name: str,
         params: Mapping[str, str],
         tags: Mapping[str, str],
-        again: bool = False,
+        rerun: str = "false",
         when: float | None = None,
     ) -> str:
-        """Open a RUNNING record; its id. AlreadyFinished if a finished one has the same fingerprint, unless ``again``.
+        """Open a RUNNING record; its id. AlreadyFinished where a finished run has the same fingerprint.
 
-        The caller has the run's lock; so what is RUNNING was left behind by a dead process. ``when``, here and
-        below, is the time of what is recorded (seconds since 1970) if that is not now.
+        With `rerun` "true" it is made again all the same, with "changed" if it was made by other code. What another
+        study has finished by this code is copied. The caller has the run's lock; so what is RUNNING was left behind by
+        a dead process. `when`, here and below, is the time of what is recorded (seconds since 1970) if that is not now.
         """
         place = Study.open(study)
         place.close_stale(tags[FINGERPRINT])
-        for done in () if again else place.finished(tags[FINGERPRINT]).values():
-            raise AlreadyFinished(done.info.run_id, done.data.metrics)
+        if rerun != "true":
+            _raise_if_finished(place, tags[FINGERPRINT], tags[CODE], rerun)
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
         self._create(place, name, params, code() | dict(tags), _milliseconds(when))
         for file, content in kept.items():
@@ -89,15 +96,17 @@ class RunLog:
         self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
 
     def check(self, begun: bool = False) -> None:
-        """Raise what has gone wrong meanwhile, or before the record was ``begun``: nothing, if every call waits."""
+        """Raise what has gone wrong meanwhile, or before the record was `begun`: nothing, if every call waits."""
 
     def rehearse(self) -> None:
         """Draw and write what nobody will see: what that imports and looks up is at hand when time counts."""
-        from ..plots import confusion
+        from cnnlab.plots import confusion
+        from cnnlab.plots.style import own_style
 
-        with tempfile.TemporaryDirectory() as folder:
-            confusion(np.ones((2, 2)), "01", "rehearsal").savefig(Path(folder, "figure.png"))
-            write_model(Path(folder, "model"), [Path(folder, "figure.png")], (1, 1, 1))
+        with tempfile.TemporaryDirectory() as folder, own_style():
+            picture = Path(folder, "figure.png")
+            confusion(np.ones((2, 2)), "01", "rehearsal").savefig(picture)
+            write_model(Path(folder, "model"), [picture], (1, 1, 1))
 
     @uninterrupted()
     def metrics(self, values: Mapping[str, float], step: int = 0, when: float | None = None) -> None:
@@ -140,9 +149,16 @@ class RunLog:
         """A JSON artifact."""
         self.text(name, json.dumps(content, indent=1))
 
-    def figure(self, name: str, draw: "Callable[..., Figure]", *arguments: Any, **options: Any) -> None:
-        """A picture: what ``draw`` makes of the arguments."""
-        draw(*arguments, **options).savefig(self.path(name))
+    def arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Arrays by name, as an npz file."""
+        np.savez_compressed(self.path(name), allow_pickle=False, **arrays)
+
+    def figure(self, name: str, draw: Callable[..., Figure], *arguments: Any, **options: Any) -> None:
+        """A picture: what `draw` makes of the arguments."""
+        from cnnlab.plots.style import own_style
+
+        with own_style():
+            draw(*arguments, **options).savefig(self.path(name))
 
     def model(self, networks: Sequence[bytes], shape: tuple[int, int, int]) -> None:
         """The trained network, or those whose outputs add up, by the content of npz files, as an MLflow model."""
@@ -162,6 +178,16 @@ class RunLog:
         """The end: FINISHED, FAILED or KILLED."""
         self._client.set_terminated(self.run_id, status)
         self._folder.cleanup()
+
+
+def _raise_if_finished(study: Study, fingerprint: str, code: str, rerun: str) -> None:
+    known = study.finished(fingerprint)
+    other_code = known is not None and known.data.tags.get(CODE) != code
+    if known and not (other_code and rerun == "changed"):
+        raise AlreadyFinished(known.info.run_id, known.data.metrics, other_code=other_code)
+    if elsewhere := study.finished_elsewhere(fingerprint, code):
+        copy = copied(study, elsewhere)
+        raise AlreadyFinished(copy, elsewhere.data.metrics, copied=True)
 
 
 def _milliseconds(when: float | None) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, int]) -> None:
-    """An MLflow pyfunc model in ``folder`` for images (N, H, W) of bytes; it copies the networks' npz files.
+    """An MLflow pyfunc model in `folder`, of networks' npz files, for images (N, H, W) or (N, H, W, 3) of bytes.
 
     What loads it needs cnnlab, which no index has: it is no requirement that could be fetched.
     """
@@ -17,7 +17,7 @@ def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, i
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    images = TensorSpec(np.dtype(np.uint8), (-1, shape[0], shape[2]))
+    images = TensorSpec(np.dtype(np.uint8), (-1, shape[0], shape[2], *([shape[1]] if shape[1] > 1 else [])))
     answers = TensorSpec(np.dtype(np.int64), (-1,))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)

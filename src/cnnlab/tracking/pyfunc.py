@@ -6,12 +6,12 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from cnnlab.checkpoint import load_network
+from cnnlab.networks import load_network
 from cnnlab.nn import predict
 
 
 class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
-    """Images as bytes, ``(N, H, W)`` uint8, to the class of each, ``(N,)`` int64."""
+    """Images as bytes, (N, H, W) or (N, H, W, 3) uint8, to the class of each, (N,) int64."""
 
     def load_context(self, context: Any) -> None:
         """Read the networks that the run saved: one, or several whose outputs are added."""
@@ -20,8 +20,8 @@ class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         """The class of each image."""
         _, _, shape, normalizer = self.networks[0]
-        rows, _, columns = shape
-        pixels = np.asarray(model_input, np.uint8).reshape(-1, rows, columns).transpose(1, 2, 0)[:, None]
+        rows, channels, columns = shape
+        pixels = np.asarray(model_input, np.uint8).reshape(-1, rows, columns, channels).transpose(1, 3, 2, 0)
         count, table = pixels.shape[-1], normalizer.table
         each = (
             predict(network, trained, shape, count, lambda part: table[pixels[..., part]])

@@ -1,27 +1,31 @@
 """The store of all runs, and the studies in it: what was done, what is under way, what was left behind."""
 
+from __future__ import annotations
+
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from ..paths import root
+from cnnlab.locks import locked
+from cnnlab.paths import root, sqlite_file, sqlite_uri
+from cnnlab.tracking.moved import follow_move
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-FINGERPRINT, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.kind", "cnnlab.sweep"
+FINGERPRINT, CODE, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.code", "cnnlab.kind", "cnnlab.sweep"
+MADE_IN = "cnnlab.made_in"  # the run of another study that a run is a copy of
+MANY = 200  # fingerprints that are asked for one by one
 
 
 def tracking_uri() -> str:
-    """Address of the store: ``MLFLOW_TRACKING_URI``, or the SQLite file at the project root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+    """Address of the store: `MLFLOW_TRACKING_URI`, or the SQLite file at the project root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root() / "mlflow.db")
 
 
 @contextmanager
@@ -54,18 +58,19 @@ def state_folder() -> Path:
 class Study:
     """The runs that belong to one question: an MLflow experiment."""
 
-    client: "MlflowClient"
+    client: MlflowClient
     experiment_id: str
     name: str
 
     @classmethod
-    def open(cls, name: str) -> "Study":
+    def open(cls, name: str) -> Study:
         """The study of this name, created with its store where it is new; OSError where there is no way in.
 
         Processes that create a store together destroy each other's tables, so one at a time goes in.
         """
         uri = tracking_uri()
-        with FileLock(state_folder() / "store.lock"), store_errors():
+        with locked(state_folder() / "store.lock"), store_errors():
+            follow_move(uri)
             client = _client(uri)
             known = client.get_experiment_by_name(name)
             if known and known.lifecycle_stage == "deleted":
@@ -74,30 +79,65 @@ class Study:
             identity = known.experiment_id if known else client.create_experiment(name, place)
         return cls(client, identity, name)
 
-    def finished(self, fingerprint: str = "") -> "dict[str, Run]":
-        """The newest finished run of each fingerprint, or of this one."""
-        query = "attributes.status = 'FINISHED'" + f" and tags.`{FINGERPRINT}` = '{fingerprint}'" * bool(fingerprint)
-        newest_last = reversed(list(self.runs(query)))
-        return {run.data.tags.get(FINGERPRINT, ""): run for run in newest_last}
+    def newest(self, fingerprints: Sequence[str] | None = None) -> dict[str, Run]:
+        """The run that speaks for each fingerprint, or for each that there is: a finished one, else the newest.
 
-    def runs(self, query: str) -> "Iterator[Run]":
+        A query for each costs the same however many runs there are; thousands of arms are better listed.
+        """
+        if fingerprints is None or len(fingerprints) > MANY:
+            runs = list(self.runs(f"tags.`{KIND}` = 'run'"))
+        else:
+            runs = [run for fingerprint in fingerprints for run in self.runs(_of(fingerprint))]
+        found: dict[str, Run] = {}
+        for run in runs:
+            known = found.setdefault(run.data.tags[FINGERPRINT], run)
+            if known.info.status != "FINISHED" and run.info.status == "FINISHED":
+                found[run.data.tags[FINGERPRINT]] = run
+        return {name: found[name] for name in (found if fingerprints is None else fingerprints) if name in found}
+
+    def finished(self, fingerprint: str) -> Run | None:
+        """The newest finished run of a fingerprint."""
+        return next(self.runs(f"{_of(fingerprint)} and attributes.status = 'FINISHED'"), None)
+
+    def finished_elsewhere(self, fingerprint: str, code: str) -> Run | None:
+        """A finished run of a fingerprint, by the same code, in another study."""
+        query = f"{_of(fingerprint)} and tags.`{CODE}` = '{code}' and attributes.status = 'FINISHED'"
+        return next(_runs(self.client, _others(self), query), None)
+
+    def runs(self, query: str) -> Iterator[Run]:
         """All runs that MLflow's filter finds, newest first."""
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+        return _runs(self.client, [self.experiment_id], query)
 
     def close_stale(self, fingerprint: str) -> None:
-        """Close as KILLED what a dead process left RUNNING: the caller has the run's lock, so none is alive."""
-        stale = self.runs(f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'RUNNING'")
-        for run in list(stale):
+        """Close as KILLED what a dead process left RUNNING, in any study.
+
+        The caller has the lock of the fingerprint, so none of these is alive.
+        """
+        query = f"{_of(fingerprint)} and attributes.status = 'RUNNING'"
+        for run in list(_runs(self.client, [self.experiment_id, *_others(self)], query)):
             self.client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _client(uri: str) -> "MlflowClient":
+def _of(fingerprint: str) -> str:
+    return f"tags.`{FINGERPRINT}` = '{fingerprint}'"
+
+
+def _others(study: Study) -> list[str]:
+    known = (experiment.experiment_id for experiment in study.client.search_experiments())
+    return [identity for identity in known if identity != study.experiment_id]
+
+
+def _runs(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
+    token = None
+    while experiments:
+        page = client.search_runs(list(experiments), query, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _client(uri: str) -> MlflowClient:
     """MLflow's client. No garbage is collected meanwhile: the search for some takes a sixth of the import."""
     collects = gc.isenabled()
     gc.disable()
@@ -114,8 +154,9 @@ def _client(uri: str) -> "MlflowClient":
 def studies() -> list[Study]:
     """Every study that has runs, by name; no store is created."""
     uri = tracking_uri()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+    if (file := sqlite_file(uri)) and not file.exists():
         return []
+    follow_move(uri)
     client = _client(uri)
     found = [Study(client, known.experiment_id, known.name) for known in client.search_experiments()]
     return sorted((study for study in found if next(study.runs(""), None)), key=lambda study: study.name)

@@ -1,0 +1,127 @@
+"""The notebook of LeNet-5's family, written anew: the table in README.md, results.csv and the figures.
+
+python experiments/lenet_family/update.py reads what `make reproduce` has finished.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import figures
+from cnnlab import plots
+from cnnlab.composing import load_data, sweep_of
+from cnnlab.data import Dataset
+from cnnlab.measuring import outputs_for
+from cnnlab.nn import Params, Sequential
+from cnnlab.paths import refuse_other_checkout, write_atomically
+from cnnlab.report import RunRecord
+from cnnlab.report.rows import Result, Row, results_csv, results_table
+from cnnlab.summaries import row_records
+from cnnlab.tracking.records import networks
+from cnnlab.tracking.store import Study
+
+FOLDER = Path(__file__).resolve().parent
+STAR = "lenet5_1998"  # the row that the figures look at
+SIZES = {15_000: f"{STAR}_15000", 30_000: f"{STAR}_30000", 60_000: STAR}  # training images of a row
+PAGE = "# LeNet-5's family\n\n<!-- results -->\n<!-- /results -->\n"  # where there is no notebook yet
+TITLES = {
+    "passes": "LeNet-5 as in 1998: error against passes",
+    "sizes": "LeNet-5 as in 1998: error against training images",
+    "layers": "LeNet-5 as in 1998: what each layer makes of the first test image",
+    "C1": "kernels of C1",
+    "C3": "kernels of C3 (columns) for each map of S2 (rows)",
+}
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Write what there is to see of all rows that are finished."""
+    sweep = sweep_of("lenet_family")
+    study = Study.open("lenet_family")
+    runs = study.newest([plan.fingerprint for plan in sweep.plans])
+    records = row_records(sweep, study, runs, details=True)
+    update(list(records), {row.name: found for row, found in records.items()}, folder)
+    star = next(row for row in sweep.rows if row.name == STAR)
+    plan = sweep.plans[sweep.rows[star][0]]
+    if run := study.finished(plan.fingerprint):
+        data = load_data(plan)
+        ((network, params),) = networks(study, run)
+        look_inside(network, params, data, outputs_for(network, params, data, data.test), folder)
+
+
+def update(rows: Sequence[Row], records: Mapping[str, Sequence[RunRecord]], folder: Path = FOLDER) -> list[Result]:
+    """Write the tables and the figures of numbers; what they show, row by row.
+
+    A row keeps its line of `results.csv`, which was found elsewhere, until all its seeds, or as many, are found here.
+    """
+    lines, page = folder / "results.csv", folder / "README.md"
+    kept = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
+    known = {line["name"]: line for line in csv.DictReader(kept)}
+    results = [_better(Result.of(row, records.get(row.name, ())), known.get(row.name)) for row in rows]
+    write_atomically(lines, results_csv(results).encode())
+    text = page.read_text(encoding="utf-8") if page.exists() else PAGE
+    write_atomically(page, replaced(text, "results", results_table(results)).encode())
+    if bars := {result.row.name: (result.row.paper, result.error) for result in results if result.error.n}:
+        _draw(folder, "errors", figures.errors_beside, bars)
+    _sizes({result.row.name: result for result in results if result.error.n}, folder)
+    if histories := [record.history for record in records.get(STAR, ()) if record.history]:
+        _draw(folder, "passes", figures.against_passes, histories, TITLES["passes"])
+    return results
+
+
+def _better(found: Result, line: Mapping[str, str] | None) -> Result:
+    """What was found, or a line that says more of the same recipe."""
+    if not line or line["passes"] != found.row.passes:
+        return found
+    kept = Result.read(found.row, line)
+    return kept if found.error.n < min(kept.error.n, found.row.seeds) else found
+
+
+def _sizes(results: Mapping[str, Result], folder: Path) -> None:
+    """Test and training error by the number of training images, where all were run."""
+    if all(name in results for name in SIZES.values()):
+        found = {size: results[name] for size, name in SIZES.items()}
+        test = {size: (result.error.mean, result.error.half_width) for size, result in found.items()}
+        training = {size: (result.train_error, math.nan) for size, result in found.items()}
+        _draw(folder, "sizes", figures.against_size, {"test": test, "training": training}, TITLES["sizes"])
+
+
+def look_inside(network: Sequential, params: Params, data: Dataset, outputs: np.ndarray, folder: Path = FOLDER) -> None:
+    """What a trained network still gets wrong, makes of one digit layer by layer, and has learned to look for.
+
+    `outputs` are [classes, N] for the test images.
+    """
+    images = data.test
+    margin = outputs.max(0) - outputs[images.labels, np.arange(len(images))]
+    seen = (images.pixels, images.labels, outputs.argmax(0), margin, data.classes)
+    _draw(folder, "mistakes", plots.mistakes, *seen, limit=len(images))
+    layers = {name: y[..., 0] for name, y in network.outputs(params, data.batch(images, slice(1))).items()}
+    _draw(folder, "layers", figures.layer_by_layer, images.pixels[0], layers, TITLES["layers"])
+    _draw(folder, "kernels_C1", plots.kernels, params["C1"]["W"], TITLES["C1"])
+    W = params["C3"]["W"]
+    W = np.where(W.any((1, 3), keepdims=True), W, np.nan).transpose(2, 0, 1, 3)  # blank where nothing is connected
+    single = W.reshape(-1, W.shape[2], 1, W.shape[3])
+    _draw(folder, "kernels_C3", plots.kernels, single, TITLES["C3"], columns=W.shape[1])
+
+
+def _draw(folder: Path, name: str, draw: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    write_atomically(folder / f"{name}.png", plots.png(draw(*arguments, **options)))
+
+
+def replaced(page: str, name: str, text: str) -> str:
+    """A Markdown page with the text between its comments `<!-- name -->` and `<!-- /name -->` replaced."""
+    before, opening, rest = page.partition(f"<!-- {name} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{name} -->")
+    if not (opening and closing):
+        raise ValueError(f"the page has no place between <!-- {name} --> and <!-- /{name} -->")
+    return f"{before}{opening}\n{text}\n\n{closing}{after}"
+
+
+if __name__ == "__main__":
+    refuse_other_checkout()
+    main()

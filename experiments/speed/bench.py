@@ -1,0 +1,207 @@
+"""The engine's speed compared with PyTorch's, in turns; with --profile or --growth, where our own time goes.
+
+python experiments/speed/bench.py --only 'step/lenet5_*/32' 'epoch/*' --figure speed.png
+python experiments/speed/bench.py --profile --network zhou --batch 8
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Never
+
+from cases import CASES, KINDS, LONG, NETWORKS, ROUNDS, Case, chosen
+from cnnlab.paths import refuse_other_checkout, root, write_atomically
+from results import OURS, PEAK, PEERS, Result, as_dict, progress, summary
+from workers import Crew, Failed, Turn
+
+# Read by a BLAS when it is loaded: nothing above may import NumPy, and the workers inherit them.
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+COMPARISON, PROFILE = ("only", "rounds", "out", "figure"), ("network", "batch")  # options of one mode alone
+FACTORIES = {
+    OURS: "ours:work",
+    "eager": "peer:eager",
+    "compile": "peer:compiled",
+    PEAK: "ours:peak",
+}
+OWN = {"epoch", LONG}
+LEFT_OUT: dict[str, set[str]] = {"step": set(), LONG: {PEAK, "compile"}}  # by kind of work; by default, the peak
+Say = Callable[[str], None]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that complains in one line."""
+
+    def error(self, message: str) -> Never:
+        """Exit with 2."""
+        self.exit(2, f"bench: {message}\n")
+
+
+def positive(text: str) -> int:
+    """A positive whole number."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def writable(text: str) -> Path:
+    """A path for a new file: its folder must exist, so that nothing is measured in vain."""
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file in a folder that is there")
+    return path
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options; one that would change nothing is refused."""
+    kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
+    rounds = ", ".join(f"{count} of {kind}" for kind, count in ROUNDS.items())
+    parser = Parser("bench", description=__doc__.partition("\n")[0], epilog=f"Cases are {kinds}.", allow_abbrev=False)
+    add = parser.add_argument
+    add(
+        "--only",
+        nargs="+",
+        metavar="CASE",
+        help=f"cases as kind/network/batch, where * is anything: 'step/*/32' (default all but {LONG}/*)",
+    )
+    add("--rounds", type=positive, help=f"rounds of each case (default {rounds})")
+    add("--threads", type=positive, default=1, help="threads of each library (default %(default)s, as the targets)")
+    add("--out", type=writable, help="JSON of all rounds (default bench.json)")
+    add("--figure", type=writable, help="PNG of the ratios")
+    add("--growth", action="store_true", help="our seconds by training images and epochs instead")
+    add("--profile", action="store_true", help="milliseconds per layer of our training step instead")
+    add("--network", choices=NETWORKS, help="of --profile (default lenet5_relu)")
+    add("--batch", type=positive, help="of --profile (default 32)")
+    options = parser.parse_args(arguments)
+    alone = "--profile" if options.profile else "--growth" if options.growth else ""
+    if options.profile and options.growth:
+        parser.error("argument --growth: does not go with --profile")
+    for name in (*(COMPARISON if alone else ()), *(() if options.profile else PROFILE)):
+        if getattr(options, name) is not None:
+            parser.error(f"argument --{name}: does not go {f'with {alone}' if alone else 'without --profile'}")
+    try:
+        short = [f"{kind}/*" for kind in KINDS if kind != LONG]
+        names = {case for pattern in options.only or short for case in chosen(pattern)}
+    except ValueError as error:
+        parser.error(f"argument --only: {error}")
+    options.cases = [case for case in CASES if case in names]
+    return options
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print and write down; the exit code: 1 if there was nothing to write."""
+    os.environ |= dict.fromkeys(THREADS, str(options.threads))
+    if options.profile:
+        from ours import profile
+
+        print(profile(options.network or "lenet5_relu", options.batch or 32))
+        return 0
+    if options.growth:
+        from ours import growth, growth_table
+
+        print(growth_table(growth()))
+        return 0
+    from machine import described, machine
+
+    facts = machine()
+    print(f"{described(facts)}; threads each: {options.threads}\n", flush=True)
+    speed = compared(options, facts)
+    if not any(case["seconds"] for case in speed):
+        return 1
+    out = options.out or root() / "bench.json"
+    report = {"machine": facts, "threads": options.threads, "speed": speed}
+    write_atomically(out, json.dumps(report, indent=1).encode())
+    print(f"written: {out}")
+    return 0
+
+
+def compared(options: argparse.Namespace, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The comparison with PyTorch, row by row on the screen, drawn if asked for, and all of it for JSON."""
+    from cnnlab.plots import png
+    from figure import panels, speed
+
+    sides = FACTORIES
+    if find_spec("torch") is None:
+        print("PyTorch is not installed (`make bench` installs it): cnnlab is measured alone\n", flush=True)
+        sides = {side: factory for side, factory in FACTORIES.items() if side not in PEERS}
+    results = []
+    for result in compare(options.cases, options.rounds, options.threads, sides, print):
+        results.append(result)
+        print(progress(result), flush=True)
+    print(f"\n{summary(results)}\n")
+    if options.figure:
+        title = f"PyTorch {facts['versions']['torch']} beside cnnlab, {facts['cpu']}, threads each: {options.threads}"
+        write_atomically(options.figure, png(speed(panels(results), title)))
+    return [as_dict(result) for result in results]
+
+
+def compare(
+    cases: Sequence[Case], rounds: int | None, threads: int, sides: Mapping[str, str], say: Say
+) -> Iterator[Result]:
+    """The results, each yielded when it is there; `say` gets each reason for which a side has none once.
+
+    `sides` are factories of work by name. The variables of the libraries' numbers of threads must have been set.
+    """
+    told: set[str] = set()
+    for shift in _shifts(cases):
+        with Crew(sides) as crew:
+            for case in shift:
+                result = Result(case, threads)
+                _measure(result, crew, rounds or ROUNDS[case.kind])
+                for side, reason in result.failed.items():
+                    if reason not in told:
+                        say(f"{case.name}: {side}: {reason}")
+                        told.add(reason)
+                yield result
+
+
+def _shifts(cases: Sequence[Case]) -> list[list[Case]]:
+    """The cases that share workers, then each case whose memory is measured, with workers of its own."""
+    together = [case for case in cases if case.kind not in OWN]
+    return [shift for shift in (together, *([case] for case in cases if case.kind in OWN)) if shift]
+
+
+def _measure(result: Result, crew: Crew, rounds: int) -> None:
+    """Fill in a result: every side makes the case ready, then takes a turn in each round."""
+    sides = [side for side in crew.sides if side not in LEFT_OUT.get(result.case.kind, {PEAK})]
+    ready = _ask(result, crew, sides, "prepare", result.case)
+    if OURS not in ready:
+        return  # nothing to compare with
+    result.parameters, result.flops = ready[OURS].parameters, ready[OURS].flops
+    for side in PEERS:
+        assert side not in ready or ready[side].parameters == result.parameters, f"{side} has another network"
+    turns: dict[str, list[Turn]] = {side: [] for side in sides}
+    for number in range(rounds):
+        first = number % len(sides)
+        for side, turn in _ask(result, crew, sides[first:] + sides[:first], "turn").items():
+            turns[side].append(turn)
+    whole = [side for side in sides if side not in result.failed]
+    result.seconds = {side: [turn.seconds for turn in turns[side]] for side in whole}
+    result.accuracy = {side: [turn.result for turn in turns[side] if turn.result is not None] for side in whole}
+    if result.case.kind in OWN:
+        result.memory = _ask(result, crew, whole, "peak_memory")
+
+
+def _ask(result: Result, crew: Crew, sides: Sequence[str], name: str, *arguments: Any) -> dict[str, Any]:
+    """What the sides answer, one after the other. A side that has failed is not asked again; after ours, none is."""
+    answers = {}
+    for side in sides:
+        if not {side, OURS} & result.failed.keys():
+            try:
+                answers[side] = crew.ask(side, name, *arguments)
+            except Failed as failure:
+                result.failed[side] = str(failure)
+    return answers
+
+
+if __name__ == "__main__":
+    refuse_other_checkout()
+    try:
+        sys.exit(main(parsed(sys.argv[1:])))
+    except OSError as error:  # MNIST is not there, say
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing was written")

@@ -1,1 +1,0 @@
-"""The speed of the engine compared with PyTorch's: the same work, done in turns by processes of their own."""

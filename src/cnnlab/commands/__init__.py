@@ -1,0 +1,100 @@
+"""What is typed: `cnnlab train activation=relu`, `cnnlab sweep pooling`, and so on; a module for each command."""
+
+import importlib
+import os
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from typing import Never
+
+COMMANDS = {
+    "train": "one run, in words: activation=relu epochs=3; with -m, a sweep over lists of words",
+    "sweep": "an ablation: the arms of a file in conf/sweep",
+    "reproduce": "LeNet-5's family on the full MNIST, row by row",
+    "report": "the tables and figures of a study, written anew",
+    "tune": "learning rates for the arms of sweeps, chosen on validation images",
+    "ui": "MLflow's pages over all runs",
+    "data": "fetch MNIST or Fashion-MNIST",
+}
+HELP = "\n".join(["usage: cnnlab COMMAND ...", "", *(f"  {name:<10} {what}" for name, what in COMMANDS.items())])
+HELP += (
+    "\n\n`cnnlab COMMAND --help` says more. Runs are kept in the folder CNNLAB_HOME, else the checkout, else this one."
+)
+
+
+class Parser(ArgumentParser):
+    """A parser that complains in one line."""
+
+    def error(self, message: str) -> Never:
+        """Exit with 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parser(name: str, examples: str = "") -> Parser:
+    """The parser of a command, which says what it is for."""
+    return Parser(
+        f"cnnlab {name}",
+        description=COMMANDS[name],
+        epilog=examples,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def counting(text: str) -> int:
+    """A number to count with, for a parser."""
+    if not (text.isdecimal() and 0 < int(text) < 10**6):
+        raise ValueError
+    return int(text)
+
+
+counting.__name__ = "whole number above 0"  # what the parser calls it in its complaint
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the arguments name; exits with 1 or 2, and a line, if it cannot be understood or fails."""
+    name, *words = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in ("-h", "--help"):
+        print(HELP)
+    elif name == "--version":
+        from importlib.metadata import version
+
+        print("cnnlab", version("cnnlab"))
+    elif name in ("-sc", "--shell-completion"):
+        _run("train", [name, *words])
+    elif name in COMMANDS:
+        _run(name, words)
+    else:
+        from cnnlab.spelling import guess
+
+        said = f"there is no command {name}{guess(name, COMMANDS)}" if name else "no command given"
+        sys.exit(f"cnnlab: {said}: choose from {', '.join(COMMANDS)}; cnnlab --help says more")
+
+
+def _run(name: str, words: Sequence[str]) -> None:
+    from cnnlab.paths import refuse_other_checkout, root
+
+    refuse_other_checkout()
+    os.environ["CNNLAB_HOME"] = str(root())  # where Hydra's own files of a sweep go, too
+    try:
+        importlib.import_module(f"cnnlab.commands.{name}").main(words)
+    except Exception as error:
+        sys.exit(explained(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on after the last whole epoch")
+
+
+def explained(error: Exception) -> str:
+    """One line on an error that words, files or a store can cause; another one is raised again, with its traceback."""
+    kind, text = type(error), str(error)
+    if kind.__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):
+        if not isinstance(error, (ValueError, OSError, ImportError)):
+            raise error
+        return text
+    if override := getattr(error, "override", None):
+        return f"{override}: cannot be read as an option and its value; what is unusual in it needs quotes"
+    if choices := getattr(error, "options", None):
+        group, _, choice = str(getattr(error, "missing_cfg_file", "")).rpartition("/")
+        return f"{group}={choice}: there is no such choice: choose from {', '.join(choices)}"
+    lines = dict.fromkeys(line.strip() for line in f"{text}\n{error.__cause__ or ''}".splitlines())
+    return "; ".join(line for line in lines if line and not line.startswith(("object_type", "reference", "To append")))

@@ -1,0 +1,15 @@
+"""`cnnlab data`: fetches a dataset's four files into the data folder; what is there and right is kept."""
+
+from collections.abc import Sequence
+
+from cnnlab.commands import parser
+from cnnlab.data.archives import ARCHIVES
+from cnnlab.data.download import fetch
+
+
+def main(words: Sequence[str]) -> None:
+    """Fetch the dataset of this name."""
+    parse = parser("data")
+    parse.add_argument("name", nargs="?", choices=sorted(ARCHIVES), default="mnist", help="default %(default)s")
+    for line in fetch(ARCHIVES[parse.parse_args(words).name]):
+        print(line, flush=True)

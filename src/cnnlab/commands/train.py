@@ -1,0 +1,81 @@
+"""`cnnlab train`: one run in words, or with `-m` or `sweep=NAME` a sweep of them.
+
+cnnlab train activation=relu loss=cross_entropy pooling=max padding=same seed=3
+cnnlab train -m activation=tanh,relu init=glorot,he study=my_question
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnnlab.commands import explained
+from cnnlab.paths import conf_folder
+from cnnlab.spelling import as_text, explain
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from cnnlab.composing import Plan
+    from cnnlab.runs import Outcome
+
+
+def main(words: Sequence[str]) -> None:
+    """Make the run or the sweep that the words ask for."""
+    if {"-h", "--help"} & set(words):
+        from cnnlab.commands.words import listing
+
+        print(listing(conf_folder()))
+        return
+    if problem := explain(words, conf_folder()):
+        sys.exit(problem)
+    import hydra
+
+    from cnnlab.composing import register
+
+    register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors come out here, where they are said in one line
+    if line := os.environ.get("COMP_LINE"):  # Tab completion: what Hydra completes begins behind the command
+        os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
+    sys.argv[1:] = as_text(words)
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
+
+
+def run(cfg: DictConfig) -> Outcome:
+    """Make the run that a config describes; in a sweep, one of its arms."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from cnnlab.composing import plan
+
+    context = HydraConfig.get()
+    if context.mode == RunMode.MULTIRUN:
+        from cnnlab.sweeps import make_arm
+
+        return make_arm(cfg, context)
+    try:
+        return _single(plan(cfg, context))
+    except Exception as error:
+        sys.exit(explained(error))  # here, since Hydra would print a line of its own
+
+
+def _single(asked: Plan) -> Outcome:
+    """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
+    from cnnlab.commands.bar import Bar
+    from cnnlab.orphans import reaper
+    from cnnlab.runs import make
+    from cnnlab.tracking.apart import log_apart
+
+    rate = f"  learning rate {asked.config['lr']:g} ({asked.lr_source})" if asked.lr_source else ""
+    print(f"{asked.label}{rate}", flush=True)
+    if sys.stdout.isatty():
+        print(asked.description, flush=True)
+    with reaper(asked.study), Bar() as bar, log_apart() as log:
+        outcome = make(asked, log, bar)
+    print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")
+    if outcome.status == "failed":
+        sys.exit(1)
+    return outcome

@@ -1,0 +1,39 @@
+"""`cnnlab ui`: MLflow's pages over the store, and where each study's charts are."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from cnnlab.commands import counting, parser
+from cnnlab.paths import root
+
+
+def main(words: Sequence[str]) -> None:
+    """Serve until interrupted."""
+    parse = parser("ui")
+    parse.add_argument("--port", type=counting, default=5000, help="default %(default)s")
+    port = parse.parse_args(words).port
+    if port >= 2**16:
+        parse.error(f"argument --port: choose a whole number from 1 to {2**16 - 1}")
+    from cnnlab.tracking.store import link, studies, tracking_uri
+
+    uri, known = tracking_uri(), studies()
+    if not known:
+        raise ValueError("there are no runs yet: `make sweep` or `make train` makes some")
+    for study in known:
+        print(f"{study.name:<20} {link(study, port)}")
+    if uri.startswith("http"):
+        return
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise ValueError(f"port {port} is in use: choose another, as in `make ui PORT={port + 1}`")
+    print("serving (10 seconds to start, Ctrl-C to stop)", flush=True)
+    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    places = ["--artifacts-destination", str(root() / "mlartifacts"), "--port", str(port)]
+    try:
+        done = subprocess.run([*server, *places], env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+    except KeyboardInterrupt:
+        return
+    sys.exit(done.returncode)

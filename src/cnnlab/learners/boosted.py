@@ -1,0 +1,127 @@
+"""Boosting: three networks of a kind, each trained on what those before it find hard, whose outputs are added.
+
+LeCun et al. 1998, III-C.9, after Drucker, Schapire and Simard 1993: the second sees images half of which the
+first gets wrong, the third images on which these two disagree. Both sets are drawn once, from distorted training
+images, since there are not enough others; the first network is trained "the usual way", without distortions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+
+from cnnlab.data import Dataset, Distortion, Images
+from cnnlab.journal import Journal
+from cnnlab.learners.network import Network
+from cnnlab.measuring import Metrics, outputs_for, scores
+from cnnlab.training import Recipe, TrainingState, start, train
+
+NETWORKS = 3
+DRAWN = 5_000  # images drawn at a time
+PASSES = 500  # so many times the training images are drawn before the search for hard ones is given up
+
+Answers = Callable[[Images], np.ndarray]
+
+
+@dataclass(frozen=True)
+class BoostedNetworks(Network):
+    """Three networks like the one that is described, boosted; `augment` distorts the images that are drawn."""
+
+    def describe(self, data: Dataset) -> str:
+        """Hard images are drawn from distorted ones, so there must be distortions."""
+        if not self.augment or self.augment.idle:
+            raise ValueError("boosting looks for hard images among distorted ones: choose another augment than none")
+        return f"{NETWORKS} networks, each\n{super().describe(data)}"
+
+    def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
+        """Train the three, one after the other, each from its own checkpoint if there is one; test their sum."""
+        distorted = self.recipe(data)
+        recipe = replace(distorted, distortion=Distortion())
+        states: list[TrainingState] = []
+        history: list[Metrics] = []  # of all three, one after the other
+        searched = 0.0  # seconds
+        for number, find in enumerate((None, _half_wrong, _disputed)):
+            images = data.train
+            if find:
+                rng, began = np.random.default_rng([seed, number]), perf_counter()
+                answers = [_answers(recipe, state, data) for state in states]
+                images = find(answers, data.train, distorted.distortion, rng)
+                searched += perf_counter() - began
+            place = (f".{number}", number * self.epochs)  # its checkpoint, and the epochs before its own
+            state = journal.resumed(start(recipe, data.shape, NETWORKS * seed + number), *place)
+            for _ in train(recipe, state, replace(data, train=images), _progress(journal, number)):
+                journal.epoch(state, *place)
+            history += [metrics | {"epoch": len(history) + 1 + at} for at, metrics in enumerate(state.history)]
+            states.append(state)
+        journal.trained(history, [(recipe.network, state.params) for state in states], data, distorted.distortion)
+        cost = recipe.network.cost(data.shape)
+        return _tested(recipe, states, data, journal) | {
+            "time/total_s": searched + sum(metrics["time/epoch_s"] for metrics in history),
+            "size/parameters": NETWORKS * cost.parameters,
+            "size/macs": NETWORKS * cost.macs,
+        }
+
+
+def _progress(journal: Journal, number: int) -> Callable[[int, int, int, float, float], None]:
+    """One network's progress as that of all three."""
+    return lambda done, total, *now: journal.progress(number * total + done, NETWORKS * total, *now)
+
+
+def _half_wrong(nets: list[Answers], images: Images, distortion: Distortion, rng: np.random.Generator) -> Images:
+    """As many images as there are, half of which the first network gets wrong."""
+    (first,), half = nets, len(images) // 2
+    wrong = _drawn(images, distortion, rng, lambda drawn: first(drawn) != drawn.labels, half)
+    right = _drawn(images, distortion, rng, lambda drawn: first(drawn) == drawn.labels, len(images) - half)
+    return _joined([wrong, right])
+
+
+def _disputed(nets: list[Answers], images: Images, distortion: Distortion, rng: np.random.Generator) -> Images:
+    """As many images as there are, on which the first two networks disagree."""
+    first, second = nets
+    return _drawn(images, distortion, rng, lambda drawn: first(drawn) != second(drawn), len(images))
+
+
+def _drawn(
+    images: Images,
+    distortion: Distortion,
+    rng: np.random.Generator,
+    wanted: Callable[[Images], np.ndarray],
+    count: int,
+) -> Images:
+    """That many distorted images that are wanted."""
+    found: list[Images] = []
+    for _ in range(-(-PASSES * len(images) // DRAWN)):
+        chosen = images[rng.integers(len(images), size=DRAWN)]
+        drawn = Images(distortion(chosen.pixels, rng), chosen.labels)
+        found.append(drawn[np.flatnonzero(wanted(drawn))])
+        if sum(map(len, found)) >= count:
+            return _joined(found)[:count]
+    few = sum(map(len, found))
+    raise ValueError(
+        f"boosting: of {PASSES} times the training images only {few} of {count} were hard; distort them more"
+    )
+
+
+def _joined(parts: list[Images]) -> Images:
+    return Images(np.concatenate([p.pixels for p in parts]), np.concatenate([p.labels for p in parts]))
+
+
+def _answers(recipe: Recipe, state: TrainingState, data: Dataset) -> Answers:
+    return lambda images: outputs_for(recipe.network, state.params, data, images).argmax(0)
+
+
+def _tested(recipe: Recipe, states: list[TrainingState], data: Dataset, journal: Journal) -> Metrics:
+    """What the sum of the outputs is worth, on training, validation and test images as they are.
+
+    A loss is that of the outputs' mean, which is as large as the outputs of one network.
+    """
+    found: Metrics = {}
+    for split, images in {"train": data.train, "val": data.val, "test": data.test}.items():
+        if len(images):
+            outputs = np.sum([outputs_for(recipe.network, state.params, data, images) for state in states], axis=0)
+            found |= scores(split, outputs, images.labels)
+            found[f"{split}/loss"] = recipe.loss(outputs / NETWORKS, images.labels)[0]
+            if split == "test":
+                journal.answers(outputs, data)
+    return found

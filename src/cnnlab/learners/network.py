@@ -1,0 +1,73 @@
+"""One network: trained by its recipe, tested once at the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cnnlab.data import Dataset, Distortion
+from cnnlab.journal import Journal
+from cnnlab.measuring import Metrics, outputs_for, scores
+from cnnlab.models import describe
+from cnnlab.nn import Loss, Optimizer, Schedule, Sequential
+from cnnlab.training import Recipe, start, train
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and how it is trained.
+
+    `model` builds it for images with so many classes and such a background; `augment` distorts the training images;
+    every `confusion_every` epochs (0: after the last only) a confusion matrix of the validation images is kept.
+    """
+
+    model: Callable[..., Sequential]
+    loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule
+    lr: float
+    epochs: int
+    batch_size: int
+    reshuffle: bool = True
+    augment: Distortion | None = None
+    confusion_every: int = 0
+
+    def recipe(self, data: Dataset) -> Recipe:
+        """The recipe for images like these."""
+        network = self.model(background=data.normalizer.background, classes=len(data.classes))
+        return Recipe(
+            network,
+            self.loss,
+            self.optimizer,
+            self.schedule,
+            self.lr,
+            self.epochs,
+            self.batch_size,
+            self.reshuffle,
+            self.augment or Distortion(),
+        )
+
+    def describe(self, data: Dataset) -> str:
+        """The table of its layers, which must fit each other and the images."""
+        return describe(self.recipe(data).network, data.shape)
+
+    def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
+        """Train, going on from a checkpoint if there is one; then test."""
+        recipe = self.recipe(data)
+        state = journal.resumed(start(recipe, data.shape, seed))
+        for _ in train(recipe, state, data, journal.progress):
+            journal.epoch(state)
+        outputs, cost = outputs_for(recipe.network, state.params, data, data.test), recipe.network.cost(data.shape)
+        journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion)
+        journal.confusions({epoch: state.confusions[epoch - 1] for epoch in self._kept_epochs if len(data.val)}, data)
+        journal.answers(outputs, data)
+        return scores("test", outputs, data.test.labels) | {
+            "test/loss": recipe.loss(outputs, data.test.labels)[0],
+            "time/total_s": sum(metrics["time/epoch_s"] for metrics in state.history),
+            "size/parameters": cost.parameters,
+            "size/macs": cost.macs,
+        }
+
+    @property
+    def _kept_epochs(self) -> list[int]:
+        """The epochs whose confusion matrix is kept: the last, and every so many."""
+        every = range(self.confusion_every, self.epochs, self.confusion_every) if self.confusion_every else ()
+        return [*every, self.epochs]

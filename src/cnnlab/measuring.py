@@ -1,0 +1,130 @@
+"""What is measured while a network trains: a metric is one function here, by a name that MLflow's pages group by.
+
+A metric of a step looks at some updates of an epoch, and the epoch has their mean; a metric of an epoch looks at the
+network after it. Add a function to one of the two tuples below, and every run has it in its curves and in history.csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnlab.data import Dataset, Images
+from cnnlab.nn import Array, Params, Sequential, predict, saturation, segments
+from cnnlab.statistics import accuracy, confusion_matrix
+
+if TYPE_CHECKING:
+    from cnnlab.nn import Loss
+
+Metrics = dict[str, float]
+
+STEPS = 20  # updates of an epoch that are measured
+PROBE = 256  # training images on which saturation is measured
+
+
+@dataclass(frozen=True)
+class Update:
+    """One update of the parameters: the vector before it, its gradient, the change, and where each layer lies."""
+
+    before: Array
+    gradient: Array
+    change: Array
+    layers: dict[str, slice]
+
+
+def gradient_norm(update: Update) -> Metrics:
+    """The Euclidean norm of each layer's gradient."""
+    return {f"grad_norm/{name}": _norm(update.gradient[part]) for name, part in update.layers.items()}
+
+
+def update_ratio(update: Update) -> Metrics:
+    """How far an update moves each layer's parameters, as a share of their own norm."""
+    return {
+        f"update_ratio/{name}": _norm(update.change[part]) / max(_norm(update.before[part]), 1e-12)
+        for name, part in update.layers.items()
+    }
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A network after an epoch: its parameters, its loss, and the data it is trained on."""
+
+    network: Sequential
+    params: Params
+    loss: Loss
+    data: Dataset
+
+    @cached_property
+    def held_out(self) -> Array:
+        """The outputs for the validation images, `[classes, N]`."""
+        return outputs_for(self.network, self.params, self.data, self.data.val)
+
+
+def saturated(epoch: Epoch) -> Metrics:
+    """Each activation's share of units, on the first training images, that pass back little of an error."""
+    found = saturation(epoch.network, epoch.params, epoch.data.batch(epoch.data.train, slice(PROBE)))
+    return {f"saturation/{name}": share for name, share in found.items()}
+
+
+def held_out(epoch: Epoch) -> Metrics:
+    """Loss, accuracy and error on the validation images, if any are held out."""
+    return _judged("val", epoch, epoch.held_out, epoch.data.val) if len(epoch.data.val) else {}
+
+
+def watched(epoch: Epoch) -> Metrics:
+    """The same on the test images, where a run asks to watch them; nothing may be chosen by it."""
+    if not epoch.data.watch_test:
+        return {}
+    return _judged(
+        "watch", epoch, outputs_for(epoch.network, epoch.params, epoch.data, epoch.data.test), epoch.data.test
+    )
+
+
+STEP_METRICS: tuple[Callable[[Update], Metrics], ...] = (gradient_norm, update_ratio)
+EPOCH_METRICS: tuple[Callable[[Epoch], Metrics], ...] = (saturated, held_out, watched)
+
+
+def of_update(before: Array, gradient: Array, after: Array, params: Params) -> Metrics:
+    """Every metric of a step; the vectors are those before the update, its gradient, and those after it."""
+    update = Update(before, gradient, after - before, segments(params))
+    return {name: value for metric in STEP_METRICS for name, value in metric(update).items()}
+
+
+def of_epoch(epoch: Epoch) -> Metrics:
+    """Every metric of an epoch."""
+    return {name: value for metric in EPOCH_METRICS for name, value in metric(epoch).items()}
+
+
+def mean(found: Iterable[Metrics]) -> Metrics:
+    """The mean of each metric over several measurements of all of them."""
+    rows = list(found)
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} if rows else {}
+
+
+def confusion(epoch: Epoch) -> list[list[int]]:
+    """How often each class of the validation images (row) was taken for each (column); empty where there are none."""
+    labels, classes = epoch.data.val.labels, len(epoch.data.classes)
+    return confusion_matrix(labels, epoch.held_out.argmax(0), classes).tolist() if len(labels) else []
+
+
+def _judged(split: str, epoch: Epoch, outputs: Array, images: Images) -> Metrics:
+    return scores(split, outputs, images.labels) | {f"{split}/loss": epoch.loss(outputs, images.labels)[0]}
+
+
+def scores(split: str, outputs: Array, labels: Array) -> Metrics:
+    """Accuracy (0 to 1) and error (per cent) of outputs `[classes, N]`, of which the largest is the answer."""
+    right = accuracy(labels, outputs.argmax(0))
+    return {f"{split}/accuracy": right, f"{split}/error_percent": 100 * (1 - right)}
+
+
+def outputs_for(network: Sequential, params: Params, data: Dataset, images: Images) -> Array:
+    """The network's outputs for images, `[classes, N]`."""
+    return predict(network, params, data.shape, len(images), lambda piece: data.batch(images, piece))
+
+
+def _norm(vector: Array) -> float:
+    return float(np.linalg.norm(vector))

@@ -1,0 +1,199 @@
+"""What is typed: each command explains itself at once, and says in one line what it cannot do."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.conftest import CONF, HEAVY, ROOT, SMALL, Home, end, is_one_line
+
+from cnnlab import commands
+from cnnlab.commands import COMMANDS
+from cnnlab.config import RunConfig
+from cnnlab.spelling import Grammar
+
+MODULES = sorted(path.stem for path in (ROOT / "src/cnnlab/commands").glob("*.py"))
+
+
+@pytest.fixture
+def said(inside: Home, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str]]:
+    """How a command ends in this very process, and what it prints or exits with."""
+
+    def said(*words: str) -> tuple[object, str]:
+        code: object = 0
+        try:
+            commands.main(words)
+        except SystemExit as over:
+            code = over.code
+        printed = capsys.readouterr()
+        return (1, str(code)) if isinstance(code, str) else (code, printed.out + printed.err)
+
+    return said
+
+
+def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str]]) -> None:
+    code, text = said("--help")
+    assert code == 0 and all(f"  {name} " in text and what in text for name, what in COMMANDS.items())
+    assert {*COMMANDS} <= {*MODULES}
+    assert re.fullmatch(r"cnnlab \d+\.\d+.*\n", said("--version")[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("", "no command given: choose from train, sweep"),
+        ("trian", "no command trian (did you mean train?): choose from train, sweep"),
+        ("--foo", "no command --foo"),
+        ("sweep nosuch", "sweep=nosuch: there is no such choice: choose from activation, classic"),
+        ("sweep activation=relu", "the name of a sweep comes first"),
+        ("sweep smoke activaton=relu", "did you mean activation?"),
+        ("sweep smoke other", "there is no option other"),
+        ("sweep smoke,loss", "one at a time"),
+        ("sweep smoke --foo", "unrecognized arguments: --foo"),
+        ("sweep smoke --jobs x", "argument --jobs: invalid whole number above 0 value: 'x'"),
+        ("sweep --seeds 0 smoke", "argument --seeds: invalid whole number above 0 value: '0'"),
+        ("sweep smoke --launcher basic --jobs 2", "--jobs: goes with the launcher joblib, not with basic"),
+        ("sweep smoke --only tanh --dry-run", "--only tanh: this sweep is a grid"),
+        ("sweep lenet_family --only linaer --dry-run", "there is no row linaer: choose from lenet5_1998"),
+        ("sweep smoke pooling.size=99 --dry-run", "pooling=max"),
+        ("sweep smoke epochs=${oc.env:NO_SUCH} --dry-run", "NO_SUCH"),
+        ("reproduce --jobs 0", "cnnlab reproduce: argument --jobs: invalid whole number above 0 value: '0'"),
+        ("reproduce linear --only", "unrecognized arguments: --only"),
+        ("report nosuch", "there is no study 'nosuch': choose from none yet"),
+        ("report a b", "unrecognized arguments: b"),
+        ("tune smoke", "there is no sweep smoke to tune: choose from activation"),
+        ("ui --port 70000", "--port: choose a whole number from 1 to 65535"),
+        ("ui --port x", "argument --port: invalid whole number above 0 value: 'x'"),
+        ("data foo", "invalid choice: 'foo' (choose from"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words: str, named: str, said: Callable[..., tuple[object, str]]) -> None:
+    code, text = said(*words.split(" ")) if words else said()
+    assert code in (1, 2) and is_one_line(text), text
+    assert named in text
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["activaton=relu"], ["activaton", "did you mean activation?", "padding"]),
+        (["lr=abc"], ["lr=abc", "a number or null"]),
+        (["optimizer.momentum=abc"], ["optimizer.momentum=abc", "a number"]),
+        (["sweep=null"], ["sweep=null"]),
+        (["pooling.mix=0.3"], ["pooling", "mix", "size"]),  # an option that another choice has
+        (["epochs=${oc.env:NO_SUCH}"], ["epochs", "NO_SUCH"]),
+        (["hydra/launcher=nan", "sweep=smoke"], ["hydra/launcher=nan", "basic, joblib"]),
+        (["hydra.launcher.speed=1", "sweep=smoke"], ["hydra.launcher.speed"]),
+        (["hydra.mode=foo"], ["hydra.mode=foo", "RUN, MULTIRUN"]),
+        (['study="a'], ['study="a']),
+        (["data=mnist"], ["train-images-idx3-ubyte", "make data"]),
+        (["loss=lenet5_map", "model=zhou"], ["loss=lenet5_map", "model=zhou", "84"]),
+        (["sweep=smoke", "pooling.size=99", "lr=-1"], ["lr=-1"]),
+        (["-m", "seed=${lr},0", "pooling.size=99"], ["seed=None: needs a whole number", "99x99"]),
+    ],
+)
+def test_a_run_that_cannot_be_is_answered_in_one_line(words: list[str], named: list[str], fresh_home: Home) -> None:
+    said = fresh_home.train(*words, CNNLAB_DATA=str(fresh_home.folder))
+    assert (said.code, said.out) == (1, "")
+    assert is_one_line(said.err), said.err
+    assert [word for word in named if word not in said.err] == []
+    assert {path.name for path in fresh_home.folder.iterdir()} == {"conf"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_light(command: str, fresh_home: Home) -> None:
+    said = fresh_home.command(command, "--help", PYTHONPROFILEIMPORTTIME="1")
+    assert said.code == 0 and f"cnnlab {command}" in said.out
+    imported = {line.split("|")[-1].strip().partition(".")[0] for line in said.err.splitlines()}
+    allowed = {"requests", "pooch"} if command == "data" else set()
+    assert not imported & ((HEAVY - allowed) | {"hydra", "omegaconf", "joblib", "sqlalchemy", "tqdm"})
+
+
+@pytest.mark.parametrize("words", [["--cfg", "job"], ["sweep=smoke", "--cfg", "job"], ["-sc", "install=bash"]])
+def test_questions_are_answered_without_heavy_imports(words: list[str], fresh_home: Home) -> None:
+    said = fresh_home.train(*words, PYTHONPROFILEIMPORTTIME="1")
+    assert said.code == 0 and said.out
+    imported = {line.split("|")[-1].strip().partition(".")[0] for line in said.err.splitlines()}
+    assert "hydra" in imported
+    assert not imported & (HEAVY | {"joblib", "sqlalchemy", "tqdm"})
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_help_has_every_option_and_what_the_configs_say(
+    width: int, said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = said("train", "--help")[1].partition("Numbers and switches")[2]
+    assert max(len(line) for line in text.splitlines() if " " in line.strip()) <= width
+    flat, grammar = " ".join(text.split()), Grammar((CONF,))
+    assert [field for field in RunConfig.__annotations__ if f"{field}=" not in text] == []
+    for group, choices in grammar.groups.items():
+        part = text.partition(f"\n\n{group}=")[2].partition("\n\n")[0]
+        assert [choice for choice in choices if f"\n  {choice} " not in part] == []
+        for choice in choices:
+            file = (CONF / group / f"{choice}.yaml").read_text(encoding="utf-8")
+            (first, *_) = [line for line in file.splitlines() if line.startswith("# ") and "@package" not in line]
+            assert first.removeprefix("# ") in flat, f"{group}={choice}"
+            inside = grammar.options(group, choice) if group not in ("experiment", "sweep") else {}
+            assert [option for option in inside if f"  {group}.{option}=" not in part] == []
+    assert "optimizer.momentum=0.9|0.0 (momentum, nesterov, sgd) how much of the velocity a step keeps" in flat
+
+
+@pytest.mark.parametrize("command", ["cnnlab train", "cnnlab sweep smoke", "python -m cnnlab train"])
+def test_tab_completion_knows_the_choices(command: str, fresh_home: Home) -> None:
+    line = f"{command} data=digits pooling=s"
+    said = end(fresh_home.start("query=bash", command="-sc", COMP_LINE=line))
+    assert (said.code, said.out.split()) == (0, ["pooling=stochastic", "pooling=subsample"]), said.err
+
+
+def test_sweeps_and_their_arms_are_listed(said: Callable[..., tuple[object, str]]) -> None:
+    listed = said("sweep", "--list")[1]
+    assert [sweep for sweep in Grammar((CONF,)).groups["sweep"] if not re.search(rf"(?m)^{sweep} +\w", listed)] == []
+    code, text = said("sweep", "--seeds", "2", "smoke", "--dry-run", "model=mlp")
+    assert code == 0, text
+    assert text.endswith("\n0 of 4 arms are finished\n")
+    assert [line.split()[:3] for line in text.splitlines()[:-1]].count(["to", "do", "tanh"]) == 2
+
+
+def test_words_and_flags_of_a_sweep_come_in_any_order(
+    said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("cnnlab.commands.train.main", asked.append)
+    assert said("sweep", "pooling", "--seeds=2", "data=digits", "--jobs", "3", "epochs=1")[0] == 0
+    assert said("reproduce", "linear", "knn", "--jobs", "1")[0] == 0
+    assert asked == [
+        ["sweep=pooling", "data=digits", "epochs=1", "seed=0,1", "hydra.launcher.n_jobs=3"],
+        ["sweep=lenet_family", "hydra.launcher.n_jobs=1", "hydra.sweeper.only=['linear','knn']"],
+    ]
+
+
+def test_losses_are_compared_where_the_codes_can_be_reached() -> None:
+    node = yaml.safe_load((CONF / "sweep/loss.yaml").read_text(encoding="utf-8"))
+    assert node["defaults"] == [{"override /activation": "lenet_tanh"}]
+
+
+@pytest.mark.slow
+def test_a_folder_of_ones_own_is_swept_over(home: Home, tmp_path: Path) -> None:
+    """An option in a folder of the user's, by workers of their own, called from any folder."""
+    (tmp_path / "own/activation").mkdir(parents=True)
+    (tmp_path / "own/activation/mine.yaml").write_text("_target_: cnnlab.nn.Tanh\namplitude: 1.5\n")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    words = ["-m", "--config-dir", str(tmp_path / "own"), "activation=mine,relu", "model=mlp", "epochs=1", *SMALL]
+    command = [sys.executable, "-m", "cnnlab", "train", *words, "study=1.10"]
+    done = subprocess.run(command, cwd=elsewhere, env=os.environ | home.places, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "2 of 2 done" in done.stdout
+    assert {run.data.params["activation"] for run in home.runs("1.10")} == {"mine", "relu"}
+    assert not list(elsewhere.iterdir())
+
+
+def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, inside: Home) -> None:
+    monkeypatch.setattr("cnnlab.commands.report.main", lambda words: {}["nothing"])
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with pytest.raises(KeyError):
+        commands.main(["report"])
