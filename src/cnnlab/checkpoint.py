@@ -100,8 +100,9 @@ class Checkpoints:
                 file.rename(file.with_suffix(self.place.suffix))
 
     def forget(self) -> None:
-        """Remove those of a run that is finished."""
-        for file in self._all(RETIRED):
+        """Remove those of a run that is finished, and drafts that were being written when it was killed."""
+        drafts = self.place.parent.glob(f".{self.place.stem}*")
+        for file in (*self._all(RETIRED), *drafts):
             file.unlink(missing_ok=True)
 
     @property
