@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path("src/cnnlab")
@@ -68,9 +68,9 @@ def places(file: Path) -> Iterator[Change]:
 
 
 def changed(change: Change, text: str) -> tuple[str, str]:
-    """The file's text with the change in it, and the change as a line: where, before, after."""
+    """The file's text with the change in it, and the change in words: where, the line, before, after."""
     tree = ast.parse(text)
-    node = list(ast.walk(tree))[change.node]
+    node: Any = list(ast.walk(tree))[change.node]
     before = ast.unparse(node).splitlines()[0]
     if isinstance(node, ast.Compare):
         node.ops[change.part] = SWAPS[type(node.ops[change.part])]()
@@ -79,10 +79,10 @@ def changed(change: Change, text: str) -> tuple[str, str]:
     elif isinstance(node, ast.If | ast.IfExp | ast.While):
         node.test = ast.UnaryOp(ast.Not(), node.test)
     elif isinstance(node, ast.Constant):
-        node.value = not node.value if isinstance(node.value, bool) else node.value + 1  # type: ignore[operator]
+        node.value = not node.value if isinstance(node.value, bool) else node.value + 1
     after = ast.unparse(ast.fix_missing_locations(node)).splitlines()[0]
-    where = change.file.relative_to(SOURCE).as_posix()
-    return ast.unparse(tree), f"{where}:{getattr(node, 'lineno', 0)}: {before}  ->  {after}"
+    where, line = change.file.relative_to(SOURCE).as_posix(), text.splitlines()[node.lineno - 1].strip()
+    return ast.unparse(tree), f"{where}:{node.lineno}: {line}: {before}  ->  {after}"
 
 
 def unnoticed(change: Change, copies: "Queue[Path]") -> str:

@@ -74,7 +74,8 @@ def test_binomial_interval_is_wilsons(errors, total):
 
 
 def test_binomial_interval_of_nothing_and_of_nonsense():
-    assert math.isnan(binomial_interval(0, 0).mean)
+    nothing = binomial_interval(0, 0)
+    assert math.isnan(nothing.mean) and nothing.n == 0
     with pytest.raises(ValueError, match="11 errors out of 10"):
         binomial_interval(11, 10)
 

@@ -1,6 +1,7 @@
 """Sequential: names, paired starts, no work on the image's gradient, errors that name the layer."""
 
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -31,6 +32,16 @@ def network(*without, **more):
 
 def start(net, seed=0):
     return net.init(SHAPE, np.random.default_rng(seed))[0]
+
+
+def test_each_layer_draws_from_a_generator_of_its_own():
+    """Of a 63-bit number of the network's generator, and of the layer's name: so a layer starts alike in every arm."""
+    key = int(np.random.default_rng(5).integers(2**63))
+    own = np.random.default_rng([key, crc32(b"F3")])
+    alone, _ = Dense(4).init((3 * 1 * 2,), own)
+    layers = {"C1": Conv2D(3, 2), "S2": MaxPool(2), "F3": Dense(4)}
+    params, _ = Sequential(layers).init((4, 2, 6), np.random.default_rng(5))
+    assert_array_equal(params["F3"]["W"], alone["W"])
 
 
 def test_parameters_and_gradients_come_under_the_layers_names():
