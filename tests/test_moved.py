@@ -103,6 +103,14 @@ def test_a_store_without_tables_is_left_to_mlflow(tmp_path: Path, monkeypatch: p
     assert follow(tmp_path, monkeypatch) == 0
 
 
+@pytest.mark.parametrize("kept", [0, 20_000])
+def test_a_damaged_store_is_not_said_to_have_moved(kept: int, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = old / "mlflow.db"
+    store.write_bytes(store.read_bytes()[:kept] or b"no database")
+    with pytest.raises(OSError, match=r"mlflow.db is damaged: "):
+        follow(old, monkeypatch)
+
+
 def test_a_store_that_cannot_be_changed_is_one_line(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new = old.rename(tmp_path / "new")
     with sqlite3.connect(new / "mlflow.db") as store:

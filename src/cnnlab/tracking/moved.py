@@ -35,6 +35,8 @@ def follow_move(uri: str) -> int:
                         store.execute(f"{change} and {same}", (new, len(old) + 1, experiment, len(old) + 1, f"{old}/"))
             return len(moved)
     except sqlite3.Error as error:
+        if type(error) is sqlite3.DatabaseError:  # itself, not one of its kinds: this is no database, or a broken one
+            raise OSError(f"{file} is damaged: {error}") from error
         raise OSError(f"{file} was moved, and its artifacts' new place cannot be written into it: {error}") from error
 
 
