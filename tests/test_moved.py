@@ -103,11 +103,18 @@ def test_a_store_without_tables_is_left_to_mlflow(tmp_path: Path, monkeypatch: p
     assert follow(tmp_path, monkeypatch) == 0
 
 
-@pytest.mark.parametrize("kept", [0, 20_000])
-def test_a_damaged_store_is_not_said_to_have_moved(kept: int, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["cut off", "no database", "a folder"])
+def test_a_store_that_cannot_be_read_is_not_said_to_have_moved(
+    how: str, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = old / "mlflow.db"
-    store.write_bytes(store.read_bytes()[:kept] or b"no database")
-    with pytest.raises(OSError, match=r"mlflow.db is damaged: "):
+    content = store.read_bytes()[:20_000]
+    store.unlink()
+    if how == "a folder":  # MLflow would try for minutes to open it
+        store.mkdir()
+    else:
+        store.write_bytes(content if how == "cut off" else b"no database")
+    with pytest.raises(OSError, match=r"mlflow.db cannot be read: "):
         follow(old, monkeypatch)
 
 
