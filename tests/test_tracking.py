@@ -145,6 +145,15 @@ def test_the_far_end_s_death_is_an_error_of_one_line(fragile: Callable[[], list[
             log.mettrics({})  # type: ignore[attr-defined]
 
 
+def test_the_name_of_a_set_may_be_long(inside: Home) -> None:
+    log = RunLog()
+    log.begin("runs", "a name", {}, TAGS)
+    log.dataset("n" * 600, "0" * 64, "training")  # MLflow takes 500 letters
+    log.close("FINISHED")
+    (used,) = inside.run().inputs.dataset_inputs
+    assert used.dataset.name == "n" * 500 and "n" * 600 in used.dataset.source
+
+
 @pytest.mark.parametrize("where", LOGS)
 def test_times_are_those_of_what_is_recorded(where: str, inside: Home) -> None:
     before = time.time()

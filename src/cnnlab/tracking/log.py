@@ -131,7 +131,7 @@ class RunLog:
         """Which data went in, as the run's page shows it."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        entity = Dataset(name, digest[:36], "cnnlab", json.dumps({"name": name, "sha256": digest}))
+        entity = Dataset(name[:500], digest[:36], "cnnlab", json.dumps({"name": name, "sha256": digest}))
         tags = [InputTag("mlflow.data.context", context)]
         self._client.log_inputs(self.run_id, [DatasetInput(entity, tags)])
 
