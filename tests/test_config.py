@@ -295,6 +295,26 @@ def test_details_beyond_the_words_tell_arms_apart() -> None:
     assert "study" not in made.words
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (
+            "knn",
+            ("augment=affine", "schedule=constant", "optimizer.momentum=0.5", "learner=network", "reshuffle=false"),
+        ),
+        ("mlp", ("pooling=mixed", "pooling.mix=0.3", "padding=valid")),
+    ],
+)
+def test_a_record_says_no_option_that_was_not_used(model: str, words: tuple[str, ...]) -> None:
+    said, plain = plan_of(f"model={model}", *words), plan_of(f"model={model}")
+    assert (said.words, said.label, said.fingerprint) == (plain.words, plain.label, plain.fingerprint)
+
+
+def test_text_is_told_without_the_quotes_that_it_has_for_hydra() -> None:
+    (word,) = as_text(["data.folder=/a b"])
+    assert composing._details([word], {}, set()) == {"data.folder": "/a b"}
+
+
 def test_what_a_network_does_not_use_is_not_its_identity() -> None:
     assert plan_of("model=mlp", "pooling=avg").fingerprint == plan_of("model=mlp", "pooling=max").fingerprint
 

@@ -103,6 +103,21 @@ def test_a_store_without_tables_is_left_to_mlflow(tmp_path: Path, monkeypatch: p
     assert follow(tmp_path, monkeypatch) == 0
 
 
+@pytest.mark.parametrize("how", ["cut off", "no database", "a folder"])
+def test_a_store_that_cannot_be_read_is_not_said_to_have_moved(
+    how: str, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = old / "mlflow.db"
+    content = store.read_bytes()[:20_000]
+    store.unlink()
+    if how == "a folder":  # MLflow would try for minutes to open it
+        store.mkdir()
+    else:
+        store.write_bytes(content if how == "cut off" else b"no database")
+    with pytest.raises(OSError, match=r"mlflow.db cannot be read: "):
+        follow(old, monkeypatch)
+
+
 def test_a_store_that_cannot_be_changed_is_one_line(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new = old.rename(tmp_path / "new")
     with sqlite3.connect(new / "mlflow.db") as store:

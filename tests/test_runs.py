@@ -260,6 +260,32 @@ def test_what_another_study_finished_is_copied(apart: bool, inside: Home) -> Non
     assert not inside.leftovers()
 
 
+def test_a_copy_is_called_as_it_is_asked_for(inside: Home) -> None:
+    """0.9 is the default: said or not, it is the same run."""
+    made(*BRIEF, "study=one")
+    outcome = made(*BRIEF, "optimizer.momentum=0.9", "study=two")
+    (copy,) = inside.runs("two")
+    assert (outcome.status, copy.data.params["optimizer.momentum"]) == ("copied", "0.9")
+    assert copy.info.run_name == outcome.label and "optimizer.momentum=0.9" in outcome.label
+
+
+@pytest.mark.parametrize("gone", ["", "answers.npz"])
+def test_what_has_lost_its_files_is_made_again_in_another_study(gone: str, inside: Home) -> None:
+    first = made(*BRIEF, "study=one")
+    lost = inside.folder / "mlartifacts/one" / first.run_id / "artifacts" / gone
+    lost.unlink() if gone else shutil.rmtree(lost)
+    assert made(*BRIEF, "study=two").status == "finished"
+    assert [run.info.status for run in inside.runs("two")] == ["FINISHED"]
+
+
+def test_code_that_comes_back_is_run_again_where_a_copy_would_be_older(inside: Home) -> None:
+    """Else every `rerun=changed` would copy it once more, since the newest run speaks for a study."""
+    plan = plan_of(*BRIEF, "rerun=changed")
+    made_of(replace(plan, config=plan.config | {"study": "other"}))
+    assert made_of(replace(plan, code="tried")).status == "finished"
+    assert [made_of(plan).status for _ in range(2)] == ["finished", "skipped"]
+
+
 def test_a_run_of_other_code_is_not_silently_done(inside: Home) -> None:
     """As if the code had changed between two commands: plans of another digest."""
     plan, later = plan_of(*BRIEF), replace(plan_of(*BRIEF), code="today")

@@ -298,7 +298,23 @@ def test_studies_are_names_and_a_sweep_makes_all_of_them(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["..", "/abs", "../../x", "Default", "default", "a/../b", "a/", "a//b", ".a", "", "a b", "-a", "ä/ö/../.."]
+    "name",
+    [
+        "..",
+        "/abs",
+        "../../x",
+        "Default",
+        "default",
+        "a/../b",
+        "a/",
+        "a//b",
+        ".a",
+        "",
+        "a b",
+        "-a",
+        "ä/ö/../..",
+        "x" * 64,
+    ],
 )
 def test_a_name_that_could_leave_the_folder_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"^study=.*: choose a name of letters, digits") as refused:

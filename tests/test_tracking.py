@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import LIMIT, Home
+from tests.conftest import LIMIT, Home, wait_for
 
 from cnnlab.tracking import apart
 from cnnlab.tracking.apart import log_apart
 from cnnlab.tracking.log import AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
 
 SERVE = apart._serve
 TAGS = {FINGERPRINT: "f", CODE: "c", KIND: "run"}
@@ -145,6 +145,15 @@ def test_the_far_end_s_death_is_an_error_of_one_line(fragile: Callable[[], list[
             log.mettrics({})  # type: ignore[attr-defined]
 
 
+def test_the_name_of_a_set_may_be_long(inside: Home) -> None:
+    log = RunLog()
+    log.begin("runs", "a name", {}, TAGS)
+    log.dataset("n" * 600, "0" * 64, "training")  # MLflow takes 500 letters
+    log.close("FINISHED")
+    (used,) = inside.run().inputs.dataset_inputs
+    assert used.dataset.name == "n" * 500 and "n" * 600 in used.dataset.source
+
+
 @pytest.mark.parametrize("where", LOGS)
 def test_times_are_those_of_what_is_recorded(where: str, inside: Home) -> None:
     before = time.time()
@@ -187,3 +196,19 @@ def test_the_far_end_does_not_outlive_a_killed_near_end(inside: Home) -> None:
     while not gone(far):
         assert time.monotonic() < limit
         time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_a_store_that_was_cut_off_while_it_was_made_is_made_again(inside: Home) -> None:
+    """Half of MLflow's tables are in the way of the others."""
+    store = inside.folder / "mlflow.db"
+    store.unlink()
+    draft = store.with_name(".mlflow.db.draft")
+    program = "from cnnlab.tracking.store import Study; Study.open('first')"
+    maker = subprocess.Popen([sys.executable, "-c", program], text=True)
+    wait_for(lambda: draft.exists() and draft.stat().st_size > 100_000, maker)
+    maker.kill()
+    maker.wait()
+    assert draft.exists() and not store.exists()
+    assert Study.open("second").name == "second" and not list(Study.open("second").runs(""))
+    assert not list(inside.folder.glob(".mlflow.db*"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -76,14 +76,15 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
         if choices["learner"] != "network":
             raise ValueError(f"learner={choices['learner']}: is for networks, and model={choices['model']} is none")
         config["learner"] = config["model"]
-    words = _words(config, choices)
+    taken = {"model", "data", "seed", "threads", *config["learner"]}
+    taken |= {"learner", *config["model"]} if "model" in config["learner"] else set()
+    words = {group: choices[group] if group in taken else "none" for group in GROUPS}  # an MLP has no pooling
     if "lr" in config["learner"]:
         config["lr"], source = _learning_rate(config["lr"], words)
         config["learner"]["lr"] = config["lr"]
     config = typed(config)
-    taken = {"seed", *config["learner"]}
     words |= {number: str(config[number]) if number in taken else "none" for number in NUMBERS}
-    words |= _details(context.overrides.task, words)
+    words |= _details(context.overrides.task, words, set(RunConfig.__annotations__) - taken)
     learner: Learner = _instantiated({"learner": config["learner"]})["learner"]
     data = load(config["data"])
     try:
@@ -98,16 +99,17 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     return Plan(config, words, learner, description, identity, modules, source, tuple(context.overrides.task))
 
 
-def _words(config: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str, str]:
-    """The option of each group, or none where neither the learner nor the model takes it: an MLP has no pooling."""
-    taken = {"model", "data", *config["learner"], *(config["model"] if "model" in config["learner"] else ())}
-    return {group: choices[group] if group in taken else "none" for group in GROUPS}
+def _details(overrides: Sequence[str], words: Mapping[str, str], unused: Set[str]) -> dict[str, str]:
+    """What a command line changed beyond the words, as in optimizer.momentum=0.5: it tells arms apart, too.
 
-
-def _details(overrides: Sequence[str], words: Mapping[str, str]) -> dict[str, str]:
-    """What a command line changed beyond the words, as in optimizer.momentum=0.5: it tells arms apart, too."""
+    Options that are `unused`, since neither learner nor model takes them, change nothing and are left out.
+    """
     pairs = [override.partition("=")[::2] for override in overrides]
-    return {name: value for name, value in pairs if name not in words and name not in UNSAID}
+    return {
+        name: value.strip("'")  # of text, which is in quotes for Hydra
+        for name, value in pairs
+        if name not in words and name not in UNSAID and name.partition(".")[0] not in unused
+    }
 
 
 def rate_key(words: Mapping[str, str]) -> str:

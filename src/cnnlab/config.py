@@ -21,7 +21,7 @@ LOWEST = {"seed": 0, "epochs": 1, "batch_size": 1, "threads": 1, "confusion_ever
 MOST_THREADS = 1024
 RERUN = ("false", "true", "changed")
 NO_RESULT = ("folder",)  # where images lie does not change what is learned from them; their digest says what they are
-STUDY = re.compile(r"(?!default$)\w[\w.-]*(/\w[\w.-]*)*", re.IGNORECASE)
+STUDY = re.compile(r"(?!default$)\w[\w.-]{0,62}(/\w[\w.-]{0,62})*", re.IGNORECASE)  # 63 letters fit a folder's name
 
 
 @dataclass
@@ -113,8 +113,8 @@ def _out_of_range(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"rerun={config['rerun']}: choose from {', '.join(RERUN)}"
     if not STUDY.fullmatch(config["study"]):
         yield (
-            f"study={config['study']}: choose a name of letters, digits, '.', '_' and '-' that begins with a letter, "
-            "digit or '_'; a '/' separates groups, and 'Default' is MLflow's own"
+            f"study={config['study']}: choose a name of letters, digits, '.', '_' and '-', at most 63, that begins "
+            "with a letter, digit or '_'; a '/' separates groups, and 'Default' is MLflow's own"
         )
     for name, least in LOWEST.items():
         if config.get(name, least) < least:

@@ -35,6 +35,8 @@ def main(words: Sequence[str]) -> None:
         return
     if "=" in said.name:
         parse.error(f"{said.name}: the name of a sweep comes first, as in `cnnlab sweep pooling {said.name}`")
+    if said.seeds and (seed := next((word for word in said.words if word.startswith("seed=")), None)):
+        parse.error(f"argument --seeds: says the seeds, and so does {seed}")
     asked = [f"sweep={said.name}", *said.words]
     asked += [f"seed={','.join(map(str, range(said.seeds)))}"] if said.seeds else []
     asked += [f"hydra/launcher={said.launcher}"] if said.launcher else []

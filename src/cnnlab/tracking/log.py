@@ -79,7 +79,7 @@ class RunLog:
         place = Study.open(study)
         place.close_stale(tags[FINGERPRINT])
         if rerun != "true":
-            _raise_if_finished(place, tags[FINGERPRINT], tags[CODE], rerun)
+            _raise_if_finished(place, name, params, tags, rerun)
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
         self._create(place, name, params, code() | dict(tags), _milliseconds(when))
         for file, content in kept.items():
@@ -131,7 +131,7 @@ class RunLog:
         """Which data went in, as the run's page shows it."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        entity = Dataset(name, digest[:36], "cnnlab", json.dumps({"name": name, "sha256": digest}))
+        entity = Dataset(name[:500], digest[:36], "cnnlab", json.dumps({"name": name, "sha256": digest}))
         tags = [InputTag("mlflow.data.context", context)]
         self._client.log_inputs(self.run_id, [DatasetInput(entity, tags)])
 
@@ -180,13 +180,15 @@ class RunLog:
         self._folder.cleanup()
 
 
-def _raise_if_finished(study: Study, fingerprint: str, code: str, rerun: str) -> None:
-    known = study.finished(fingerprint)
-    other_code = known is not None and known.data.tags.get(CODE) != code
+def _raise_if_finished(study: Study, name: str, params: Mapping[str, str], tags: Mapping[str, str], rerun: str) -> None:
+    known = study.finished(tags[FINGERPRINT])
+    other_code = known is not None and known.data.tags.get(CODE) != tags[CODE]
     if known and not (other_code and rerun == "changed"):
         raise AlreadyFinished(known.info.run_id, known.data.metrics, other_code=other_code)
-    if elsewhere := study.finished_elsewhere(fingerprint, code):
-        copy = copied(study, elsewhere)
+    elsewhere = study.finished_elsewhere(tags[FINGERPRINT], tags[CODE])
+    if elsewhere is None or (known and known.info.start_time > elsewhere.info.start_time):
+        return  # a copy that is older than what is known here would not be found again
+    if copy := copied(study, elsewhere, name, params):
         raise AlreadyFinished(copy, elsewhere.data.metrics, copied=True)
 
 

@@ -19,12 +19,14 @@ def follow_move(uri: str) -> int:
     So is any store but `mlflow.db` at the project root. Raises OSError where the store cannot be changed.
     """
     file = sqlite_file(uri)
-    if file is None or not file.is_file() or file.resolve() != root() / "mlflow.db":
+    if file is None or not file.exists() or file.resolve() != root() / "mlflow.db":
         return 0
+    trouble = "cannot be read"
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=20)) as store:
             if not any(_moved(store)):
                 return 0
+            trouble = "was moved, and its artifacts' new place cannot be written into it"
             with store:  # one transaction
                 store.execute("begin immediate")
                 moved = list(_moved(store))  # again: another process may have been faster
@@ -35,7 +37,7 @@ def follow_move(uri: str) -> int:
                         store.execute(f"{change} and {same}", (new, len(old) + 1, experiment, len(old) + 1, f"{old}/"))
             return len(moved)
     except sqlite3.Error as error:
-        raise OSError(f"{file} was moved, and its artifacts' new place cannot be written into it: {error}") from error
+        raise OSError(f"{file} {trouble}: {error}") from error
 
 
 def _moved(store: sqlite3.Connection) -> Iterator[tuple[int, str, str]]:

@@ -71,6 +71,8 @@ class Study:
         uri = tracking_uri()
         with locked(state_folder() / "store.lock"), store_errors():
             follow_move(uri)
+            if (file := sqlite_file(uri)) and not file.exists():
+                _create(file)
             client = _client(uri)
             known = client.get_experiment_by_name(name)
             if known and known.lifecycle_stage == "deleted":
@@ -135,6 +137,20 @@ def _runs(client: MlflowClient, experiments: Sequence[str], query: str) -> Itera
         token = page.token
         if not token:
             return
+
+
+def _create(file: Path) -> None:
+    """Make an SQLite store, all or nothing of it: one that is cut off while its tables are made never works again."""
+    draft = file.with_name(f".{file.name}.draft")
+    parts = draft, draft.with_name(f"{draft.name}-journal")
+    try:
+        for left in parts:  # by a creator that was killed
+            left.unlink(missing_ok=True)
+        _client(sqlite_uri(draft)).search_experiments(max_results=1)
+        draft.rename(file)
+    finally:
+        for left in parts:
+            left.unlink(missing_ok=True)
 
 
 def _client(uri: str) -> MlflowClient:
