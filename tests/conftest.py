@@ -228,7 +228,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def once(shared: Path) -> Callable[[str, Callable[[], Any]], Any]:
-    """``once(name, make)``: what ``make`` returns (plain data), made by the first worker that asks."""
+    """`once(name, make)`: what `make` returns (plain data), made by the first worker that asks."""
 
     def once(name: str, make: Callable[[], Any]) -> Any:
         kept = shared / f"{name}.json"
@@ -253,7 +253,7 @@ def digits(data_folder: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def new_home(shared: Path, data_folder: Path, once: Callable[..., Any]) -> Callable[..., Home]:
-    """``new_home(folder, fresh=False)``: a home that has the configs and, unless fresh, an empty store."""
+    """`new_home(folder, fresh=False)`: a home that has the configs and, unless fresh, an empty store."""
     template = Home(shared / "template", data_folder)
 
     def make_store() -> None:

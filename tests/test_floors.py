@@ -35,7 +35,7 @@ SCRIPTS = {"tracking/pyfunc.py": {"mlflow"}}  # MLflow runs this file itself; no
 
 
 def imports(tree: ast.AST, path: str, lazy: bool = True) -> Iterator[str]:
-    """Full names that a module imports; without ``lazy`` only what runs when it is imported itself."""
+    """Full names that a module imports; without `lazy` only what runs when it is imported itself."""
     package = ["cnnlab", *path.split("/")[:-1]]
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):

@@ -87,12 +87,12 @@ class Checkpoints:
         return self.place.with_name(f"{self.place.stem}{part}{self.place.suffix}")
 
     def retire(self) -> None:
-        """Put them aside, of a run whose record is about to be closed as finished."""
+        """Rename those of a run whose record is about to be closed as finished."""
         for file in self._all(self.place.suffix):
             file.rename(file.with_suffix(RETIRED))
 
     def recover(self, again: bool) -> None:
-        """Take up those of a run that was cut off while its record was closed, or forget them if it is made `again`."""
+        """Rename back those of a run that was cut off at its close, or remove them if it is made `again`."""
         for file in self._all(RETIRED):
             if again:
                 file.unlink()
@@ -131,7 +131,7 @@ def restore_state(path: Path, state: TrainingState, stamp: Mapping[str, str]) ->
     try:
         history, confusions = _history(header), list(header["confusions"])
         generators = {name: _generator(header[name], getattr(state, name)) for name in GENERATORS}
-    except Exception as error:  # as above
+    except Exception as error:  # a header that was written by hand can be wrong in any way
         set_aside(path, str(error) if isinstance(error, Unfit) else "its header is not that of a training")
         return False
     state.theta[:] = arrays.pop("theta")
@@ -157,7 +157,7 @@ def _read(path: Path, stamp: Mapping[str, str], like: Arrays) -> tuple[dict[str,
                 return _header(archive, stamp), _unpacked(archive, like)
         except (Unfit, OSError):
             raise
-        except Exception as error:  # what somebody made who knows the checksum can fail in any way
+        except Exception as error:  # a file that was made by hand, with the right checksum, can be wrong in any way
             raise Unfit("its content is not that of a checkpoint") from error
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "cnnlab"
-LEFT_OUT = (  # rooms that show, keep or launch runs, but compute none of their numbers
+LEFT_OUT = (  # modules that show, keep or launch runs, but compute none of their numbers
     *("checkpoint", "code", "commands", "composing", "journal", "networks", "orphans"),
     *("paths", "plots", "report", "runs", "summaries", "sweeps", "tracking"),
 )

@@ -1,4 +1,4 @@
-"""From words to plans and objects: the only room of the library that knows Hydra."""
+"""From words to plans and objects: the only module of the library that knows Hydra."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run it
 class Plan:
     """A run that could be made: its resolved config, the words it is called by, what learns, and its identity.
 
-    `description` is the learner as text, a network layer by layer.
-    `fingerprint` is the identity: of everything that is asked for and of the data; `code` is the digest of the modules
-    that make it. `lr_source` says where the learning rate is from, if there is one.
+    `description` is the learner as text, a network layer by layer. `fingerprint` identifies the run: it is a hash of
+    all that is asked for and of the data. `code` is the digest of the modules that compute it. `lr_source` says where
+    the learning rate is from, if there is one.
     """
 
     config: dict[str, Any]
@@ -67,12 +67,12 @@ class Plan:
 
 
 def plan(cfg: DictConfig, context: Any) -> Plan:
-    """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, where it cannot be."""
+    """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, if it is impossible."""
     from omegaconf import OmegaConf
 
     config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
     choices, source = context.runtime.choices, ""
-    if "_partial_" not in config["model"]:  # it needs no recipe: it learns by itself
+    if "_partial_" not in config["model"]:  # a classifier, which is a learner itself
         if choices["learner"] != "network":
             raise ValueError(f"learner={choices['learner']}: is for networks, and model={choices['model']} is none")
         config["learner"] = config["model"]
@@ -140,7 +140,7 @@ def load_data(plan: Plan) -> Dataset:
 
 
 def load(node: Mapping[str, Any]) -> Dataset:
-    """The data of a config's node; those that were asked for last are kept."""
+    """The dataset that a config's `data` describes; the last two are kept in memory."""
     return _loaded(json.dumps(node))
 
 
@@ -173,8 +173,8 @@ def _instantiated(node: dict[str, Any]) -> Any:
 class Sweep:
     """The arms of one question, each once.
 
-    `rows` are those of a sweep that is a list, each with the numbers of its arms; `refused` are lines that say why an
-    arm cannot be; `command` asks the question again, and so many `workers` answer it, if the launcher says how many.
+    `rows` holds, for each row of a list, the numbers of its arms; a grid has no rows. `refused` has a line on each arm
+    that is impossible. `command` makes the sweep again. `workers` is how many the launcher uses, if it says so.
     """
 
     plans: list[Plan]
@@ -204,7 +204,7 @@ class Sweep:
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
     """The sweep that a composed config and the words of its command line ask for.
 
-    Of a list of rows, `only` those of these names. ValueError, in one line, where nothing of it can be.
+    Of a list of rows, `only` those of these names. ValueError, in one line, if no arm is possible.
     """
     options, said = cfg.hydra.sweeper, cfg.hydra.overrides
     words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
@@ -275,7 +275,7 @@ def _grid(loader: ConfigLoader, words: Sequence[str], arguments: Sequence[str]) 
 
 
 def _rows(listed: DictConfig, only: Sequence[str]) -> dict[Row, list[str]]:
-    """The rows of a list, or only some, with the words of their runs: those of another row where they vote."""
+    """The rows of a list, or only some, with the words of their runs; a vote has the words of its voters."""
     from omegaconf import OmegaConf
 
     values: Any = OmegaConf.to_container(listed)

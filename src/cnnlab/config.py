@@ -53,11 +53,11 @@ class RunConfig:
 def typed(config: dict[str, Any]) -> dict[str, Any]:
     """The config with floats for whole numbers where their target takes floats: 3 and 3.0 are one run.
 
-    ValueError, in one line, for a value of the wrong type, a number too low or a name that its option does not have.
+    ValueError, in one line, for a value of the wrong type, a number that is too low or an unknown option.
     """
     config = config | {"rerun": str(config["rerun"]).lower()}
     first = {name: node for name, node in config.items() if name not in ("model", "learner")}
-    whole = {name: config[name] for name in ("model", "learner")}  # they repeat the others, under other names
+    whole = {name: config[name] for name in ("model", "learner")}  # these contain the others again, under other names
     for problem in (*_problems(first), *_problems(whole), *_out_of_range(config)):
         raise ValueError(problem)
     return _floated(config)
@@ -104,7 +104,7 @@ def _takes_float(hint: Any) -> bool:
 
 
 def _out_of_range(config: Mapping[str, Any]) -> Iterator[str]:
-    """Numbers that cannot train anything, and words that are none of those that there are."""
+    """One line for each number or switch that is of the wrong type, out of range or unknown."""
     for name, hint in typing.get_type_hints(RunConfig).items():
         if not fits(config[name], hint):  # an interpolation brings in what Hydra did not check
             yield f"{name}={config[name]}: needs {spoken(hint)}"
@@ -156,7 +156,7 @@ def _located(target: str) -> Any:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value can stand where an annotation is; anything can where nothing simple is asked."""
+    """Whether a plain value fits an annotation; a class is fitted by the dict that describes an object of it."""
     parts = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, UnionType):
         return any(fits(value, part) for part in parts)

@@ -22,7 +22,7 @@ Trained = tuple[Sequential, Params]
 
 
 class Watcher:
-    """What somebody sees while a run is made: here nothing."""
+    """Somebody who is told how far a run is; this one does nothing with it."""
 
     def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
         """`done` of `total` images so far, `batch` of them just now; loss and accuracy of this epoch so far."""
@@ -30,7 +30,7 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Journal:
-    """A run's pages: epochs and files go to its record, training states to its checkpoints, progress to a watcher."""
+    """What a run writes down: epochs and files in its record, training states in checkpoints, progress to a watcher."""
 
     log: RunLog
     checkpoints: Checkpoints
@@ -49,7 +49,7 @@ class Journal:
         self.log.tag("data.digest", data.digest)
 
     def resumed(self, state: TrainingState, part: str = "", before: int = 0) -> TrainingState:
-        """The fresh state brought to where an earlier try ended, if one did; its epochs are written down again.
+        """The fresh state, brought to where an earlier try was cut off, if any; its epochs are written down again.
 
         A run of several trainings keeps each in a `part` of its own, and counts the epochs `before` it.
         """
@@ -76,9 +76,9 @@ class Journal:
         self.log.epoch(numbered)
 
     def found(self, metrics: Metrics) -> None:
-        """What is known once, at step 0; what has been measured after each epoch too comes after the last of these.
+        """Write down what is known once, at step 0; a metric that epochs have too goes to a step after the last epoch.
 
-        A store gives out the value of the highest step: of boosted networks that of all together, not of the last one.
+        A store shows the value of the highest step: so of boosted networks that of all together, not of the last one.
         """
         again = {name: value for name, value in metrics.items() if name in self.last}
         self.log.metrics({name: value for name, value in metrics.items() if name not in again})

@@ -1,6 +1,6 @@
-"""What is measured while a network trains: a metric is one function here, by a name that MLflow's pages group by.
+"""What is measured while a network trains: each function here gives a metric, or a family of them, `family/member`.
 
-A metric of a step looks at some updates of an epoch, and the epoch has their mean; a metric of an epoch looks at the
+Step metrics are measured at some updates of an epoch, and averaged over these; epoch metrics are measured on the
 network after it. Add a function to one of the two tuples below, and every run has it in its curves and in history.csv.
 """
 
@@ -65,7 +65,7 @@ class Epoch:
 
 
 def saturated(epoch: Epoch) -> Metrics:
-    """Each activation's share of units, on the first training images, that pass back little of an error."""
+    """For each activation the share of units, over the first training images, that pass back little of an error."""
     found = saturation(epoch.network, epoch.params, epoch.data.batch(epoch.data.train, slice(PROBE)))
     return {f"saturation/{name}": share for name, share in found.items()}
 

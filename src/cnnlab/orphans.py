@@ -28,7 +28,7 @@ MARK = "CNNLAB_SWEEP"  # the environment variable that all processes of a comman
 TEMPORARY = ("TMPDIR", "JOBLIB_TEMP_FOLDER")  # what decides where they put their temporary files
 LOOK = 0.2  # seconds between two looks at whether the command is still there
 GRACE = 2.0  # seconds that processes have to end by themselves, where they may
-LOOKS = 3, 15  # that must find nothing, one after the other: with a launcher that lives, and with a dead one
+LOOKS = 3, 15  # looks in a row that must find nothing: while the launcher lives, and after its death
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def _start(mark: str, folder: Path, leftovers: Sequence[Path]) -> subprocess.Pop
     packages = Path(psutil.origin).parents[1]  # without `site` it starts in half the time, but does not know them
     command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), mark, str(folder), str(packages)]
     command += [str(file.absolute()) for file in leftovers]
-    environment = {name: value for name, value in os.environ.items() if name != MARK}  # so that another's spares it
+    environment = {name: value for name, value in os.environ.items() if name != MARK}  # another guardian spares it
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     guardian = subprocess.Popen(command, env=environment, cwd="/", start_new_session=True, **pipes)
     assert guardian.stdout is not None

@@ -65,9 +65,9 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
 def open_run(plan: Plan, log: RunLog, watcher: Watcher) -> Iterator[OpenRun]:
     """The run of a plan, open for learning, in a record that says how it ended, whatever happens inside.
 
-    A lock of its identity, which the system takes away from a dead process, keeps two processes off the same run. An
-    error inside becomes a FAILED record with its traceback. A record that is begun by another process may find out
-    later that the run is finished, and then ends what is going on inside.
+    A lock on its fingerprint, which a dead process loses, keeps two processes off the same run. An error inside becomes
+    a FAILED record with its traceback. A record that is kept by a process of its own may find only later that the run
+    is finished already; then AlreadyFinished ends what is going on inside.
     """
     run, place = OpenRun(), state_folder() / f"{plan.fingerprint}.npz"
     checkpoints = Checkpoints(place, {"identity": plan.fingerprint, "code": plan.code})

@@ -197,7 +197,7 @@ def _wrong(values: ArrayLike) -> NDArray[Any]:
 
 
 def _t(freedom: float, confidence: float) -> float:
-    """The quantile of Student's t that the middle `confidence` of it ends at."""
+    """The bound t such that Student's t lies within -t to t with the probability `confidence`."""
     from scipy.special import stdtrit  # without scipy.stats, which takes 2 s to import
 
     return float(stdtrit(freedom, (1 + _checked(confidence)) / 2))

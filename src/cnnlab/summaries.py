@@ -17,9 +17,9 @@ from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, store_errors
 
 
 def sum_up(sweep: Sweep, study: Study, runs: Mapping[str, Any]) -> None:
-    """Print the table of a study's arms, whose `runs` these are in MLflow, by fingerprint, and where to see more.
+    """Print the table of a study's arms, and where to see more; `runs` are MLflow's runs of these, by fingerprint.
 
-    Their report is written, and kept in the store, unless the newest one there is of these very arms.
+    Their report is written, and kept in the store, unless the newest one there is of these very runs.
     """
     plans = [plan for plan in sweep.plans if plan.study == study.name]
     if not runs:

@@ -1,4 +1,4 @@
-"""A sweep: many runs, of which only those are made that are not finished, whoever launches them."""
+"""A sweep: many runs, of which those that are not finished are made, by any launcher."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def duration(seconds: float) -> str:
 def make_arm(cfg: Any, context: Any) -> Outcome:
     """Make one arm of a sweep in a worker, by its composed config, and say so in the sweep's folder.
 
-    `context` is the config's `hydra` node. It is said before the arm is composed, which can take the worker down, too.
+    `context` is the config's `hydra` node. The notice comes first, since composing an arm can kill the worker, too.
     """
     words, notices = context.overrides.task, Notices(Path(context.sweep.dir))
     notices.post(words, "begun")
@@ -100,7 +100,7 @@ def make_arm(cfg: Any, context: Any) -> Outcome:
 
 @store_errors()
 def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
-    """Make the arms that are missing and sum up; how many failed or cannot be. OSError where no worker can begin.
+    """Make the arms that are missing and sum up; how many failed or were refused. OSError if no worker can begin.
 
     The `folder` is where workers say what they do; it goes when they are done.
     """
@@ -131,7 +131,7 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
 
 
 def _newest(sweep: Sweep, studies: Mapping[str, Study]) -> dict[tuple[str, str], Any]:
-    """MLflow's run that speaks for each arm, of those that have one."""
+    """For each arm that has runs the one that counts: a finished one, else the newest."""
     found: dict[tuple[str, str], Any] = {}
     for name, study in studies.items():
         wanted = [arm.fingerprint for arm in sweep.plans if arm.study == name]

@@ -1,4 +1,4 @@
-"""Training: the loop from images to trained parameters, with one line of metrics an epoch.
+"""Training: the loop from images to trained parameters, with one dict of metrics an epoch.
 
 Four generators grow from a run's seed, one each for the initial weights, the order of the images, the noise of
 stochastic layers and the distortion of images; so two arms of an ablation see the same images in the same order,

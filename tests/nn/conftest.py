@@ -1,4 +1,4 @@
-"""Every layer in many settings, with an input that fits: the fixture ``case``."""
+"""Every layer in many settings, with an input that fits: the fixture `case`."""
 
 from typing import NamedTuple
 

@@ -1,6 +1,6 @@
 """Literal sums over indices, as the founding documents print them, for single maps in float64.
 
-``at`` reads an array that is zero outside its bounds, so that a sum may run over all integers.
+`at` reads an array that is zero outside its bounds, so that a sum may run over all integers.
 """
 
 from collections.abc import Callable
@@ -29,18 +29,18 @@ def run(layer: Layer, params: Params, x: Array, seed: int = 9) -> tuple[Array, A
 
 
 def at(array: Array, i: int, j: int) -> float:
-    """``array[i, j]``, and 0 where there is no such element."""
+    """`array[i, j]`, and 0 where there is no such element."""
     rows, columns = array.shape
     return float(array[i, j]) if 0 <= i < rows and 0 <= j < columns else 0.0
 
 
 def table(shape: tuple[int, ...], value: Callable[..., float]) -> Array:
-    """The array whose elements are ``value(i, j, ...)``."""
+    """The array whose elements are `value(i, j, ...)`."""
     return np.array([value(*index) for index in np.ndindex(shape)]).reshape(shape)
 
 
 def convolve(y: Array, w: Array, shape: tuple[int, int], s: int, g: int, centre: tuple[int, int]) -> Array:
-    """``x_ij = sum_ab w_ab y[is - g a, js - g b]``: g = 1 convolution, g = -1 cross-correlation.
+    """`x_ij = sum_ab w_ab y[is - g a, js - g b]`: g = 1 convolution, g = -1 cross-correlation.
 
     The kernel's indices a and b are counted from its centre (document 003).
     """
@@ -53,7 +53,7 @@ def convolve(y: Array, w: Array, shape: tuple[int, int], s: int, g: int, centre:
 
 
 def kernel_gradient(delta: Array, y: Array, shape: tuple[int, int], s: int, g: int, centre: tuple[int, int]) -> Array:
-    """``dE/dw_ab = sum_ij delta_ij y[is - g a, js - g b]`` (document 003)."""
+    """`dE/dw_ab = sum_ij delta_ij y[is - g a, js - g b]` (document 003)."""
     p, q = centre
     I, J = map(range, delta.shape)  # noqa: E741 - the formula's letters
     return table(
@@ -63,7 +63,7 @@ def kernel_gradient(delta: Array, y: Array, shape: tuple[int, int], s: int, g: i
 
 
 def input_gradient(delta: Array, w: Array, shape: tuple[int, int], s: int, g: int, centre: tuple[int, int]) -> Array:
-    """``dE/dy_ij = sum_i'j' delta_i'j' w[g (i's - i), g (j's - j)]`` (document 003)."""
+    """`dE/dy_ij = sum_i'j' delta_i'j' w[g (i's - i), g (j's - j)]` (document 003)."""
     p, q = centre
     I, J = map(range, delta.shape)  # noqa: E741 - the formula's letters
     return table(

@@ -1,4 +1,4 @@
-"""What every layer promises, over all cases of ``conftest``: shapes, dtypes, purity, randomness."""
+"""What every layer promises, over all cases of `conftest`: shapes, dtypes, purity, randomness."""
 
 from copy import deepcopy
 from dataclasses import FrozenInstanceError, fields, replace

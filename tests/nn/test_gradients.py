@@ -55,7 +55,7 @@ def test_gradients_of_every_loss(loss):
 
 @dataclass(frozen=True)
 class Mutant(Layer):
-    """A layer whose backward is tampered with: ``harm(dx, grads)`` is what it returns."""
+    """A layer whose backward is tampered with: `harm(dx, grads)` is what it returns."""
 
     layer: Layer
     harm: Callable

@@ -37,7 +37,7 @@ GRADIENTS, RATE = normal(5, 2, seed=3), 0.1
 
 
 def literal(rule):
-    """The path of ``rule(g, memory) -> step`` for one number at a time."""
+    """The path of `rule(g, memory) -> step` for one number at a time."""
     columns = []
     for k, value in enumerate((1.0, -2.0)):
         memory, path = {}, []

@@ -44,7 +44,7 @@ def start(network: Sequential, dtype: type = np.float64) -> dict:
 
 
 def plain(network: Sequential, params: dict, x: np.ndarray, labels: np.ndarray, rng=None) -> tuple:
-    """Loss, outputs and gradient by ``forward`` and its backward."""
+    """Loss, outputs and gradient by `forward` and its backward."""
     y, backward = network.forward(params, x, rng)
     value, dy = SoftmaxCrossEntropy()(y, labels)
     return value, y, pack(backward(dy)[1])
@@ -105,14 +105,14 @@ def test_noise_is_drawn_anew_at_each_step():
 
 
 class Doubled(Layer):
-    """A layer that writes ``forward`` alone."""
+    """A layer that writes `forward` alone."""
 
     def forward(self, params, x, rng=None):
         return 2 * x, lambda dy: (2 * dy, {})
 
 
 class Tripled(Layer):
-    """A layer that writes ``bind`` alone."""
+    """A layer that writes `bind` alone."""
 
     def bind(self, params, x, dx, grads):
         y, dy = np.empty_like(x), np.empty_like(x)

@@ -2,7 +2,7 @@
 
 Inputs, weights and covectors are drawn from a seed, so that a recorded answer needs no recorded question;
 they are numbers that float32 holds exactly, so that the question is the same in both precisions. PyTorch
-is never imported here: what computes with it is given the module as its argument ``t``.
+is never imported here: what computes with it is given the module as its argument `t`.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Draw:
         self.dtype, self.state = dtype, np.random.RandomState(seed)
 
     def normal(self, *shape: int, domain: Callable[[Array], Array] = np.asarray) -> Array:
-        """An array of them, put through ``domain``."""
+        """An array of them, put through `domain`."""
         return domain(self.state.standard_normal(shape)).astype(np.float32).astype(self.dtype)
 
     def parameters(self, layer: Layer, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def from_torch(tensor: Any, layout: dict[int, tuple[int, ...]]) -> Array:
 
 @dataclass(frozen=True)
 class Case:
-    """A layer or network (``peer(t, x, **params)`` in PyTorch), with a loss behind it or a random covector.
+    """A layer or network (`peer(t, x, **params)` in PyTorch), with a loss behind it or a random covector.
 
-    ``peer`` sees (N, C, H, W) or (N, D), and ``criterion(t, output, labels)`` an output (N, classes).
-    ``domain`` maps normally distributed inputs to those that the layer is made for.
+    `peer` sees (N, C, H, W) or (N, D), and `criterion(t, output, labels)` an output (N, classes).
+    `domain` maps normally distributed inputs to those that the layer is made for.
     """
 
     layer: Layer
@@ -121,8 +121,8 @@ class Case:
 class OptimizerCase:
     """Twenty steps down given gradients, at a rate that changes, and where they lead.
 
-    ``peer(t, parameters)`` makes PyTorch's optimiser, over two tensors where cnnlab has one vector;
-    ``clip_norm`` is what PyTorch clips their joint gradient to.
+    `peer(t, parameters)` makes PyTorch's optimiser, over two tensors where cnnlab has one vector;
+    `clip_norm` is what PyTorch clips their joint gradient to.
     """
 
     optimizer: Optimizer

@@ -1,4 +1,4 @@
-"""The layers and losses in PyTorch's own functions, on (N, C, H, W) and (N, D); ``t`` is the module torch."""
+"""The layers and losses in PyTorch's own functions, on (N, C, H, W) and (N, D); `t` is the module torch."""
 
 from typing import Any
 
@@ -42,12 +42,12 @@ def average(t: Any, x: Tensor, size: Any, stride: Any = None) -> Tensor:
 
 
 def mixed(t: Any, x: Tensor, size: Any, stride: Any = None, mix: float = 0.5) -> Tensor:
-    """``mix`` parts of one and ``1 - mix`` of the other."""
+    """`mix` parts of one and `1 - mix` of the other."""
     return mix * maximum(t, x, size, stride) + (1 - mix) * average(t, x, size, stride)
 
 
 def expected(t: Any, x: Tensor, size: Any, stride: Any = None) -> Tensor:
-    """Stochastic pooling when predicting: ``sum a^2 / sum a``, 0 where all are 0."""
+    """Stochastic pooling when predicting: `sum a^2 / sum a`, 0 where all are 0."""
     mean = average(t, x, size, stride)
     return average(t, x * x, size, stride) / mean.clamp(min=t.finfo(x.dtype).tiny)
 
@@ -79,7 +79,7 @@ def minus_distances(t: Any, x: Tensor, codes: np.ndarray) -> Tensor:
 
 
 def targets(t: Any, output: Tensor, labels: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """``high`` at the label, ``low`` elsewhere."""
+    """`high` at the label, `low` elsewhere."""
     return low + (high - low) * t.nn.functional.one_hot(labels, output.shape[1]).to(output.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Writes recorded.npz, PyTorch's answers to every case: ``python tests/parity/record.py`` (needs PyTorch)."""
+"""Writes recorded.npz, PyTorch's answers to every case: `python tests/parity/record.py` (needs PyTorch)."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""cnnlab against PyTorch itself (``make parity``); where PyTorch is missing these tests fail."""
+"""cnnlab against PyTorch itself (`make parity`); where PyTorch is missing these tests fail."""
 
 import numpy as np
 import pytest

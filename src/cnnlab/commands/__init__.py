@@ -1,4 +1,4 @@
-"""What is typed: `cnnlab train activation=relu`, `cnnlab sweep pooling`, and so on; a module for each command."""
+"""The command line: `cnnlab train activation=relu`, `cnnlab sweep pooling`, and so on; a module for each command."""
 
 import importlib
 import os
@@ -18,7 +18,7 @@ COMMANDS = {
 }
 HELP = "\n".join(["usage: cnnlab COMMAND ...", "", *(f"  {name:<10} {what}" for name, what in COMMANDS.items())])
 HELP += (
-    "\n\n`cnnlab COMMAND --help` says more. Runs are kept in the folder CNNLAB_HOME, else the checkout, else this one."
+    "\n\n`cnnlab COMMAND --help` says more. Runs are kept in the folder CNNLAB_HOME, else in the checkout, else here."
 )
 
 
@@ -26,7 +26,7 @@ class Parser(ArgumentParser):
     """A parser that complains in one line."""
 
     def error(self, message: str) -> Never:
-        """Exit with 2."""
+        """Print the complaint and exit with 2."""
         self.exit(2, f"{self.prog}: {message}\n")
 
 
@@ -42,7 +42,7 @@ def parser(name: str, examples: str = "") -> Parser:
 
 
 def counting(text: str) -> int:
-    """A number to count with, for a parser."""
+    """The whole number above 0 that this text is; ValueError where it is none."""
     if not (text.isdecimal() and 0 < int(text) < 10**6):
         raise ValueError
     return int(text)
@@ -52,7 +52,7 @@ counting.__name__ = "whole number above 0"  # what the parser calls it in its co
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the arguments name; exits with 1 or 2, and a line, if it cannot be understood or fails."""
+    """Run the command that the arguments name; if it is wrong or fails, print one line and exit with 1 or 2."""
     name, *words = (sys.argv[1:] if arguments is None else arguments) or [""]
     if name in ("-h", "--help"):
         print(HELP)
@@ -85,7 +85,7 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 
 def explained(error: Exception) -> str:
-    """One line on an error that words, files or a store can cause; another one is raised again, with its traceback."""
+    """One line on an error in words, files or a store; any other is a bug, and is raised again with its traceback."""
     kind, text = type(error), str(error)
     if kind.__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):
         if not isinstance(error, (ValueError, OSError, ImportError)):

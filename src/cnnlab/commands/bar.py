@@ -9,7 +9,7 @@ from cnnlab.journal import Watcher
 
 
 class Bar(Watcher):
-    """A progress bar in images, with loss, accuracy, images/s and time left; nothing where no terminal is."""
+    """A progress bar in images, with loss, accuracy, images/s and time left; only on a terminal."""
 
     def __init__(self) -> None:
         self._bar: Any = None

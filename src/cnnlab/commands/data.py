@@ -1,4 +1,4 @@
-"""`cnnlab data`: fetches a dataset's four files into the data folder; what is there and right is kept."""
+"""`cnnlab data`: fetches a dataset's four files into the data folder; files that are there and right are kept."""
 
 from collections.abc import Sequence
 

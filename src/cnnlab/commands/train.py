@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> None:
 
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors come out here, where they are said in one line
-    if line := os.environ.get("COMP_LINE"):  # Tab completion: what Hydra completes begins behind the command
+    if line := os.environ.get("COMP_LINE"):  # Tab completion: Hydra completes what follows the command
         os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
     sys.argv[1:] = as_text(words)
     hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()

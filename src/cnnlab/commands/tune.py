@@ -61,7 +61,7 @@ def tune(key: str, plan: Plan) -> tuple[str, dict[float, float]]:
 
 
 def _error(plan: Plan, rate: float) -> float:
-    """Mean validation error at a rate; all wrong where training diverges."""
+    """Mean validation error at a rate; 100 where training diverges."""
     from cnnlab.composing import load_data
     from cnnlab.learners import Network
     from cnnlab.runs import threads

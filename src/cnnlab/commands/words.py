@@ -1,4 +1,4 @@
-"""What can be said to `cnnlab train`, explained from the configs' own comments."""
+"""The help of `cnnlab train`, made from the configs and their comments."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def listing(conf: Path) -> str:
     main = grammar.main.read_text(encoding="utf-8").partition("\nhydra:")[0]
     values = re.findall(r"(?m)^(\w+): (\S+) *# (.*)", main)
     lines = [USAGE + table((f"{name}={value}", said) for name, value, said in values)]
-    lines += ["", "Words, with their choices and the options of these:"]
+    lines += ["", "Words, with their choices and the options of each choice:"]
     about = dict(re.findall(r"(?m)^  - (\w+): \S+ *# (.*)", main))
     for group, default in grammar.defaults.items():
         lines += ["", table([(f"{group}={default}" if default else f"{group}=", about[group])], indent=0)]

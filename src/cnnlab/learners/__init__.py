@@ -1,7 +1,7 @@
 """What can learn from labelled images: networks, boosted networks, and the classifiers that LeNet-5 was compared with.
 
 A learner is a frozen dataclass; `learn` trains it on a dataset, writes what there is to see into a journal, and
-returns what it is worth. Everything else (plans, records, resuming, sweeps) treats all learners alike.
+returns its metrics. Everything else (plans, records, resuming, sweeps) treats all learners alike.
 """
 
 from typing import Protocol
@@ -18,7 +18,7 @@ class Learner(Protocol):
     """Something that learns to tell classes of images apart."""
 
     def describe(self, data: Dataset) -> str:
-        """What is to learn such data, as text; ValueError, in one line, where it cannot learn them."""
+        """The learner as text; ValueError, in one line, if it cannot learn this data."""
         ...
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:

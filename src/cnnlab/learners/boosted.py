@@ -89,7 +89,7 @@ def _drawn(
     wanted: Callable[[Images], np.ndarray],
     count: int,
 ) -> Images:
-    """That many distorted images that are wanted."""
+    """`count` distorted images, all of them `wanted`."""
     found: list[Images] = []
     for _ in range(-(-PASSES * len(images) // DRAWN)):
         chosen = images[rng.integers(len(images), size=DRAWN)]

@@ -37,13 +37,13 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Classifier(TypeChecked, ABC):
-    """A learner that is fitted in one go. `judged`: so many training images its training error is measured on."""
+    """A learner that is fitted in one go; its training error is measured on the first `judged` training images."""
 
     judged: ClassVar[int | None] = None  # None: all of them
 
     @abstractmethod
     def fit(self, x: Rows, labels: NDArray[np.int64], seed: int) -> Fitted:
-        """Train on rows (N, D) of inputs and their labels (N,); whatever is random hangs on the seed."""
+        """Train on rows (N, D) of inputs and their labels (N,); all that is random depends on the seed."""
 
     def describe(self, data: Dataset) -> str:
         """Its name and options."""
@@ -72,7 +72,7 @@ def _rows(data: Dataset, images: Images) -> Rows:
 
 @dataclass(frozen=True)
 class Linear(Classifier):
-    """A linear unit to each class, fitted to -1 and +1 by least squares: the paper's 7,850 parameters, 12.0% error.
+    """A linear unit for each class, fitted to -1 and +1 by least squares: the paper's 7,850 parameters, 12.0% error.
 
     Section III-C.1, which says that gradient descent, sigmoid units and solving the linear system "gave similar
     results"; this is the last. `ridge` keeps the system solvable, for some pixels are empty in all images;
@@ -89,7 +89,7 @@ class Linear(Classifier):
 
 @dataclass(frozen=True)
 class PairwiseLinear(Classifier):
-    """A linear unit to each of the 45 pairs of classes, each trained on its pair alone: the paper's 7.6% error.
+    """A linear unit for each of the 45 pairs of classes, each trained on its pair alone: the paper's 7.6% error.
 
     Section III-C.1. The units' answers are counted as votes, which is not the paper's rule: there a class has the sum
     of the outputs for it, less those against it. Of units fitted by least squares that is one linear function, and no
@@ -199,11 +199,11 @@ class RBFNetwork(Classifier):
 
 @dataclass(frozen=True)
 class SVM(Classifier):
-    """Support vectors for the polynomials of a degree, a machine to each class: the paper's 1.1 and 1.4%.
+    """Support vectors with polynomials of a degree as kernels, a machine for each class: the paper's 1.1 and 1.4%.
 
     Section III-C quotes Cortes and Vapnik (1.1%; on the data set's own page those images are deslanted) and Burges
-    and Schoelkopf (1.4%); kernel and cost are not given. Its 14 million multiply-adds are those of a machine to each
-    class against all others, and these are better than one to each pair (with 10,000 images a validation error of
+    and Schoelkopf (1.4%); kernel and cost are not given. Its 14 million multiply-adds are those of a machine for each
+    class against all others, and these are better than one for each pair (with 10,000 images a validation error of
     3.2 and 3.7%). The kernel is (x.y / (mean of x.x) + `offset`)^`degree`. Fitting only 8,000 images of pixels
     from 0 to 1, it hardly matters (`offset` from 0 to 1 and `cost` from 1 to 10: validation error 3.6 to 3.8%;
     `cost` 0.1: 4.2%). The training error is that of the first 10,000 training images, for all would take minutes.

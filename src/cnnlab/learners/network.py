@@ -15,7 +15,7 @@ from cnnlab.training import Recipe, start, train
 class Network:
     """A network and how it is trained.
 
-    `model` builds it for images with so many classes and such a background; `augment` distorts the training images;
+    `model` builds it, given the background and the number of classes; `augment` distorts the training images;
     every `confusion_every` epochs (0: after the last only) a confusion matrix of the validation images is kept.
     """
 

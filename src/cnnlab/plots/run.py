@@ -1,4 +1,4 @@
-"""The figures of one run: how it learned, how its gradients fared and what it sees."""
+"""The figures of one run: learning curves, metrics by layer, and the first layer's kernels."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 History = Sequence[Mapping[str, float]]
 Array = np.ndarray
 
-# Okabe and Ito, "Color Universal Design" (2008), less the yellow that a white page swallows.
+# Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 TRAIN, VALIDATION, WATCHED = COLOURS[:3]
 GREY = "#e4e4e4"

@@ -20,7 +20,7 @@ COLUMNS = (
     *("name", "paper_error", "paper_source", "our_error_mean", "our_error_sd", "seeds", "passes", "train_error"),
     *("parameters", "macs", "seconds_per_run", "verdict", "runs", "code", "machine"),
 )
-SUMMED = ("size/parameters", "size/macs", "time/total_s")  # what a vote costs is what all its voters do
+SUMMED = ("size/parameters", "size/macs", "time/total_s")  # a vote costs what its voters cost together
 MARK = "*"  # at the name of a row with runs of other code
 UNKNOWN = mean_interval([])
 
@@ -76,8 +76,8 @@ class Result:
     def of(cls, row: Row, records: Sequence[RunRecord]) -> Result:
         """Means over the records of finished runs.
 
-        Training error is that of a network as met during the last pass, of a classifier and of boosted networks as
-        they are in the end.
+        The training error of a network is measured during its last pass, that of a classifier and of boosted networks
+        at the end.
         """
 
         def mean(metric: str) -> float:

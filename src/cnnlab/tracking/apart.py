@@ -1,6 +1,6 @@
 """A run's record kept by a process of its own: training waits neither for MLflow nor for matplotlib.
 
-Both are slow to import and mostly Python, so a thread would stand in training's way; a second core does not.
+Both are slow to import and mostly Python: in a thread they would slow training down, on a second core they do not.
 Calls go there through a queue and are answered in turn. After one that fails, those already under way are
 skipped, so that nothing is built on it; only the record's `close` never is.
 """
@@ -42,7 +42,7 @@ def log_apart() -> Iterator[RunLog]:
 
 
 class _Apart:
-    """The near end: calls carry the number of failures that were known when they were made, their generation."""
+    """The near end: each call carries its generation, the number of failures that were known when it was made."""
 
     def __init__(self) -> None:
         context = get_context("spawn")
@@ -151,7 +151,7 @@ def _serve(calls: Any, answers: Any, oldest: Any) -> None:
         answer = None
         if generation >= oldest.value:
             try:
-                with store_errors():  # its own kinds of error would take all of MLflow to be understood there
+                with store_errors():  # to unpickle MLflow's own errors the near end would have to import MLflow
                     answer = getattr(log, name)(*arguments, **options)
             except Exception as error:
                 answer = _sendable(error)

@@ -50,7 +50,7 @@ def blas() -> str:
 def code() -> dict[str, str]:
     """By which code a run is made; where git refuses to tell the commit, its reason."""
     script = Path(sys.argv[0]).resolve()  # a worker has its parent's
-    study = script.is_relative_to(CHECKOUT / "experiments")
+    in_notebook = script.is_relative_to(CHECKOUT / "experiments")
     try:
         commit, dirty = git("rev-parse", "--verify", "HEAD").strip(), "unknown"
         if commit:
@@ -60,7 +60,7 @@ def code() -> dict[str, str]:
     return {
         "git.commit": commit or "none",
         "git.dirty": dirty,
-        "mlflow.source.name": script.relative_to(CHECKOUT).as_posix() if study else "cnnlab",
+        "mlflow.source.name": script.relative_to(CHECKOUT).as_posix() if in_notebook else "cnnlab",
         "mlflow.source.type": "LOCAL",
     }
 

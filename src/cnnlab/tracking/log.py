@@ -96,10 +96,10 @@ class RunLog:
         self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
 
     def check(self, begun: bool = False) -> None:
-        """Raise what has gone wrong meanwhile, or before the record was `begun`: nothing, if every call waits."""
+        """Raise what has gone wrong meanwhile, or kept the record from being `begun`; here every call waits."""
 
     def rehearse(self) -> None:
-        """Draw and write what nobody will see: what that imports and looks up is at hand when time counts."""
+        """Draw a figure and write a model that are thrown away, so that later ones need not wait for imports."""
         from cnnlab.plots import confusion
         from cnnlab.plots.style import own_style
 

@@ -32,7 +32,7 @@ def tracking_uri() -> str:
 def store_errors() -> Iterator[None]:
     """Whatever the store answers instead of working becomes an OSError of one line.
 
-    Told by where an error comes from: naming its class would import MLflow where nothing goes wrong.
+    Its errors are told by their module's name: naming their classes would import MLflow where nothing goes wrong.
     """
     try:
         yield
@@ -64,7 +64,7 @@ class Study:
 
     @classmethod
     def open(cls, name: str) -> Study:
-        """The study of this name, created with its store where it is new; OSError where there is no way in.
+        """The study of this name, created with its store where it is new; OSError if the store cannot be opened.
 
         Processes that create a store together destroy each other's tables, so one at a time goes in.
         """
@@ -82,7 +82,7 @@ class Study:
         return cls(client, identity, name)
 
     def newest(self, fingerprints: Sequence[str] | None = None) -> dict[str, Run]:
-        """The run that speaks for each fingerprint, or for each that there is: a finished one, else the newest.
+        """The run that counts for each fingerprint, or for every one there is: a finished one, else the newest.
 
         A query for each costs the same however many runs there are; thousands of arms are better listed.
         """
