@@ -33,7 +33,7 @@ help: ## this list
 
 setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
 
-train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (a minute or more, by what is chosen)
+train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (seconds to hours, by what is chosen)
 	@$(CNNLAB) train $(ARGS)
 
 sweep: $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."

@@ -99,7 +99,7 @@ def test_rows_are_made_and_judged_each_once(
     older = next(run for run in family.runs("lenet_family") if run.data.params["model"] == "linear")
     family.client().set_tag(older.info.run_id, "cnnlab.code", "older")
     again = family.command("reproduce")
-    assert again.out.startswith("lenet_family: all 3 arms are finished, nothing to do\n")
+    assert again.out.startswith("lenet_family: nothing to do, 3 arms finished\n")
     assert "1 of these were made by other code" in again.out and "has runs by other code" in again.out
     assert list(table(again.out)) == ["lenet5_1998", "vote", "linear*"]
     page = family.folder / "reports/lenet_family/index.html"

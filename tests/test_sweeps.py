@@ -107,7 +107,7 @@ def test_the_first_time_every_arm_is_made(smoke: tuple[Home, list[Said]]) -> Non
 def test_the_second_time_nothing_is_done(smoke: tuple[Home, list[Said]]) -> None:
     home, (_, said) = smoke
     assert (said.code, said.err) == (0, "")
-    assert said.out.splitlines()[0] == "smoke: all 2 arms are finished, nothing to do"
+    assert said.out.splitlines()[0] == "smoke: nothing to do, 2 arms finished"
     assert len(home.runs("smoke")) == 2 and len(home.runs("smoke", "summary")) == 1
 
 
@@ -444,7 +444,7 @@ def test_only_what_other_code_has_made_is_made_again(
     launch = Launcher(plans, tmp_path / "sweep", 1, False)
     assert run_sweep(Sweep(plans, "a command", 1, {}, []), launch, tmp_path / "sweep") == 0
     said, page = capsys.readouterr().out, inside.folder / "reports/fake/index.html"
-    assert "all 3 arms are finished, nothing to do" in said and launch.launched == []
+    assert "nothing to do, 3 arms finished" in said and launch.launched == []
     assert "fake: 1 of these were made by other code than today's; rerun=changed makes them again" in said
     assert page.read_text().count("finished, by other code") == 1
     changed = [replace(plan, config=plan.config | {"rerun": "changed"}) for plan in plans]

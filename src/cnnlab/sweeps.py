@@ -112,7 +112,7 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
         workers = f", {count(sweep.workers, 'worker')}" if sweep.workers else ""
         print(f"{name}: {count(len(missing), 'arm')} to do, {len(done)} finished{workers}", flush=True)
     else:
-        print(f"{name}: all {len(done)} arms are finished, nothing to do", flush=True)
+        print(f"{name}: nothing to do, {count(len(done), 'arm')} finished", flush=True)
     if others := sum(_is_of_other_code(arm, runs) for arm in done):
         print(f"{name}: {others} of these were made by other code than today's; rerun=changed makes them again")
     failed: dict[int, str] = {}
