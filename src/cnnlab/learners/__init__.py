@@ -9,7 +9,7 @@ from typing import Protocol
 from cnnlab.data import Dataset
 from cnnlab.journal import Journal
 from cnnlab.learners.boosted import BoostedNetworks
-from cnnlab.learners.classics import KNN, SVM, Linear, PairwiseLinear, PCAQuadratic, RBFNetwork
+from cnnlab.learners.classifiers import KNN, SVM, Linear, PairwiseLinear, PCAQuadratic, RBFNetwork
 from cnnlab.learners.network import Network
 from cnnlab.measuring import Metrics
 

@@ -18,7 +18,7 @@ from cnnlab.config import GROUPS, NUMBERS
 from cnnlab.data import Dataset, mnist5k
 from cnnlab.journal import Watcher
 from cnnlab.learners import KNN, SVM, Linear, PairwiseLinear, PCAQuadratic, RBFNetwork
-from cnnlab.learners.classics import Classifier, _rows, quadratic
+from cnnlab.learners.classifiers import Classifier, _rows, quadratic
 from cnnlab.runs import make
 from cnnlab.spelling import explain
 from cnnlab.statistics import accuracy
