@@ -337,7 +337,7 @@ def test_the_command_of_a_report_can_be_given_again(home: Home) -> None:
     assert home.train("-m", *TINIEST, "study=again", "activation=tanh,relu").code == 0
     page = (home.folder / "reports/again/report.md").read_text()
     (command,) = (line.strip() for line in page.splitlines() if line.startswith("    cnnlab train"))
-    assert "all 2 arms are finished" in home.train(*shlex.split(command)[2:]).out
+    assert "nothing to do, 2 arms finished" in home.train(*shlex.split(command)[2:]).out
 
 
 @slow
