@@ -15,7 +15,7 @@ from tests.conftest import CONF, ROOT, Home, is_one_line
 
 from cnnlab.composing import sweep_of
 from cnnlab.data import Dataset
-from cnnlab.report.rows import Row
+from cnnlab.report.rows import COLUMNS, Row
 
 FAMILY = CONF / "sweep/lenet_family.yaml"
 ROWS = yaml.safe_load(FAMILY.read_text())["hydra"]["sweeper"]["rows"]
@@ -79,6 +79,19 @@ def test_rows_are_made_and_judged_each_once(
     assert one.out.startswith("lenet_family: 1 arm to do, 0 finished, 1 worker\n")
     assert table(one.out).keys() == {"linear"} and len(family.runs("lenet_family")) == 1
 
+    for name, value in family.places.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    notebook = tmp_path / "notebook"
+    notebook.mkdir()
+    kept = {"name": "lenet5_1998", "our_error_mean": "1.500", "our_error_sd": "0.1000", "seeds": "2", "passes": "2"}
+    whole = dict.fromkeys(COLUMNS, "") | kept
+    (notebook / "results.csv").write_text("\n".join([",".join(COLUMNS), ",".join(whole.values())]))
+    update.main(notebook)  # type: ignore[attr-defined]
+    lines = {line["name"]: line for line in csv.DictReader((notebook / "results.csv").read_text().splitlines())}
+    assert kept.items() <= lines["lenet5_1998"].items()  # a row that was not run here keeps its line
+    assert (lines["linear"]["seeds"], lines["vote"]["verdict"]) == ("1", "not run")
+
     every = family.command("reproduce")
     assert (every.code, every.err) == (0, "")
     assert every.out.startswith("lenet_family: 2 arms to do, 1 finished, 2 workers\n")
@@ -108,11 +121,6 @@ def test_rows_are_made_and_judged_each_once(
     assert family.command("report", "lenet_family").code == 0 and "by other code" in page.read_text()
     assert len(family.runs("lenet_family")) == 3
 
-    for name, value in family.places.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    notebook = tmp_path / "notebook"
-    notebook.mkdir()
     update.main(notebook)  # type: ignore[attr-defined]
     lines = {line["name"]: line for line in csv.DictReader((notebook / "results.csv").read_text().splitlines())}
     assert {name: line["verdict"] for name, line in lines.items()} == {

@@ -63,9 +63,10 @@ def row_records(
             given = [answers(study, run.info.run_id) for run in made]
             voted = vote(records, [answer for answer, _ in given], given[0][1])
             records = [voted] if len(made) == len(plans) else []
+        if plans:  # of rows that are not run, too: by its passes a row of the notebook is known again
+            row = replace(row, passes=str(plans[0].config["learner"].get("epochs", "")))
         if made:
-            images = len(answers(study, made[0].info.run_id)[1])
-            row = replace(row, images=images, passes=str(plans[0].config["learner"].get("epochs", "")))
+            row = replace(row, images=len(answers(study, made[0].info.run_id)[1]))
         found[row] = records
     return found
 
