@@ -126,12 +126,14 @@ class Home:
         """The model that a run kept, as MLflow loads it."""
         import mlflow
 
-        before = mlflow.get_tracking_uri()
+        before, variable = mlflow.get_tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI")
         mlflow.set_tracking_uri(self.uri)
         try:
             return mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
         finally:
             mlflow.set_tracking_uri(before)
+            if variable is None:  # MLflow sets it, and commands would go to that store
+                os.environ.pop("MLFLOW_TRACKING_URI", None)
 
     def checkpoints(self) -> list[Path]:
         return list((self.folder / "outputs/state").glob("*.npz"))

@@ -86,8 +86,12 @@ class _Apart:
         self._wait()
 
     def end(self) -> None:
-        self._calls.cancel_join_thread()
         self._process.kill()
+        self._calls.close()
+        if self._settled == self._sent:  # the queue's thread has nothing left to send, and must not outlive its locks
+            self._calls.join_thread()
+        else:
+            self._calls.cancel_join_thread()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name in FORWARDED:
