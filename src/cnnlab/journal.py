@@ -97,20 +97,25 @@ class Journal:
         margin = outputs.max(0) - outputs[labels, np.arange(len(labels))]
         self.log.figure("plots/mistakes.png", plots.mistakes, data.test.pixels, labels, answers, margin, data.classes)
 
-    def confusions(self, matrices: Mapping[int, list[list[int]]], data: Dataset) -> None:
-        """The confusion matrices of the validation images after some epochs."""
-        for epoch, matrix in matrices.items():
-            self._confusion(f"val_epoch_{epoch:03}", np.array(matrix), data.classes)
-
     def _confusion(self, name: str, matrix: Array, classes: Sequence[str]) -> None:
         """A confusion matrix as a picture and as numbers."""
         self.log.figure(f"confusion/{name}.png", plots.confusion, matrix, classes, name.replace("_", " "))
         self.log.json(f"confusion/{name}.json", {"classes": list(classes), "rows are truth": matrix.tolist()})
 
     def trained(
-        self, history: list[Metrics], networks: Sequence[Trained], data: Dataset, distortion: Distortion
+        self,
+        history: list[Metrics],
+        networks: Sequence[Trained],
+        data: Dataset,
+        distortion: Distortion,
+        confusions: Mapping[int, list[list[int]]],
     ) -> None:
-        """What a training leaves: its history, the first layer's kernels, distorted images, and the networks."""
+        """What a training leaves: its history, the first layer's kernels, distorted images, and the networks.
+
+        `confusions` are those of the validation images, by epoch.
+        """
+        for epoch, matrix in confusions.items():
+            self._confusion(f"val_epoch_{epoch:03}", np.array(matrix), data.classes)
         if not distortion.idle:
             shown = (data.train.pixels[:100], distortion, "training images and distorted copies")
             self.log.figure("plots/distortions.png", plots.distortions, *shown)

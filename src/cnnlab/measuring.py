@@ -59,7 +59,7 @@ class Epoch:
     data: Dataset
 
     @cached_property
-    def held_out(self) -> Array:
+    def val_outputs(self) -> Array:
         """The outputs for the validation images, `[classes, N]`."""
         return outputs_for(self.network, self.params, self.data, self.data.val)
 
@@ -72,16 +72,15 @@ def saturated(epoch: Epoch) -> Metrics:
 
 def held_out(epoch: Epoch) -> Metrics:
     """Loss, accuracy and error on the validation images, if any are held out."""
-    return _judged("val", epoch, epoch.held_out, epoch.data.val) if len(epoch.data.val) else {}
+    return _judged("val", epoch, epoch.val_outputs, epoch.data.val) if len(epoch.data.val) else {}
 
 
 def watched(epoch: Epoch) -> Metrics:
     """The same on the test images, where a run asks to watch them; nothing may be chosen by it."""
     if not epoch.data.watch_test:
         return {}
-    return _judged(
-        "watch", epoch, outputs_for(epoch.network, epoch.params, epoch.data, epoch.data.test), epoch.data.test
-    )
+    test = epoch.data.test
+    return _judged("watch", epoch, outputs_for(epoch.network, epoch.params, epoch.data, test), test)
 
 
 STEP_METRICS: tuple[Callable[[Update], Metrics], ...] = (gradient_norm, update_ratio)
@@ -108,7 +107,7 @@ def mean(found: Iterable[Metrics]) -> Metrics:
 def confusion(epoch: Epoch) -> list[list[int]]:
     """How often each class of the validation images (row) was taken for each (column); empty where there are none."""
     labels, classes = epoch.data.val.labels, len(epoch.data.classes)
-    return confusion_matrix(labels, epoch.held_out.argmax(0), classes).tolist() if len(labels) else []
+    return confusion_matrix(labels, epoch.val_outputs.argmax(0), classes).tolist() if len(labels) else []
 
 
 def _judged(split: str, epoch: Epoch, outputs: Array, images: Images) -> Metrics:

@@ -54,7 +54,8 @@ class BoostedNetworks(Network):
                 journal.epoch(state, *place)
             history += [metrics | {"epoch": len(history) + 1 + at} for at, metrics in enumerate(state.history)]
             states.append(state)
-        journal.trained(history, [(recipe.network, state.params) for state in states], data, distorted.distortion)
+        networks = [(recipe.network, state.params) for state in states]
+        journal.trained(history, networks, data, distorted.distortion, {})
         cost = recipe.network.cost(data.shape)
         return _tested(recipe, states, data, journal) | {
             "time/total_s": searched + sum(metrics["time/epoch_s"] for metrics in history),
@@ -99,7 +100,8 @@ def _drawn(
             return _joined(found)[:count]
     few = sum(map(len, found))
     raise ValueError(
-        f"boosting: of {PASSES} times the training images only {few} of {count} were hard; distort them more"
+        f"boosting needs {count} hard images and found {few} among {PASSES * len(images):,} distorted ones: "
+        "choose an augment that distorts more"
     )
 
 

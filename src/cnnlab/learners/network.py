@@ -56,15 +56,16 @@ class Network:
         for _ in train(recipe, state, data, journal.progress):
             journal.epoch(state)
         outputs, cost = outputs_for(recipe.network, state.params, data, data.test), recipe.network.cost(data.shape)
-        journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion)
-        journal.confusions({epoch: state.confusions[epoch - 1] for epoch in self._kept_epochs if len(data.val)}, data)
-        journal.answers(outputs, data)
-        return scores("test", outputs, data.test.labels) | {
+        metrics = scores("test", outputs, data.test.labels) | {
             "test/loss": recipe.loss(outputs, data.test.labels)[0],
             "time/total_s": sum(metrics["time/epoch_s"] for metrics in state.history),
             "size/parameters": cost.parameters,
             "size/macs": cost.macs,
         }
+        kept = {epoch: state.confusions[epoch - 1] for epoch in self._kept_epochs if len(data.val)}
+        journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion, kept)
+        journal.answers(outputs, data)
+        return metrics
 
     @property
     def _kept_epochs(self) -> list[int]:
