@@ -1,5 +1,6 @@
 """What is typed: each command explains itself at once, and says in one line what it cannot do."""
 
+import errno
 import io
 import os
 import re
@@ -31,7 +32,8 @@ def said(inside: Home, capsys: pytest.CaptureFixture[str]) -> Callable[..., tupl
         except SystemExit as over:
             code = over.code
         printed = capsys.readouterr()
-        return (1, str(code)) if isinstance(code, str) else (code, printed.out + printed.err)
+        text = printed.out + printed.err
+        return (1, text + code) if isinstance(code, str) else (code, text)
 
     return said
 
@@ -104,6 +106,40 @@ def test_a_run_that_cannot_be_is_answered_in_one_line(words: list[str], named: l
     assert is_one_line(said.err), said.err
     assert [word for word in named if word not in said.err] == []
     assert {path.name for path in fresh_home.folder.iterdir()} == {"conf"}
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "lines"),
+    [
+        ((), "commands.train._single", 1),
+        (("-m", "seed=0,1", "hydra/launcher=basic"), "sweeps.Notices.post", 2),  # the first says what is to do
+    ],
+)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line(
+    words: tuple[str, ...],
+    place: str,
+    lines: int,
+    number: int,
+    said: Callable[..., tuple[object, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(f"cnnlab.{place}", fails)
+    code, text = said("train", *words, "data=digits", "model=mlp")
+    assert code == 1 and text.splitlines()[-1].startswith("the disk is full (["), text
+    assert len(text.splitlines()) == lines
+
+
+def test_a_bug_is_a_traceback_and_nothing_of_hydra(
+    said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnnlab.commands.train._single", lambda _: {}["no such key"])
+    code, text = said("train", "data=digits", "model=mlp")
+    assert code == 1 and text.startswith("Traceback") and text.endswith("KeyError: 'no such key'")
+    assert "Error executing" not in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,5 +1,6 @@
 """Sweeps by the command line: every arm once, a summary, and whatever dies or fails costs no other arm."""
 
+import errno
 import json
 import os
 import random
@@ -19,7 +20,7 @@ from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_o
 
 from cnnlab.composing import Plan, Sweep
 from cnnlab.orphans import MARK
-from cnnlab.sweeps import Notices, duration, make_arm, run_sweep
+from cnnlab.sweeps import Notices, duration, make_arm, run_sweep, time_left
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
 
@@ -90,7 +91,7 @@ def test_the_first_time_every_arm_is_made(smoke: tuple[Home, list[Said]]) -> Non
     lines = said.out.splitlines()
     assert lines[0] == "smoke: 2 arms to do, 0 finished, 2 workers"
     first, second = arms_said(said)
-    assert first.startswith("1 of 2 done, ") and " left: finished " in first
+    assert first.startswith("1 of 2 done: finished ")  # one of two workers says nothing of the time that is left
     assert second.startswith("2 of 2 done: finished ")
     assert any(line.startswith("report: ") and "reports/smoke/index.html" in line for line in lines)
     assert any("/#/experiments/" in line for line in lines)
@@ -512,3 +513,57 @@ def test_an_arm_says_when_it_begins_and_how_it_ends(
 )
 def test_a_duration_as_a_person_says_it(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("done", "workers", "said"),
+    [(1, 1, ", about 1 min 10 s left"), (1, 2, ""), (2, 2, ", about 30 s left"), (2, None, ""), (8, 2, "")],
+)
+def test_what_is_left_is_said_once_each_worker_has_made_an_arm(done: int, workers: int | None, said: str) -> None:
+    assert time_left(10, done, todo=8, workers=workers) == said
+
+
+def test_the_clock_of_a_sweep_starts_with_its_first_arm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notices, times = Notices(tmp_path), iter([100.0, 110.0])
+    monkeypatch.setattr("cnnlab.sweeps.time.monotonic", lambda: next(times))
+    notices.post(["seed=0"], "begun")
+    notices.post(["seed=0"], "finished", "finished seed=0")
+    with notices.told(3, workers=1):
+        pass
+    assert capsys.readouterr().out == "1 of 3 done, about 20 s left: finished seed=0\n"
+
+
+def test_half_a_notice_is_left_out(tmp_path: Path) -> None:
+    notices = Notices(tmp_path)
+    notices.post(["seed=0"], "begun")
+    with notices.file.open("a") as file:
+        file.write('{"arm": ["seed=1"], "sta')
+    assert [notice["arm"] for notice in notices.read()] == [["seed=0"]]
+
+
+class Full:
+    """A launcher whose arms cannot say that they begin, since the disk is full."""
+
+    launched = 0
+
+    def __call__(self, numbers: Sequence[int]) -> None:
+        self.launched += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_ends_a_sweep_at_once(inside: Home, tmp_path: Path) -> None:
+    launch, plans = Full(), [plan_of(*TINIEST, f"seed={seed}", "study=fake") for seed in range(2)]
+    with pytest.raises(OSError, match="No space left"):
+        run_sweep(Sweep(plans, "a command", 1, {}, []), launch, tmp_path / "sweep")
+    assert launch.launched == 1
+
+
+def test_a_bug_in_an_arm_costs_no_other_and_keeps_its_traceback(
+    inside: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = composed(*TINIEST, "study=fake", f"hydra.sweep.dir={tmp_path}")
+    monkeypatch.setattr("cnnlab.sweeps.plan", lambda *_: {}["no such key"])
+    assert make_arm(cfg, cfg.hydra).reason == "KeyError: 'no such key'"
+    assert "Traceback" in capsys.readouterr().err

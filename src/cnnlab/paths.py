@@ -1,5 +1,6 @@
 """Where things live on disk: the project root, its folders, addresses of SQLite files, and safe writing."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -15,6 +16,11 @@ def root() -> Path:
     if home := os.environ.get("CNNLAB_HOME"):
         return Path(home).expanduser().resolve()
     return CHECKOUT if _is_checkout(CHECKOUT) else Path.cwd()
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, or a user's share of it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def data_folder(folder: str | Path | None = None) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from cnnlab.composing import Plan, Sweep, plan
 from cnnlab.journal import Watcher
 from cnnlab.orphans import reaper
+from cnnlab.paths import is_full
 from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
 from cnnlab.summaries import sum_up
@@ -48,23 +50,29 @@ class Notices:
 
     def read(self) -> list[dict[str, Any]]:
         """What was said so far."""
-        lines = self.file.read_text(encoding="utf-8").splitlines(keepends=True) if self.file.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        said = []
+        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
+            with suppress(ValueError):  # half a line: it is being written, or the disk was full
+                said.append(json.loads(line))
+        return said
 
     @contextmanager
-    def told(self, todo: int) -> Iterator[None]:
+    def told(self, todo: int, workers: int | None) -> Iterator[None]:
         """Print a line for each arm that ends meanwhile: how many of `todo` are done, and how long the others take."""
-        over, began = threading.Event(), time.monotonic()
+        over = threading.Event()
 
         def tell() -> None:
-            told, last = 0, False
+            told, began, last = 0, 0.0, False
             while not last:
                 last = over.wait(0.2)
-                ended = {tuple(notice["arm"]): notice["line"] for notice in self.read() if notice["status"] != "begun"}
+                said = self.read()
+                if said:
+                    began = began or time.monotonic()  # the first arm's begin: workers took a while to start
+                ended = {tuple(notice["arm"]): notice["line"] for notice in said if notice["status"] != "begun"}
                 for line in list(ended.values())[told:]:
                     told += 1
-                    left = (time.monotonic() - began) / told * (todo - told)
-                    print(f"{told} of {todo} done{f', {duration(left)} left' if left else ''}: {line}", flush=True)
+                    left = time_left(time.monotonic() - began, told, todo, workers)
+                    print(f"{told} of {todo} done{left}: {line}", flush=True)
 
         teller = threading.Thread(target=tell, daemon=True)
         teller.start()
@@ -73,6 +81,16 @@ class Notices:
         finally:
             over.set()
             teller.join()
+
+
+def time_left(elapsed: float, done: int, todo: int, workers: int | None) -> str:
+    """What the arms that are done say of the others, ", about 40 s left"; "" where they say nothing.
+
+    That is at the end, before each worker has made an arm, and where nobody knows how many workers there are.
+    """
+    if workers is None or not workers <= done < todo:
+        return ""
+    return f", about {duration(elapsed / done * (todo - done))} left"
 
 
 def duration(seconds: float) -> str:
@@ -87,13 +105,18 @@ def make_arm(cfg: Any, context: Any) -> Outcome:
     """Make one arm of a sweep in a worker, by its composed config, and say so in the sweep's folder.
 
     `context` is the config's `hydra` node. The notice comes first, since composing an arm can kill the worker, too.
+    OSError where the folder does not take it.
     """
     words, notices = context.overrides.task, Notices(Path(context.sweep.dir))
     notices.post(words, "begun")
     try:
         outcome = make(plan(cfg, context), RunLog(), Watcher())
-    except (ValueError, OSError, ImportError) as error:
-        outcome = Outcome("failed", " ".join(words), reason=str(error))
+    except Exception as error:
+        known = isinstance(error, (ValueError, OSError, ImportError))
+        if not known:  # a bug, of which a line says too little
+            traceback.print_exc()
+        reason = one_line(error) if known else f"{type(error).__name__}: {one_line(error)}"
+        outcome = Outcome("failed", " ".join(words), reason=reason)
     notices.post(words, outcome.status, str(outcome), outcome.reason)
     return outcome
 
@@ -120,7 +143,7 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
         notices = Notices(folder)
         with reaper(name, notices.file):
             folder.mkdir(parents=True, exist_ok=True)
-            with notices.told(len(missing)):
+            with notices.told(len(missing), sweep.workers):
                 failed = _made(sweep, missing, launch, notices)
         runs = _newest(sweep, studies)
     for study in studies.values():
@@ -165,6 +188,8 @@ def _made(sweep: Sweep, missing: Sequence[int], launch: Launch, notices: Notices
         try:
             launch(batch)
         except Exception as raised:
+            if is_full(raised):  # no notice can be posted, nor any record kept
+                raise
             error = one_line(raised) or type(raised).__name__
         said = {tuple(notice["arm"]): notice for notice in notices.read()[before:]}
         for number in list(batch):

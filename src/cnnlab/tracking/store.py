@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,8 +44,9 @@ def store_errors() -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, without the SQL statement that it came from."""
-    return " ".join(str(error).split("[SQL")[0].split())[:300]
+    """What an error says, without the SQL statement that it came from and SQLAlchemy's remarks on it."""
+    text = re.sub(r"\((raised as a result|Background on this error)[^()]*\)", "", str(error).split("[SQL")[0])
+    return " ".join(text.split())[:300]
 
 
 def state_folder() -> Path:
