@@ -3,7 +3,6 @@
 import importlib
 import os
 import sys
-import traceback
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Never
@@ -86,7 +85,7 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 
 def explained(error: Exception) -> str:
-    """One line on an error in words, files or a store; of any other, which is a bug, the traceback."""
+    """One line on an error in words, files or a store; any other is a bug, and is raised again with its traceback."""
     from cnnlab.paths import is_full
 
     kind, text = type(error), str(error)
@@ -94,7 +93,7 @@ def explained(error: Exception) -> str:
         return f"the disk is full ({text}): make room, then give the same command again"
     if kind.__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):
         if not isinstance(error, (ValueError, OSError, ImportError)):
-            return "".join(traceback.format_exception(error)).rstrip()
+            raise error
         return text
     if override := getattr(error, "override", None):
         return f"{override}: cannot be read as an option and its value; what is unusual in it needs quotes"

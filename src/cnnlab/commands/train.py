@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,11 @@ def run(cfg: DictConfig) -> Outcome | Exception:
     try:
         return _single(plan(cfg, context))
     except Exception as error:
-        sys.exit(explained(error))
+        try:
+            said = explained(error)
+        except Exception:
+            said = traceback.format_exc().rstrip()
+        sys.exit(said)
 
 
 def _single(asked: Plan) -> Outcome:
