@@ -70,6 +70,13 @@ def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str
         ("tune smoke", "there is no sweep smoke to tune: choose from activation"),
         ("ui --port 70000", "--port: choose a whole number from 1 to 65535"),
         ("ui --port x", "argument --port: invalid whole number above 0 value: 'x'"),
+        ("train -padding=x", "unrecognized arguments: -padding=x"),
+        ("train --cfg", "argument -c/--cfg: expected one argument"),
+        ("train --cfg=x", "argument -c/--cfg: invalid choice: 'x'"),
+        ("train --config-dir=/nowhere", "argument -cd/--config-dir: /nowhere: there is no such folder"),
+        ("train -m seed=1 lr=1 seed=2", "seed=2: seed=1 is there already; one at a time, please"),
+        ("sweep smoke --launcher basic hydra/launcher=joblib", "hydra/launcher=joblib is there already"),
+        ("sweep smoke hydra.launcher.n_jobs=two", "hydra.launcher.n_jobs=two: choose a whole number from 1 up"),
         ("data foo", "invalid choice: 'foo' (choose from"),
     ],
 )
@@ -83,7 +90,7 @@ def test_what_cannot_be_is_one_line(words: str, named: str, said: Callable[..., 
     ("words", "named"),
     [
         (["activaton=relu"], ["activaton", "did you mean activation?", "padding"]),
-        (["lr=abc"], ["lr=abc", "a number or null"]),
+        (["lr=abc"], ["lr=abc", "a number above 0 or null"]),
         (["optimizer.momentum=abc"], ["optimizer.momentum=abc", "a number"]),
         (["sweep=null"], ["sweep=null"]),
         (["pooling.mix=0.3"], ["pooling", "mix", "size"]),  # an option that another choice has
@@ -95,7 +102,7 @@ def test_what_cannot_be_is_one_line(words: str, named: str, said: Callable[..., 
         (["data=mnist"], ["train-images-idx3-ubyte", "make data"]),
         (["loss=lenet5_map", "model=zhou"], ["loss=lenet5_map", "model=zhou", "84"]),
         (["sweep=smoke", "pooling.size=99", "lr=-1"], ["lr=-1"]),
-        (["-m", "seed=${lr},0", "pooling.size=99"], ["seed=None: needs a whole number", "99x99"]),
+        (["-m", "seed=${lr},0", "pooling.size=99"], ["seed=None: choose a whole number", "99x99"]),
     ],
 )
 def test_a_run_that_cannot_be_is_answered_in_one_line(words: list[str], named: list[str], fresh_home: Home) -> None:

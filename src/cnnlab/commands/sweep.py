@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from cnnlab.commands import counting, parser, train
 from cnnlab.commands.words import head, table
 from cnnlab.paths import conf_folder
-from cnnlab.spelling import explain
+from cnnlab.spelling import check_words
 
 EXAMPLES = """\
   cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist epochs=5
@@ -44,8 +43,7 @@ def main(words: Sequence[str]) -> None:
         if said.launcher not in (None, "joblib", "workers"):
             parse.error(f"argument --jobs: goes with the launcher joblib, not with {said.launcher}")
         asked.append(f"hydra.launcher.n_jobs={said.jobs}")
-    if problem := explain(asked, folder):
-        sys.exit(problem)
+    check_words(asked, [folder])
     if said.dry_run:
         print_arms(said.name, asked[1:], said.only)
         return

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnlab.commands import explained
+from cnnlab.commands import Parser, explained, parser
 from cnnlab.paths import conf_folder
-from cnnlab.spelling import as_text, explain
+from cnnlab.spelling import as_text, check_words
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -30,8 +32,10 @@ def main(words: Sequence[str]) -> None:
 
         print(listing(conf_folder()))
         return
-    if problem := explain(words, conf_folder()):
-        sys.exit(problem)
+    if not {"-sc", "--shell-completion"} & set(words):
+        said = _flags().parse_intermixed_args(words)
+        own = [Path(said.config_dir)] if said.config_dir else []
+        check_words(said.words, [conf_folder(), *own], several=said.multirun)
     import hydra
 
     from cnnlab.composing import register
@@ -42,6 +46,24 @@ def main(words: Sequence[str]) -> None:
         os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
     sys.argv[1:] = as_text(words)
     hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
+
+
+def _flags() -> Parser:
+    """Of Hydra's flags, those that may be used."""
+    parse = parser("train")
+    parse.add_argument("words", nargs="*")
+    parse.add_argument("-m", "--multirun", action="store_true")
+    parse.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parse.add_argument("-cd", "--config-dir", type=folder)
+    parse.add_argument("--resolve", action="store_true")
+    return parse
+
+
+def folder(text: str) -> str:
+    """The name of a folder that is there."""
+    if not Path(text).is_dir():
+        raise ArgumentTypeError(f"{text}: there is no such folder")
+    return text
 
 
 def run(cfg: DictConfig) -> Outcome:
