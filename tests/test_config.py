@@ -405,6 +405,6 @@ def test_every_arm_has_a_rate_chosen_for_it(arms: Callable[..., Any]) -> None:
 def test_every_row_of_the_family_is_written_in_right_words() -> None:
     rows = yaml.safe_load((CONF / "sweep/lenet_family.yaml").read_text(encoding="utf-8"))["hydra"]["sweeper"]["rows"]
     assert len(rows) > 30
-    for name, row in rows.items():
+    for row in rows.values():
         if row.get("votes") not in rows:
             check_words(shlex.split(row["words"]), [CONF])

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cnnlab.nn.options import Limit, Natural, Positive, Whole, annotations, check
+from cnnlab.nn.options import Limit, Natural, Positive, Whole, annotated, check
 
 GROUPS = ("activation", "loss", "pooling", "padding", "model", "init", "optimizer", "data")
 NUMBERS = ("seed", "epochs", "batch_size", "lr")
@@ -64,7 +64,7 @@ def typed(config: dict[str, Any]) -> dict[str, Any]:
 
     ValueError, in one line, for a value of the wrong type or out of range, or an unknown option.
     """
-    for name, kind in annotations(RunConfig).items():
+    for name, kind in annotated(RunConfig).items():
         check(name, config[name], kind)  # again, since an interpolation brings in what Hydra did not check
     whole = ("model", "learner")  # these contain the others again, under other names
     for name in (*(name for name in config if name not in whole), *whole):
@@ -103,7 +103,7 @@ def _check_options(node: Any, path: str) -> None:
     own = {name: value for name, value in node.items() if not name.startswith("_")}
     if "_target_" in node:
         target = _located(node["_target_"])
-        known, hints = inspect.signature(target).parameters, annotations(target)
+        known, hints = inspect.signature(target).parameters, annotated(target)
         for name, value in own.items():
             if name not in known:
                 raise ValueError(f"{path}.{name}: {node['_target_']} takes {', '.join(known)}")

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from cnnlab.config import RunConfig
-from cnnlab.nn.options import Natural, annotations, choices, fits, refuse
+from cnnlab.nn.options import Natural, annotated, choices, fits, refuse
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text, even if it looks like a number
@@ -147,7 +147,7 @@ def _check_choices(name: str, value: str, known: Sequence[str]) -> None:
 
 def _check_values(name: str, value: str) -> None:
     """Refuse a number, switch or name of the main config that is something else."""
-    kind = annotations(RunConfig).get(name, Any)
+    kind = annotated(RunConfig).get(name, Any)
     for part in _parts(value):
         if not fits(part if name in TEXT and part != "null" else _parsed(part), kind):
             refuse(name, part, choices(kind))

@@ -1,7 +1,7 @@
 """What the arguments of a layer, loss or rule may be: annotated types with limits, checked when it is made.
 
 A wrong argument is a ValueError in one line that begins with its name and value. Configs are checked by the same
-annotations, before anything is made of them; so limits and messages use the words of a config (true, null).
+annotated, before anything is made of them; so limits and messages use the words of a config (true, null).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Limit(NamedTuple):
     """Which values of a type are allowed, in words and as a test."""
 
     words: str
-    allows: Callable[[Any], bool] = lambda value: True
+    allows: Callable[[Any], object] = lambda value: True
 
 
 Whole = Annotated[int, Limit("a whole number from 0 up", lambda value: value >= 0)]
@@ -44,7 +44,7 @@ class TypeChecked:
     def __post_init__(self) -> None:
         """Check every field; a class with checks of its own calls this first."""
         own: Any = type(self)  # mypy thinks that a class hashes as its instances do
-        hints = annotations(own)
+        hints = annotated(own)
         for field in fields(own):
             check(field.name, getattr(self, field.name), hints.get(field.name, Any))
 
@@ -81,7 +81,7 @@ def fits(value: Any, kind: Any, described: bool = False) -> bool:
 
 
 @cache
-def annotations(target: Callable[..., Any]) -> dict[str, Any]:
+def annotated(target: Callable[..., Any]) -> dict[str, Any]:
     """The annotated types of a class or function; none where a name in them cannot be resolved."""
     try:
         return get_type_hints(target, include_extras=True)
@@ -99,4 +99,4 @@ def choices(kind: Any) -> str:
         return f"{', '.join(others)} or {last}"
     if outer in (tuple, list, Sequence, dict):
         return f"[{choices(inner[outer is dict])}, ...]"
-    return WORDS.get(kind) or getattr(kind, "__name__", str(kind))
+    return WORDS.get(kind) or str(getattr(kind, "__name__", kind))
