@@ -38,9 +38,8 @@ def main(words: Sequence[str]) -> None:
         check_words(said.words, [conf_folder(), *own], several=said.multirun)
     import hydra
 
-    from cnnlab.composing import register
+    import cnnlab.composing  # noqa: F401 - makes the types of a config known to Hydra
 
-    register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors come out here, where they are said in one line
     if line := os.environ.get("COMP_LINE"):  # Tab completion: Hydra completes what follows the command
         os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
