@@ -67,7 +67,7 @@ def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str
         ("reproduce linear --only", "unrecognized arguments: --only"),
         ("report nosuch", "there is no study 'nosuch': choose from none yet"),
         ("report a b", "unrecognized arguments: b"),
-        ("tune smoke", "there is no sweep smoke to tune: choose from activation"),
+        ("tune smoke", "argument SWEEP: invalid choice: 'smoke' (choose from 'activation'"),
         ("ui --port 70000", "--port: choose a whole number from 1 to 65535"),
         ("ui --port x", "argument --port: invalid whole number above 0 value: 'x'"),
         ("train -padding=x", "unrecognized arguments: -padding=x"),
@@ -177,8 +177,19 @@ def test_words_and_flags_of_a_sweep_come_in_any_order(
     assert said("reproduce", "linear", "knn", "--jobs", "1")[0] == 0
     assert asked == [
         ["sweep=pooling", "data=digits", "epochs=1", "seed=0,1", "hydra.launcher.n_jobs=3"],
-        ["sweep=lenet_family", "hydra.launcher.n_jobs=1", "hydra.sweeper.only=['linear','knn']"],
+        ["sweep=lenet_family", "hydra.launcher.n_jobs=1", 'hydra.sweeper.only=["linear", "knn"]'],
     ]
+
+
+def test_rates_are_not_written_into_an_installed_package(
+    said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cnnlab.commands.tune
+
+    monkeypatch.setattr(cnnlab.commands.tune, "PACKAGE", Path.cwd())
+    monkeypatch.setattr(cnnlab.commands.tune, "conf_folder", lambda: Path.cwd() / "conf")
+    code, text = said("tune", "activation")
+    assert code == 1 and is_one_line(text) and "conf/rates.yaml, which is installed: copy its folder to " in text
 
 
 def test_losses_are_compared_where_the_codes_can_be_reached() -> None:

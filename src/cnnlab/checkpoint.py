@@ -54,7 +54,9 @@ class Checkpoints:
             if _kinds(arrays) != _kinds(_arrays(state)):
                 raise Unfit("its arrays are not those of this training")
             history, confusions = list(header["history"]), list(header["confusions"])
-            generators = {name: _generator(header[name]) for name in GENERATORS}
+            generators = {name: np.random.default_rng() for name in GENERATORS}
+            for name, generator in generators.items():
+                generator.bit_generator.state = header[name]
         except FileNotFoundError:
             return False
         except Exception as error:  # a file that was made by hand, with the right checksum, can be wrong in any way
@@ -137,10 +139,3 @@ def _arrays(state: TrainingState) -> dict[str, np.ndarray]:
 
 def _kinds(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
-
-
-def _generator(kept: dict[str, Any]) -> np.random.Generator:
-    """A generator that goes on where another was."""
-    generator = np.random.default_rng()
-    generator.bit_generator.state = kept
-    return generator

@@ -36,14 +36,10 @@ def digest(targets: Iterable[str]) -> str:
     compiled file, one that is built into Python by Python's version. ValueError where a target's package is missing.
     Files are read once in a process.
     """
-    return _digest(frozenset(targets))
-
-
-@cache
-def _digest(targets: frozenset[str]) -> str:
-    packages = frozenset({PACKAGE, *(target.partition(".")[0] for target in targets)})
+    asked = sorted(set(targets))
+    packages = frozenset({PACKAGE, *(target.partition(".")[0] for target in asked)})
     found: set[str] = set()
-    for target in sorted(targets):
+    for target in asked:
         top, *names = target.split(".")
         if _spec(top) is None:
             raise ValueError(f"{target}: there is no package named {top}")

@@ -182,46 +182,39 @@ class Sweep:
     rows: dict[Row, list[int]]
     refused: list[str]
 
-    def add(self, loader: ConfigLoader, cfg: DictConfig, arms: Sequence[Sequence[str]]) -> list[int]:
-        """Take in the arms that these words make; their numbers, without those that are refused."""
-        known = {plan.key: number for number, plan in enumerate(self.plans)}
-        numbers = []
-        for words in arms:
-            try:
-                composed = loader.load_sweep_config(cfg, list(words))
-                arm = plan(composed, composed.hydra)
-            except ValueError as error:
-                self.refused.extend({str(error)} - {*self.refused})
-                continue
-            number = known.setdefault(arm.key, len(self.plans))
-            if number == len(self.plans):
-                self.plans.append(arm)
-            numbers.append(number)
-        return list(dict.fromkeys(numbers))
-
 
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
     """The sweep that a composed config and the words of its command line ask for.
 
     Of a list of rows, `only` those of these names. ValueError, in one line, if no arm is possible.
     """
-    options, said = cfg.hydra.sweeper, cfg.hydra.overrides
-    words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
+    options, only = cfg.hydra.sweeper, only or cfg.hydra.sweeper.get("only") or ()
+    if only and not options.get("rows"):
+        raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
+    grid = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
+    asked = _rows(options.rows, only) if options.get("rows") else {None: grid}
+    plans: dict[tuple[str, str], Plan] = {}
+    found: dict[Row | None, dict[tuple[str, str], None]] = {row: {} for row in asked}
+    refused: dict[str, None] = {}
+    for row, words in asked.items():
+        for arm in _grid(loader, words, arguments):
+            try:
+                composed = loader.load_sweep_config(cfg, list(arm))
+                made = plan(composed, composed.hydra)
+            except ValueError as error:
+                refused[str(error)] = None
+            else:
+                plans.setdefault(made.key, made)
+                found[row][made.key] = None
+    if not plans:
+        raise ValueError("; ".join(refused) or "there is nothing to sweep over")
+    numbers = {key: number for number, key in enumerate(plans)}
+    rows = {row: [numbers[key] for key in keys] for row, keys in found.items() if row}
+    said = (*cfg.hydra.overrides.hydra, *cfg.hydra.overrides.task)
+    command = shlex.join(["cnnlab", "train", *("-m" if word == "hydra.mode=MULTIRUN" else word for word in said)])
     jobs = cfg.hydra.launcher.get("n_jobs")
     workers = jobs if jobs and jobs > 0 else None  # -1 is joblib's "as many as there are cores"
-    sweep = Sweep([], shlex.join(["cnnlab", "train", *words]), workers, {}, [])
-    only = only or options.get("only") or ()
-    if options.get("rows"):
-        for row, words in _rows(options.rows, only).items():
-            sweep.rows[row] = sweep.add(loader, cfg, _grid(loader, words, arguments))
-    elif only:
-        raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
-    else:
-        params = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
-        sweep.add(loader, cfg, _grid(loader, params, arguments))
-    if not sweep.plans:
-        raise ValueError("; ".join(sweep.refused) or "there is nothing to sweep over")
-    return sweep
+    return Sweep(list(plans.values()), command, workers, rows, list(refused))
 
 
 def sweep_of(name: str, words: Sequence[str] = (), only: Sequence[str] = ()) -> Sweep:

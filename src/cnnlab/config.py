@@ -68,8 +68,8 @@ def typed(config: dict[str, Any]) -> dict[str, Any]:
         check(name, config[name], kind)  # again, since an interpolation brings in what Hydra did not check
     whole = ("model", "learner")  # these contain the others again, under other names
     for name in (*(name for name in config if name not in whole), *whole):
-        _check_options(config[name], name)
-    return _floated(config | {"rerun": str(config["rerun"]).lower()})
+        config = config | {name: _checked(config[name], name)}
+    return config | {"rerun": str(config["rerun"]).lower()}
 
 
 def fingerprint(asked: Mapping[str, Any]) -> str:
@@ -96,30 +96,21 @@ def targets(node: Any) -> Iterator[str]:
             yield from targets(value)
 
 
-def _check_options(node: Any, path: str) -> None:
-    """Refuse an option that its target does not take, or not with this value."""
-    if not isinstance(node, dict):
-        return
-    own = {name: value for name, value in node.items() if not name.startswith("_")}
-    if "_target_" in node:
-        target = _located(node["_target_"])
-        known, hints = inspect.signature(target).parameters, annotated(target)
-        for name, value in own.items():
-            if name not in known:
-                raise ValueError(f"{path}.{name}: {node['_target_']} takes {', '.join(known)}")
-            check(f"{path}.{name}", value, hints.get(name, Any), described=True)
-    for name, value in own.items():
-        _check_options(value, f"{path}.{name}")
-
-
-def _floated(node: Any) -> Any:
+def _checked(node: Any, path: str) -> Any:
+    """A node with floats where its target takes them; an option is refused that it does not take so."""
     if not isinstance(node, dict):
         return node
-    hints = typing.get_type_hints(_located(node["_target_"])) if "_target_" in node else {}
-    return {
-        name: float(value) if type(value) is int and _takes_float(hints.get(name)) else _floated(value)
-        for name, value in node.items()
-    }
+    checked = {name: _checked(value, f"{path}.{name}") for name, value in node.items() if not name.startswith("_")}
+    if "_target_" in node:
+        target = _located(node["_target_"])
+        known, kinds, plain = inspect.signature(target).parameters, annotated(target), typing.get_type_hints(target)
+        for name, value in checked.items():
+            if name not in known:
+                raise ValueError(f"{path}.{name}: {node['_target_']} takes {', '.join(known)}")
+            check(f"{path}.{name}", value, kinds.get(name, Any), described=True)
+            if type(value) is int and _takes_float(plain.get(name)):
+                checked[name] = float(value)
+    return node | checked
 
 
 def _takes_float(hint: Any) -> bool:

@@ -1,5 +1,6 @@
 """What is wrong with the words of a command line, in one line and with a guess at what was meant."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -45,10 +46,18 @@ class Grammar:
         """The files of a group."""
         return [file for folder in self.folders for file in sorted((folder / group).glob("*.yaml"))]
 
+    def text(self, group: str, choice: str) -> str:
+        """What is in the file of a choice."""
+        return next(file for file in self.files(group) if file.stem == choice).read_text(encoding="utf-8")
+
+    def about(self, group: str, choice: str) -> str:
+        """What the comment at the head of that file says: its first paragraph, on one line."""
+        comment = re.match(r"(?:# @package.*\n)?((?:# .*\n)*)", self.text(group, choice))
+        return " ".join(line[2:] for line in comment[1].splitlines()) if comment else ""
+
     def options(self, group: str, choice: str) -> dict[str, Any]:
         """Every option of a choice, with its value; those inside another are joined by dots."""
-        file = next(file for file in self.files(group) if file.stem == choice)
-        node = yaml.safe_load(file.read_text(encoding="utf-8"))
+        node = yaml.safe_load(self.text(group, choice))
         if not isinstance(node, dict) or node == {group: None}:
             return {}
         bases = [base for base in node.pop("defaults", []) if base in self.groups[group]]

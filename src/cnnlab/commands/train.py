@@ -11,6 +11,7 @@ import re
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def main(words: Sequence[str]) -> None:
     """Make the run or the sweep that the words ask for."""
     if {"-h", "--help"} & set(words):
-        from cnnlab.commands.words import listing
+        from cnnlab.commands.help import listing
 
         print(listing(conf_folder()))
         return
@@ -94,7 +95,7 @@ def _single(asked: Plan) -> Outcome:
     print(f"{asked.label}{rate}", flush=True)
     if sys.stdout.isatty():
         print(asked.description, flush=True)
-    with reaper(asked.study), Bar() as bar, log_apart() as log:
+    with reaper(asked.study), closing(Bar()) as bar, log_apart() as log:
         outcome = make(asked, log, bar)
     print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")
     if outcome.status == "failed":
