@@ -129,7 +129,7 @@ def _read(node: Any, words: list[str], dotted: set[str], imports: list[ast.Impor
         for item in value if isinstance(value, list) else (value,):
             if isinstance(item, ast.Import | ast.ImportFrom):
                 imports.append(item)
-            elif isinstance(item, ast.If) and _for_types_only(item.test):
+            elif isinstance(item, ast.If) and _path(item.test).rpartition(".")[2] == "TYPE_CHECKING":
                 for other in item.orelse:
                     _read(other, words, dotted, imports)
             elif isinstance(item, ast.AST):
@@ -147,10 +147,6 @@ def _path(node: ast.expr) -> str:
         names.append(node.attr)
         node = node.value
     return ".".join([node.id, *reversed(names)]) if isinstance(node, ast.Name) else ""
-
-
-def _for_types_only(test: ast.expr) -> bool:
-    return _path(test).rpartition(".")[2] == "TYPE_CHECKING"
 
 
 def _does_nothing(node: ast.AST) -> bool:

@@ -109,7 +109,8 @@ def _kill_all(mark: str, folder: str, grace: float | None) -> None:
         empty += 1
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):  # one that has just ended, or is another user's
-                if not _is_marked(process, mark, folder):
+                marked = process.environ().get(MARK) == mark  # or, forked without a program, has the mark's file open
+                if not marked and f"{folder}/mark" not in {file.path for file in process.open_files()}:
                     continue
                 is_tracker = any("resource_tracker" in word for word in process.cmdline())
                 if is_tracker and grace is not None:
@@ -118,11 +119,6 @@ def _kill_all(mark: str, folder: str, grace: float | None) -> None:
                 if time.monotonic() - began >= (2 * GRACE if is_tracker else grace or 0):
                     process.kill()
         time.sleep(LOOK / 10)
-
-
-def _is_marked(process: psutil.Process, mark: str, folder: str) -> bool:
-    """Whether a process carries the mark or has its file open."""
-    return process.environ().get(MARK) == mark or f"{folder}/mark" in {file.path for file in process.open_files()}
 
 
 if __name__ == "__main__":

@@ -83,21 +83,17 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
             reason = f"{type(error).__name__}: {one_line(error)}"
             outcome = Outcome("failed", plan.label, log.run_id, reason=reason)
             with suppress(Exception):  # a disk that is full, say, cannot take the record of it either
-                _record_failure(log, error, reason)
+                if isinstance(error, Diverged):
+                    log.tag(DIVERGED, f"step {error.step}")
+                log.tag(REASON, reason)
+                log.text("traceback.txt", traceback.format_exc())
+                log.upload()
+                log.close("FAILED")
             return outcome
         except BaseException:  # interrupted: the checkpoint stays for the next time
             with suppress(Exception):
                 log.close("KILLED")
             raise
-
-
-def _record_failure(log: RunLog, error: Exception, reason: str) -> None:
-    if isinstance(error, Diverged):
-        log.tag(DIVERGED, f"step {error.step}")
-    log.tag(REASON, reason)
-    log.text("traceback.txt", traceback.format_exc())
-    log.upload()
-    log.close("FAILED")
 
 
 @contextmanager

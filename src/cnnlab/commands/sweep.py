@@ -55,16 +55,14 @@ def main(words: Sequence[str]) -> None:
 def print_arms(name: str, words: Sequence[str], only: Sequence[str]) -> None:
     """The arms of a sweep, and whether they are finished."""
     from cnnlab.composing import sweep_of
+    from cnnlab.sweeps import newest
     from cnnlab.tracking.store import studies
 
     asked = sweep_of(name, [word for word in words if not word.startswith("hydra")], only)
-    known = {study.name: study for study in studies()}
-    done = 0
+    runs = newest(asked, {study.name: study for study in studies()})
     for plan in asked.plans:
-        runs = known[plan.study].newest([plan.fingerprint]) if plan.study in known else {}
-        status = runs[plan.fingerprint].info.status.lower() if runs else "to do"
-        done += status == "finished"
-        print(f"{status:<9} {plan.label}")
+        print(f"{runs[plan.key].info.status.lower() if plan.key in runs else 'to do':<9} {plan.label}")
     for line in asked.refused:
         print(f"{'refused':<9} {line}")
+    done = sum(run.info.status == "FINISHED" for run in runs.values())
     print(f"{done} of {len(asked.plans)} arms are finished")

@@ -13,7 +13,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnlab.commands import Parser, explained, parser
 from cnnlab.paths import conf_folder
@@ -22,7 +22,6 @@ from cnnlab.spelling import as_text, check_words
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from cnnlab.composing import Plan
     from cnnlab.runs import Outcome
 
 
@@ -67,11 +66,9 @@ def folder(text: str) -> str:
 
 
 def run(cfg: DictConfig) -> Outcome:
-    """Make the run that a config describes; in a sweep, one of its arms."""
+    """Make the run that a config describes, or one of a sweep's arms; exit with 1 if a run of its own fails."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
-
-    from cnnlab.composing import plan
 
     context = HydraConfig.get()
     if context.mode == RunMode.MULTIRUN:
@@ -79,18 +76,23 @@ def run(cfg: DictConfig) -> Outcome:
 
         return make_arm(cfg, context)
     try:
-        return _single(plan(cfg, context))
+        outcome = _make(cfg, context)
     except Exception as error:
         sys.exit(explained(error))  # here, since Hydra would print a line of its own
+    if outcome.status == "failed":
+        sys.exit(1)
+    return outcome
 
 
-def _single(asked: Plan) -> Outcome:
-    """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
+def _make(cfg: DictConfig, context: Any) -> Outcome:
+    """Make one run, with a progress bar on a terminal."""
     from cnnlab.commands.bar import Bar
+    from cnnlab.composing import plan
     from cnnlab.orphans import reaper
     from cnnlab.runs import make
     from cnnlab.tracking.apart import log_apart
 
+    asked = plan(cfg, context)
     rate = f"  learning rate {asked.config['lr']:g} ({asked.lr_source})" if asked.lr_source else ""
     print(f"{asked.label}{rate}", flush=True)
     if sys.stdout.isatty():
@@ -98,6 +100,4 @@ def _single(asked: Plan) -> Outcome:
     with reaper(asked.study), closing(Bar()) as bar, log_apart() as log:
         outcome = make(asked, log, bar)
     print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")
-    if outcome.status == "failed":
-        sys.exit(1)
     return outcome
