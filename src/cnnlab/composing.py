@@ -22,6 +22,7 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from cnnlab import code
 from cnnlab.config import GROUPS, NUMBERS, RunConfig, fingerprint, targets, typed, without_off
@@ -75,7 +76,10 @@ class Plan:
 
 def plan(cfg: DictConfig, context: Any) -> Plan:
     """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, if it is impossible."""
-    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
+    except OmegaConfBaseException as error:  # an interpolation of what is not there
+        raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     choices, source = context.runtime.choices, ""
     if "_partial_" not in config["model"]:  # a classifier, which is a learner itself
         if choices["learner"] != "network":
