@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import itertools
 import json
 import os
-import re
 import stat
 import tracemalloc
 import zipfile
@@ -22,7 +20,7 @@ import pytest
 from tests.conftest import untimed
 
 from cnnlab import checkpoint
-from cnnlab.checkpoint import load, restore_state, save, save_state, set_aside
+from cnnlab.checkpoint import Checkpoints, sealed
 from cnnlab.data import Dataset, Distortion
 from cnnlab.nn import (
     SGD,
@@ -75,7 +73,7 @@ def saved(digits: Dataset, tmp_path: Path) -> tuple[Path, TrainingState]:
     """Two epochs' state, and its file."""
     state = begun(ADAM, digits, epochs=2)
     state.confusions[1] = [[1, 2], [3, 4]]
-    save_state(tmp_path / "state.npz", state, STAMP)
+    Checkpoints(tmp_path / "state.npz", STAMP).save(state)
     return tmp_path / "state.npz", state
 
 
@@ -97,9 +95,9 @@ def content(state: TrainingState) -> dict[str, Any]:
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_a_cut_training_ends_bit_equal(chosen: Recipe, epochs: int, digits: Dataset, tmp_path: Path) -> None:
     uncut = begun(chosen, digits, epochs=5)
-    save_state(tmp_path / "state.npz", begun(chosen, digits, epochs), STAMP)
+    Checkpoints(tmp_path / "state.npz", STAMP).save(begun(chosen, digits, epochs))
     state = start(chosen, digits.shape, SEED)
-    assert restore_state(tmp_path / "state.npz", state, STAMP)
+    assert Checkpoints(tmp_path / "state.npz", STAMP).restore(state)
     assert len(state.history) == epochs
     list(train(chosen, state, digits))
     assert content(state) == content(uncut)
@@ -112,14 +110,14 @@ def test_everything_comes_back(
     path, state = saved
     other = start(ADAM, digits.shape, SEED)
     assert content(other) != content(state)
-    assert restore_state(path, other, STAMP)
+    assert Checkpoints(path, STAMP).restore(other)
     assert content(other) == content(state)
     assert other.history == state.history  # clocks too
     assert (path.exists(), capsys.readouterr().out) == (True, "")
 
 
 def test_where_nothing_is_nothing_is_said(digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not restore_state(tmp_path / "state.npz", start(ADAM, digits.shape, SEED), STAMP)
+    assert not Checkpoints(tmp_path / "state.npz", STAMP).restore(start(ADAM, digits.shape, SEED))
     assert (list(tmp_path.iterdir()), capsys.readouterr().out) == ([], "")
 
 
@@ -131,7 +129,7 @@ def refused(digits: Dataset, capsys: pytest.CaptureFixture[str]) -> Callable[...
         before, others = path.read_bytes(), set(path.parent.iterdir())
         state = start(recipe, digits.shape, seed)
         fresh = content(state)
-        assert not restore_state(path, state, stamp)
+        assert not Checkpoints(path, stamp).restore(state)
         assert content(state) == fresh
         (aside,) = set(path.parent.iterdir()) - others
         assert (path.exists(), aside.read_bytes(), aside.suffix == ".npz") == (False, before, False)
@@ -146,47 +144,34 @@ def refused(digits: Dataset, capsys: pytest.CaptureFixture[str]) -> Callable[...
 Edit = Callable[[dict[str, Any], dict[str, np.ndarray]], Any]
 
 
-def rewritten(path: Path, edit: Edit, sealed: bool) -> Path:
-    """A checkpoint after somebody changed it with NumPy; if it is sealed, its checksum is made right again."""
+def rewritten(path: Path, edit: Edit, right: bool) -> Path:
+    """A checkpoint after somebody changed it with NumPy, with its checksum made right again or not."""
     with np.load(path, allow_pickle=False) as archive:
         arrays = dict(archive)
     outer = json.loads(arrays.pop("header").item())
     edit(outer["header"], arrays)
-    if sealed:
-        save(path, outer["stamp"], outer["header"], arrays)
-    else:
-        np.savez(path, allow_pickle=False, header=np.array(json.dumps(outer)), **arrays)
+    np.savez(path, allow_pickle=False, header=np.array(json.dumps(outer)), **arrays)
+    if right:
+        path.write_bytes(sealed(path.read_bytes()))
     return path
-
-
-def swap(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    header["order"], header["noise"] = header["noise"], header["order"]
 
 
 EDITS: dict[str, tuple[Edit, str]] = {  # what is changed, and what is said of it even if the checksum is made right
     "zeroed moments": (lambda header, arrays: arrays["optimizer.mean"].fill(0), ""),
-    "emptied history": (lambda header, arrays: header["history"].clear(), "its history is empty or has gaps"),
-    "an epoch less": (lambda header, arrays: header["history"].pop(0), "its history is empty or has gaps"),
-    "text in history": (lambda header, arrays: header["history"][0].update(lr="x"), "its history holds what is no num"),
-    "swapped generators": (swap, "its random numbers are of another seed"),
-    "no generator": (lambda header, arrays: header.pop("noise"), "its header is not that of a training"),
-    "half a generator": (lambda header, arrays: header["noise"].pop("state"), "its header is not that of a training"),
-    "an unknown key": (lambda header, arrays: header.update(more=1), "its header is not that of a training"),
+    "an epoch less": (lambda header, arrays: header["history"].pop(0), ""),
+    "no generator": (lambda header, arrays: header.pop("noise"), "its content is not a checkpoint's"),
+    "half a generator": (lambda header, arrays: header["noise"].pop("state"), "its content is not a checkpoint's"),
     "another shape": (
         lambda header, arrays: arrays.update(theta=arrays["theta"][1:]),
-        r"its theta is float32 \(\d+,\) and should be float32 \(\d+,\)",
+        "its arrays are not those of this training",
     ),
     "another dtype": (
         lambda header, arrays: arrays.update(theta=arrays["theta"].astype(float)),
-        r"its theta is float64 \(\d+,\) and should be float32",
-    ),
-    "objects": (
-        lambda header, arrays: arrays.update({"optimizer.mean": np.zeros(3, "V8")}),
-        r"its optimizer.mean is \|V8 \(3,\) and should be float32",
+        "its arrays are not those of this training",
     ),
     "another optimiser": (
         lambda header, arrays: arrays.pop("optimizer.mean"),
-        "it has optimizer.square, optimizer.steps, theta and should have optimizer.mean, optimizer.square, opt",
+        "its arrays are not those of this training",
     ),
 }
 
@@ -197,10 +182,10 @@ def test_what_was_changed_is_set_aside(
 ) -> None:
     path, _ = saved
     whole = path.read_bytes()
-    assert "checksum is wrong" in refused(rewritten(path, edit, sealed=False))
+    assert "checksum is wrong" in refused(rewritten(path, edit, right=False))
     path.write_bytes(whole)
     if said:
-        assert re.match(said, refused(rewritten(path, edit, sealed=True)))
+        assert refused(rewritten(path, edit, right=True)) == said
 
 
 def test_the_checkpoint_of_another_run_is_set_aside(
@@ -213,18 +198,12 @@ def test_the_checkpoint_of_another_run_is_set_aside(
         "its identity is 0123abcd and should be 99": {"stamp": STAMP | {"identity": "99"}},
         "its data is not said and should be 99": {"stamp": STAMP | {"data": "99"}},
         "its code is 4567ef01 and should be not said": {"stamp": {"identity": "0123abcd"}},
-        "its random numbers are of another seed": {"seed": SEED + 1},
-        "it has optimizer.mean, optimizer.square, optimizer.steps, theta and should have optimizer.velocity, theta": {
-            "recipe": replace(ADAM, optimizer=SGD(momentum=0.9))
-        },
+        "its arrays are not those of this training": {"recipe": replace(ADAM, optimizer=SGD(momentum=0.9))},
     }
     for number, (said, how) in enumerate(cases.items(), 1):
         path.write_bytes(whole)
         assert refused(path, **how) == said
         assert path.with_name(f"state.npz.set-aside-{number}").exists()  # none is written over
-    wider = replace(NOISY, layers=NOISY.layers | {"C1": Conv2D(5, 5, stride=2)})
-    path.write_bytes(whole)
-    assert refused(path, replace(ADAM, network=wider)).startswith("its theta is float32 (")
 
 
 @pytest.mark.parametrize("schema", [1, 3, "2", None])
@@ -233,7 +212,7 @@ def test_another_format_is_set_aside(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "SCHEMA", schema)
-        save_state(tmp_path / "state.npz", begun(ADAM, digits, epochs=1), STAMP)
+        Checkpoints(tmp_path / "state.npz", STAMP).save(begun(ADAM, digits, epochs=1))
     assert refused(tmp_path / "state.npz") == f"it is of format {schema}, and this cnnlab reads 2"
 
 
@@ -263,13 +242,12 @@ def test_a_file_with_a_flipped_bit_is_set_aside(saved: tuple[Path, TrainingState
         assert "damaged" in refused(path), place
 
 
-def sealed(path: Path, pack: Callable[[zipfile.ZipFile], None]) -> Path:
+def handmade(path: Path, pack: Callable[[zipfile.ZipFile], None]) -> Path:
     """A zip file that somebody made by hand, with the right checksum."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         pack(archive)
-    body = buffer.getvalue()[:-2] + b"\x40\0"
-    path.write_bytes(body + hashlib.sha256(body).hexdigest().encode())
+    path.write_bytes(sealed(buffer.getvalue()))
     return path
 
 
@@ -282,45 +260,32 @@ def test_garbage_is_set_aside(garbage: bytes, tmp_path: Path, refused: Callable[
     path = tmp_path / "state.npz"
     path.write_bytes(garbage)
     assert "checksum is wrong" in refused(path)
-    path.write_bytes(garbage + hashlib.sha256(garbage).hexdigest().encode())
-    assert refused(path) == "its content is not that of a checkpoint"
+    path.write_bytes(sealed(garbage))
+    assert refused(path) == "its content is not a checkpoint's"
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, refused: Callable[..., str]) -> None:
     path, claim = tmp_path / "state.npz", "{'descr': '<U1', 'fortran_order': False, 'shape': (SIZE,)}\n"
     zeros = npy(claim.replace("SIZE", f"{1 << 26}"), bytes(1 << 28))
     tracemalloc.start()
-    packed = sealed(path, lambda archive: archive.writestr("header.npy", zeros, zipfile.ZIP_DEFLATED))
+    packed = handmade(path, lambda archive: archive.writestr("header.npy", zeros, zipfile.ZIP_DEFLATED))
     tracemalloc.reset_peak()
     assert packed.stat().st_size < 1 << 20
     assert refused(path) == "it would unpack to more than it holds"
-    huge = npy(claim.replace("SIZE", f"{1 << 40}"), b"")
-    sealed(path, lambda archive: archive.writestr("header.npy", huge))
-    assert refused(path) == "its header is not as large as it claims"
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < (1 << 28) + (1 << 26)  # the zeros that this test made, and little else
+    huge = npy(claim.replace("SIZE", f"{1 << 40}"), b"")
+    handmade(path, lambda archive: archive.writestr("header.npy", huge))
+    assert refused(path) == "its content is not a checkpoint's"
 
 
-def test_what_cannot_be_read_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_set_aside(digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "state.npz").mkdir()
-    assert load(tmp_path / "state.npz", STAMP, {}) is None
-    assert "it cannot be read (Is a directory)" in capsys.readouterr().out
+    assert not Checkpoints(tmp_path / "state.npz", STAMP).restore(start(ADAM, digits.shape, SEED))
+    said = "starting afresh: the checkpoint state.npz does not fit, it cannot be read (Is a directory); "
+    assert capsys.readouterr().out == said + "it is now state.npz.set-aside-1\n"
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz.set-aside-1"]
-
-
-def test_any_header_and_arrays_come_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a learner keeps that is no network."""
-    path, like = tmp_path / "found.npz", {"drawn": np.zeros((2, 3), np.uint8), "count": np.zeros((), np.int64)}
-    arrays = {"drawn": np.arange(6, dtype=np.uint8).reshape(2, 3), "count": np.array(5)}
-    save(path, STAMP, {"stage": 2, "name": "größe"}, arrays)
-    found = load(path, STAMP, like)
-    assert found is not None and found[0] == {"stage": 2, "name": "größe"}
-    assert {name: array.tolist() for name, array in found[1].items()} == {"drawn": [[0, 1, 2], [3, 4, 5]], "count": 5}
-    aside = set_aside(path, "it is late")
-    said = "starting afresh: the checkpoint found.npz does not fit, it is late; it is now found.npz.set-aside-1\n"
-    assert capsys.readouterr().out == said
-    assert aside.exists() and load(path, STAMP, like) is None
 
 
 def test_no_pickle_inside(saved: tuple[Path, TrainingState]) -> None:
@@ -346,7 +311,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(Path, "replace", named)
-    save_state(tmp_path / "state.npz", begun(ADAM, digits, epochs=1), STAMP)
+    Checkpoints(tmp_path / "state.npz", STAMP).save(begun(ADAM, digits, epochs=1))
     assert steps == ["file", "name", "folder"]
 
 
@@ -364,7 +329,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     with monkeypatch.context() as patch:
         patch.setattr(Path, failing, full if failing == "write_bytes" else refuse)
         with pytest.raises(OSError, match="No space left"):
-            save_state(path, begun(ADAM, digits, epochs=1), STAMP)
+            Checkpoints(path, STAMP).save(begun(ADAM, digits, epochs=1))
     assert path.read_bytes() == old
     assert list(path.parent.iterdir()) == [path]
 

@@ -20,7 +20,7 @@ from cnnlab.journal import Watcher
 from cnnlab.learners import KNN, SVM, Linear, PairwiseLinear, PCAQuadratic, RBFNetwork
 from cnnlab.learners.classifiers import Classifier, _rows, quadratic
 from cnnlab.runs import make
-from cnnlab.spelling import explain
+from cnnlab.spelling import check_words
 from cnnlab.statistics import accuracy
 from cnnlab.tracking.log import RunLog
 
@@ -136,7 +136,7 @@ def test_centres_are_as_many_to_each_class(few: Dataset) -> None:
     ],
 )
 def test_options_that_cannot_be_are_one_line(make: Callable[[], Classifier], said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{said}: choose a (number above 0|whole number, 1 or more)$"):
+    with pytest.raises(ValueError, match=f"^{said}: choose a (number above 0|whole number from 1 up)$"):
         make()
 
 
@@ -159,18 +159,16 @@ def test_more_than_the_data_have_is_one_line(classic: Classifier, said: str, few
         (("model=kn",), "did you mean knn?"),
         (("model=linear", "model.k=3"), "model=linear has no option k"),
         (("model=linear,knn",), "put -m before them"),
-        (("model=knn", "model.k=x"), "model.k=x: needs a whole number"),
-        (("model=knn", "model.k=0"), "model.k=0: choose a whole number, 1 or more"),
+        (("model=knn", "model.k=x"), "model.k=x: choose a whole number"),
+        (("model=knn", "model.k=0"), "model.k=0: choose a whole number from 1 up"),
         (("model=knn", "learner=boosted"), "learner=boosted: is for networks, and model=knn is none"),
     ],
 )
 def test_wrong_words_get_one_line(words: tuple[str, ...], said: str, inside: Home) -> None:
-    message = explain(words, CONF)
-    if message is None:
-        with pytest.raises(ValueError, match="model") as caught:
-            plan_of(*words)
-        message = str(caught.value)
-    assert is_one_line(message) and said in message
+    with pytest.raises(ValueError, match="model") as caught:
+        check_words(words, [CONF])
+        plan_of(*words)
+    assert is_one_line(str(caught.value)) and said in str(caught.value)
 
 
 def test_a_plan_has_the_words_of_a_network(inside: Home) -> None:

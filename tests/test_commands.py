@@ -69,9 +69,16 @@ def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str
         ("reproduce linear --only", "unrecognized arguments: --only"),
         ("report nosuch", "there is no study 'nosuch': choose from none yet"),
         ("report a b", "unrecognized arguments: b"),
-        ("tune smoke", "there is no sweep smoke to tune: choose from activation"),
+        ("tune smoke", "argument SWEEP: invalid choice: 'smoke' (choose from 'activation'"),
         ("ui --port 70000", "--port: choose a whole number from 1 to 65535"),
         ("ui --port x", "argument --port: invalid whole number above 0 value: 'x'"),
+        ("train -padding=x", "unrecognized arguments: -padding=x"),
+        ("train --cfg", "argument -c/--cfg: expected one argument"),
+        ("train --cfg=x", "argument -c/--cfg: invalid choice: 'x'"),
+        ("train --config-dir=/nowhere", "argument -cd/--config-dir: /nowhere: there is no such folder"),
+        ("train -m seed=1 lr=1 seed=2", "seed=2: seed=1 is there already; one at a time, please"),
+        ("sweep smoke --launcher basic hydra/launcher=joblib", "hydra/launcher=joblib is there already"),
+        ("sweep smoke hydra.launcher.n_jobs=two", "hydra.launcher.n_jobs=two: choose a whole number from 1 up"),
         ("data foo", "invalid choice: 'foo' (choose from"),
     ],
 )
@@ -85,7 +92,7 @@ def test_what_cannot_be_is_one_line(words: str, named: str, said: Callable[..., 
     ("words", "named"),
     [
         (["activaton=relu"], ["activaton", "did you mean activation?", "padding"]),
-        (["lr=abc"], ["lr=abc", "a number or null"]),
+        (["lr=abc"], ["lr=abc", "a number above 0 or null"]),
         (["optimizer.momentum=abc"], ["optimizer.momentum=abc", "a number"]),
         (["sweep=null"], ["sweep=null"]),
         (["pooling.mix=0.3"], ["pooling", "mix", "size"]),  # an option that another choice has
@@ -97,7 +104,7 @@ def test_what_cannot_be_is_one_line(words: str, named: str, said: Callable[..., 
         (["data=mnist"], ["train-images-idx3-ubyte", "make data"]),
         (["loss=lenet5_map", "model=zhou"], ["loss=lenet5_map", "model=zhou", "84"]),
         (["sweep=smoke", "pooling.size=99", "lr=-1"], ["lr=-1"]),
-        (["-m", "seed=${lr},0", "pooling.size=99"], ["seed=None: needs a whole number", "99x99"]),
+        (["-m", "seed=${lr},0", "pooling.size=99"], ["seed=None: choose a whole number", "99x99"]),
     ],
 )
 def test_a_run_that_cannot_be_is_answered_in_one_line(words: list[str], named: list[str], fresh_home: Home) -> None:
@@ -206,8 +213,19 @@ def test_words_and_flags_of_a_sweep_come_in_any_order(
     assert said("reproduce", "linear", "knn", "--jobs", "1")[0] == 0
     assert asked == [
         ["sweep=pooling", "data=digits", "epochs=1", "seed=0,1", "hydra.launcher.n_jobs=3"],
-        ["sweep=lenet_family", "hydra.launcher.n_jobs=1", "hydra.sweeper.only=['linear','knn']"],
+        ["sweep=lenet_family", "hydra.launcher.n_jobs=1", 'hydra.sweeper.only=["linear", "knn"]'],
     ]
+
+
+def test_rates_are_not_written_into_an_installed_package(
+    said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cnnlab.commands.tune
+
+    monkeypatch.setattr(cnnlab.commands.tune, "PACKAGE", Path.cwd())
+    monkeypatch.setattr(cnnlab.commands.tune, "conf_folder", lambda: Path.cwd() / "conf")
+    code, text = said("tune", "activation")
+    assert code == 1 and is_one_line(text) and "conf/rates.yaml, which is installed: copy its folder to " in text
 
 
 def test_losses_are_compared_where_the_codes_can_be_reached() -> None:

@@ -152,7 +152,7 @@ def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> Non
         (("data.validation=300",), ("data.validation=300", "299")),
         (("augment=affine", "augment.scale=3"), ("augment.scale=3", "0 to 1")),
         (("optimizer=sdlm", "optimizer.mu=-1"), ("optimizer.mu=-1", "above 0")),
-        (("optimizer=sdlm", "optimizer.every=0"), ("optimizer.every=0", "1 or more")),
+        (("optimizer=sdlm", "optimizer.every=0"), ("optimizer.every=0", "from 1 up")),
         (("loss=lenet5_map", "loss.criterion.j=0"), ("loss.criterion.j=0", "above 0")),
         (("loss=lenet5_map", "loss.output.factor=-1"), ("loss=lenet5_map", "factor=-1", "above 0")),
         (("learner=boosted",), ("learner=boosted", "another augment")),

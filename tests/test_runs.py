@@ -414,7 +414,7 @@ def without_mu(node: dict[str, Any]) -> Any:
 
 @pytest.mark.slow
 def test_a_notebooks_back_end_does_not_stand_in_the_way(home: Home) -> None:
-    said = home.train(*BRIEF, "epochs=1", MPLBACKEND="module://matplotlib_inline.backend_inline")
+    said = home.train(*BRIEF, MPLBACKEND="module://matplotlib_inline.backend_inline")
     assert (said.code, said.err) == (0, "")
     assert home.run().info.status == "FINISHED" and "plots/learning_curves.png" in home.artifacts(home.run())
 

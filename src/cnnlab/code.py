@@ -36,14 +36,10 @@ def digest(targets: Iterable[str]) -> str:
     compiled file, one that is built into Python by Python's version. ValueError where a target's package is missing.
     Files are read once in a process.
     """
-    return _digest(frozenset(targets))
-
-
-@cache
-def _digest(targets: frozenset[str]) -> str:
-    packages = frozenset({PACKAGE, *(target.partition(".")[0] for target in targets)})
+    asked = sorted(set(targets))
+    packages = frozenset({PACKAGE, *(target.partition(".")[0] for target in asked)})
     found: set[str] = set()
-    for target in sorted(targets):
+    for target in asked:
         top, *names = target.split(".")
         if _spec(top) is None:
             raise ValueError(f"{target}: there is no package named {top}")
@@ -133,7 +129,7 @@ def _read(node: Any, words: list[str], dotted: set[str], imports: list[ast.Impor
         for item in value if isinstance(value, list) else (value,):
             if isinstance(item, ast.Import | ast.ImportFrom):
                 imports.append(item)
-            elif isinstance(item, ast.If) and _for_types_only(item.test):
+            elif isinstance(item, ast.If) and _path(item.test).rpartition(".")[2] == "TYPE_CHECKING":
                 for other in item.orelse:
                     _read(other, words, dotted, imports)
             elif isinstance(item, ast.AST):
@@ -151,10 +147,6 @@ def _path(node: ast.expr) -> str:
         names.append(node.attr)
         node = node.value
     return ".".join([node.id, *reversed(names)]) if isinstance(node, ast.Name) else ""
-
-
-def _for_types_only(test: ast.expr) -> bool:
-    return _path(test).rpartition(".")[2] == "TYPE_CHECKING"
 
 
 def _does_nothing(node: ast.AST) -> bool:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from cnnlab import code
 from cnnlab.config import GROUPS, NUMBERS, RunConfig, fingerprint, targets, typed, without_off
@@ -21,12 +32,9 @@ from cnnlab.paths import conf_folder
 from cnnlab.report.rows import Row
 from cnnlab.spelling import as_text
 
-if TYPE_CHECKING:
-    from hydra.core.config_loader import ConfigLoader
-    from omegaconf import DictConfig
-
-NAMES = {r"^learner\.loss": "loss.criterion", r"^learner\.model\.output": "loss.output", "^learner$": "model"}
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
+
+ConfigStore.instance().store(name="schema", node=RunConfig)  # the name that conf/train.yaml calls the types by
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,10 @@ class Plan:
 
 def plan(cfg: DictConfig, context: Any) -> Plan:
     """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, if it is impossible."""
-    from omegaconf import OmegaConf
-
-    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
+    except OmegaConfBaseException as error:  # an interpolation of what is not there
+        raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     choices, source = context.runtime.choices, ""
     if "_partial_" not in config["model"]:  # a classifier, which is a learner itself
         if choices["learner"] != "network":
@@ -84,7 +93,7 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
         config["learner"]["lr"] = config["lr"]
     config = typed(config)
     words |= {number: str(config[number]) if number in taken else "none" for number in NUMBERS}
-    words |= _details(context.overrides.task, words, set(RunConfig.__annotations__) - taken)
+    words |= _details(context.overrides.task, words, RunConfig.__annotations__.keys() - taken)
     learner: Learner = _instantiated({"learner": config["learner"]})["learner"]
     data = load(config["data"])
     try:
@@ -108,7 +117,7 @@ def _details(overrides: Sequence[str], words: Mapping[str, str], unused: Set[str
     return {
         name: value.strip("'")  # of text, which is in quotes for Hydra
         for name, value in pairs
-        if name not in words and name not in UNSAID and name.partition(".")[0] not in unused
+        if name not in (*words, *UNSAID) and name.partition(".")[0] not in unused
     }
 
 
@@ -154,18 +163,12 @@ def _instantiated(node: dict[str, Any]) -> Any:
 
     One that begins with an option and its value names the option as it is typed: `optimizer.mu=-1: choose ...`.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
-        cause, group = error.__cause__, re.search(r"full_key: (\S+)", str(error))
+        cause, group = error.__cause__, re.search(r"full_key: (?:learner\.(?:model\.)?)?(\S+)", str(error))
         if isinstance(cause, ValueError) and group and re.match(r"\w+=", str(cause)):
-            key = group[1]
-            for inside, typed_name in NAMES.items():
-                key = re.sub(inside, typed_name, key)
-            raise ValueError(f"{re.sub(r'^learner.(model.)?', '', key)}.{cause}") from None
+            raise ValueError(f"{group[1]}.{cause}") from None
         raise cause or error from None
 
 
@@ -183,62 +186,43 @@ class Sweep:
     rows: dict[Row, list[int]]
     refused: list[str]
 
-    def add(self, loader: ConfigLoader, cfg: DictConfig, arms: Sequence[Sequence[str]]) -> list[int]:
-        """Take in the arms that these words make; their numbers, without those that are refused."""
-        known = {plan.key: number for number, plan in enumerate(self.plans)}
-        numbers = []
-        for words in arms:
-            try:
-                composed = loader.load_sweep_config(cfg, list(words))
-                arm = plan(composed, composed.hydra)
-            except ValueError as error:
-                self.refused.extend({str(error)} - {*self.refused})
-                continue
-            number = known.setdefault(arm.key, len(self.plans))
-            if number == len(self.plans):
-                self.plans.append(arm)
-            numbers.append(number)
-        return list(dict.fromkeys(numbers))
-
 
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
     """The sweep that a composed config and the words of its command line ask for.
 
     Of a list of rows, `only` those of these names. ValueError, in one line, if no arm is possible.
     """
-    options, said = cfg.hydra.sweeper, cfg.hydra.overrides
-    words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
-    sweep = Sweep([], shlex.join(["cnnlab", "train", *words]), _workers(cfg.hydra.launcher), {}, [])
-    only = only or options.get("only") or ()
-    if options.get("rows"):
-        for row, words in _rows(options.rows, only).items():
-            sweep.rows[row] = sweep.add(loader, cfg, _grid(loader, words, arguments))
-    elif only:
+    options, only = cfg.hydra.sweeper, only or cfg.hydra.sweeper.get("only") or ()
+    if only and not options.get("rows"):
         raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
-    else:
-        params = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
-        sweep.add(loader, cfg, _grid(loader, params, arguments))
-    if not sweep.plans:
-        raise ValueError("; ".join(sweep.refused) or "there is nothing to sweep over")
-    return sweep
-
-
-def _workers(launcher: DictConfig) -> int | None:
-    jobs: int | None = launcher.get("n_jobs")
-    if jobs == 0:
-        raise ValueError("hydra.launcher.n_jobs=0: choose a number of workers from 1 up, or -1 for one on each core")
-    if jobs is not None and jobs < 0:
-        from joblib import effective_n_jobs
-
-        return int(effective_n_jobs(jobs))
-    return jobs
+    grid = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
+    asked = _rows(options.rows, only) if options.get("rows") else {None: grid}
+    plans: dict[tuple[str, str], Plan] = {}
+    found: dict[Row | None, dict[tuple[str, str], None]] = {row: {} for row in asked}
+    refused: dict[str, None] = {}
+    for row, words in asked.items():
+        for arm in _grid(loader, words, arguments):
+            try:
+                composed = loader.load_sweep_config(cfg, list(arm))
+                made = plan(composed, composed.hydra)
+            except ValueError as error:
+                refused[str(error)] = None
+            else:
+                plans.setdefault(made.key, made)
+                found[row][made.key] = None
+    if not plans:
+        raise ValueError("; ".join(refused) or "there is nothing to sweep over")
+    numbers = {key: number for number, key in enumerate(plans)}
+    rows = {row: [numbers[key] for key in keys] for row, keys in found.items() if row}
+    said = (*cfg.hydra.overrides.hydra, *cfg.hydra.overrides.task)
+    command = shlex.join(["cnnlab", "train", *("-m" if word == "hydra.mode=MULTIRUN" else word for word in said)])
+    jobs = cfg.hydra.launcher.get("n_jobs")
+    workers = jobs if jobs and jobs > 0 else None  # -1 is joblib's "as many as there are cores"
+    return Sweep(list(plans.values()), command, workers, rows, list(refused))
 
 
 def sweep_of(name: str, words: Sequence[str] = (), only: Sequence[str] = ()) -> Sweep:
     """The sweep of a file in conf/sweep, without launching it."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import RunMode
-
     with composition():
         asked = [f"sweep={name}", *as_text(words)]
         hydra = GlobalHydra.instance().hydra
@@ -247,28 +231,13 @@ def sweep_of(name: str, words: Sequence[str] = (), only: Sequence[str] = ()) -> 
         return sweep(hydra.config_loader, cfg, asked, only)
 
 
-@contextmanager
-def composition() -> Iterator[None]:
+def composition() -> AbstractContextManager[None]:
     """Hydra, ready to compose the project's configs."""
-    from hydra import initialize_config_dir
-
-    register()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        yield
-
-
-def register() -> None:
-    """Make the types of a config's values known to Hydra, under the name that conf/train.yaml calls them by."""
-    from hydra.core.config_store import ConfigStore
-
-    ConfigStore.instance().store(name="schema", node=RunConfig)
+    return initialize_config_dir(str(conf_folder()), version_base="1.3")
 
 
 def _grid(loader: ConfigLoader, words: Sequence[str], arguments: Sequence[str]) -> Sequence[Sequence[str]]:
     """Every combination of the options that the words give; what the command line says replaces a file's word."""
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*words, *arguments])
     last = {override.get_key_element(): override for override in parsed}
     return BasicSweeper.split_arguments(list(last.values()), None)[0]
@@ -276,14 +245,10 @@ def _grid(loader: ConfigLoader, words: Sequence[str], arguments: Sequence[str]) 
 
 def _rows(listed: DictConfig, only: Sequence[str]) -> dict[Row, list[str]]:
     """The rows of a list, or only some, with the words of their runs; a vote has the words of its voters."""
-    from omegaconf import OmegaConf
-
     values: Any = OmegaConf.to_container(listed)
     rows = {name: Row(name, **row) for name, row in values.items()}
     if unknown := sorted({*only, *(row.votes for row in rows.values() if row.votes)} - rows.keys()):
         raise ValueError(f"there is no row {', '.join(unknown)}: choose from {' '.join(rows)}")
-    return {row: _row_words(rows.get(row.votes, row)) for name, row in rows.items() if not only or name in only}
-
-
-def _row_words(row: Row) -> list[str]:
-    return [*shlex.split(row.words), f"seed={','.join(map(str, range(row.seeds)))}"]
+    chosen = [row for name, row in rows.items() if not only or name in only]
+    runs = {row: rows.get(row.votes, row) for row in chosen}
+    return {row: [*shlex.split(of.words), f"seed={','.join(map(str, range(of.seeds)))}"] for row, of in runs.items()}

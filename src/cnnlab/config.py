@@ -7,36 +7,45 @@ import hashlib
 import importlib
 import inspect
 import json
-import math
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Any
+from typing import Annotated, Any
+
+from cnnlab.nn.options import Limit, Natural, Positive, Whole, annotated, check
 
 GROUPS = ("activation", "loss", "pooling", "padding", "model", "init", "optimizer", "data")
 NUMBERS = ("seed", "epochs", "batch_size", "lr")
-LOWEST = {"seed": 0, "epochs": 1, "batch_size": 1, "threads": 1, "confusion_every": 0}
-MOST_THREADS = 1024
 RERUN = ("false", "true", "changed")
 NO_RESULT = ("folder",)  # where images lie does not change what is learned from them; their digest says what they are
 STUDY = re.compile(r"(?!default$)\w[\w.-]{0,62}(/\w[\w.-]{0,62})*", re.IGNORECASE)  # 63 letters fit a folder's name
 
+Study = Annotated[
+    str,
+    Limit(
+        "a name of letters, digits, '.', '_' and '-', at most 63, that begins with a letter, digit or '_'; "
+        "a '/' separates groups, and 'Default' is MLflow's own",
+        STUDY.fullmatch,
+    ),
+]
+Rerun = Annotated[Any, Limit("from false, true, changed", lambda value: str(value).lower() in RERUN)]
+Threads = Annotated[int, Limit("a whole number from 1 to 1024", lambda value: 1 <= value <= 1024)]
+
 
 @dataclass
 class RunConfig:
-    """Schema of `conf/train.yaml`: the type of each value. The values themselves are in the YAML files."""
+    """Schema of `conf/train.yaml`: the type and limits of each value. The values themselves are in the YAML files."""
 
-    study: str
-    rerun: Any
-    seed: int
-    epochs: int
-    batch_size: int
+    study: Study
+    rerun: Rerun
+    seed: Whole
+    epochs: Natural
+    batch_size: Natural
     reshuffle: bool
-    lr: float | None
-    threads: int
-    confusion_every: int
+    lr: Positive | None
+    threads: Threads
+    confusion_every: Whole
     learner: Any
     data: Any
     model: Any
@@ -53,14 +62,14 @@ class RunConfig:
 def typed(config: dict[str, Any]) -> dict[str, Any]:
     """The config with floats for whole numbers where their target takes floats: 3 and 3.0 are one run.
 
-    ValueError, in one line, for a value of the wrong type, a number that is too low or an unknown option.
+    ValueError, in one line, for a value of the wrong type or out of range, or an unknown option.
     """
-    config = config | {"rerun": str(config["rerun"]).lower()}
-    first = {name: node for name, node in config.items() if name not in ("model", "learner")}
-    whole = {name: config[name] for name in ("model", "learner")}  # these contain the others again, under other names
-    for problem in (*_problems(first), *_problems(whole), *_out_of_range(config)):
-        raise ValueError(problem)
-    return _floated(config)
+    for name, kind in annotated(RunConfig).items():
+        check(name, config[name], kind)  # again, since an interpolation brings in what Hydra did not check
+    whole = ("model", "learner")  # these contain the others again, under other names
+    for name in (*(name for name in config if name not in whole), *whole):
+        config = config | {name: _checked(config[name], name)}
+    return config | {"rerun": str(config["rerun"]).lower()}
 
 
 def fingerprint(asked: Mapping[str, Any]) -> str:
@@ -87,14 +96,21 @@ def targets(node: Any) -> Iterator[str]:
             yield from targets(value)
 
 
-def _floated(node: Any) -> Any:
+def _checked(node: Any, path: str) -> Any:
+    """A node with floats where its target takes them; an option is refused that it does not take so."""
     if not isinstance(node, dict):
         return node
-    hints = typing.get_type_hints(_located(node["_target_"])) if "_target_" in node else {}
-    return {
-        name: float(value) if type(value) is int and _takes_float(hints.get(name)) else _floated(value)
-        for name, value in node.items()
-    }
+    checked = {name: _checked(value, f"{path}.{name}") for name, value in node.items() if not name.startswith("_")}
+    if "_target_" in node:
+        target = _located(node["_target_"])
+        known, kinds, plain = inspect.signature(target).parameters, annotated(target), typing.get_type_hints(target)
+        for name, value in checked.items():
+            if name not in known:
+                raise ValueError(f"{path}.{name}: {node['_target_']} takes {', '.join(known)}")
+            check(f"{path}.{name}", value, kinds.get(name, Any), described=True)
+            if type(value) is int and _takes_float(plain.get(name)):
+                checked[name] = float(value)
+    return node | checked
 
 
 def _takes_float(hint: Any) -> bool:
@@ -103,79 +119,9 @@ def _takes_float(hint: Any) -> bool:
     return float in wanted and int not in wanted
 
 
-def _out_of_range(config: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each number or switch that is of the wrong type, out of range or unknown."""
-    for name, hint in typing.get_type_hints(RunConfig).items():
-        if not fits(config[name], hint):  # an interpolation brings in what Hydra did not check
-            yield f"{name}={config[name]}: needs {spoken(hint)}"
-            return
-    if config["rerun"] not in RERUN:
-        yield f"rerun={config['rerun']}: choose from {', '.join(RERUN)}"
-    if not STUDY.fullmatch(config["study"]):
-        yield (
-            f"study={config['study']}: choose a name of letters, digits, '.', '_' and '-', at most 63, that begins "
-            "with a letter, digit or '_'; a '/' separates groups, and 'Default' is MLflow's own"
-        )
-    for name, least in LOWEST.items():
-        if config.get(name, least) < least:
-            yield f"{name}={config[name]}: choose a whole number from {least} up"
-    if config["threads"] > MOST_THREADS:
-        yield f"threads={config['threads']}: choose a whole number from 1 to {MOST_THREADS}"
-    if config.get("lr") is not None and not 0 < config["lr"] < math.inf:
-        yield f"lr={config['lr']}: choose a number above 0, or null for the rate in rates.yaml"
-
-
-def _problems(node: Any, path: str = "") -> Iterator[str]:
-    """What is wrong in a config: one line for each option that its target does not take."""
-    if not isinstance(node, dict):
-        return
-    if "_target_" in node:
-        yield from _target_problems(node, path)
-    for name, value in node.items():
-        yield from _problems(value, f"{path}.{name}" if path else name)
-
-
-def _target_problems(node: dict[str, Any], path: str) -> Iterator[str]:
-    target = _located(node["_target_"])
-    hints, known = typing.get_type_hints(target), list(inspect.signature(target).parameters)
-    for name, value in node.items():
-        if name.startswith("_"):
-            continue
-        if name not in known:
-            yield f"{path}.{name}: {node['_target_']} takes {', '.join(known)}"
-        elif not fits(value, hints.get(name, Any)):
-            yield f"{path}.{name}={value}: needs {spoken(hints[name])}"
-
-
 def _located(target: str) -> Any:
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError):
         raise ValueError(f"_target_={target}: there is no such class or function") from None
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value fits an annotation; a class is fitted by the dict that describes an object of it."""
-    parts = typing.get_args(hint)
-    if typing.get_origin(hint) in (typing.Union, UnionType):
-        return any(fits(value, part) for part in parts)
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint in (int, str, bool, NoneType):
-        return type(value) is hint
-    if typing.get_origin(hint) in (tuple, list, Sequence):
-        return isinstance(value, (list, tuple)) and (not parts or all(fits(item, parts[0]) for item in value))
-    return hint is Any or isinstance(value, dict)
-
-
-def spoken(hint: Any) -> str:
-    """An annotation as a person would say it."""
-    parts = typing.get_args(hint)
-    if typing.get_origin(hint) in (typing.Union, UnionType):
-        return " or ".join(spoken(part) for part in parts)
-    if typing.get_origin(hint) in (tuple, list, Sequence):
-        inside = spoken(parts[0]).removeprefix("a ")
-        return f"a list of {inside}s" if " of " not in inside else f"a list of {inside.replace('list', 'lists', 1)}"
-    plain = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", NoneType: "null"}
-    return plain.get(hint, str(getattr(hint, "__name__", hint)))

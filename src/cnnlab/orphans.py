@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import psutil
 
 MARK = "CNNLAB_SWEEP"  # the environment variable that all processes of a command inherit
 TEMPORARY = ("TMPDIR", "JOBLIB_TEMP_FOLDER")  # what decides where they put their temporary files
@@ -44,7 +45,14 @@ def reaper(name: str, *leftovers: Path) -> Iterator[Path]:
     folder = Path(tempfile.gettempdir()).resolve() / f"cnnlab-{token}"  # asked now, so that this process's own stays
     changed = {MARK: mark, **dict.fromkeys(TEMPORARY, str(folder))}
     before = {variable: os.environ.get(variable) for variable in changed}
-    guardian = _start(mark, folder, leftovers)
+    command = [sys.executable, "-P", __file__, str(os.getpid()), mark, str(folder), *map(os.path.abspath, leftovers)]
+    environment = {name: value for name, value in os.environ.items() if name != MARK}  # another guardian spares it
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    guardian = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+    assert guardian.stdout is not None
+    if not guardian.stdout.readline():
+        guardian.communicate()
+        raise OSError(f"cannot make the temporary folder {folder}")
     grace = 0.0
     try:
         with (folder / "mark").open("wb"):
@@ -62,24 +70,7 @@ def reaper(name: str, *leftovers: Path) -> Iterator[Path]:
             guardian.communicate(str(grace).encode(), timeout=10)
 
 
-def _start(mark: str, folder: Path, leftovers: Sequence[Path]) -> subprocess.Popen[bytes]:
-    """The guardian, once it watches over this process and has made the folder."""
-    psutil = find_spec("psutil")
-    assert psutil is not None and psutil.origin is not None
-    packages = Path(psutil.origin).parents[1]  # without `site` it starts in half the time, but does not know them
-    command = [sys.executable, "-I", "-S", __file__, str(os.getpid()), mark, str(folder), str(packages)]
-    command += [str(file.absolute()) for file in leftovers]
-    environment = {name: value for name, value in os.environ.items() if name != MARK}  # another guardian spares it
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    guardian = subprocess.Popen(command, env=environment, cwd="/", start_new_session=True, **pipes)
-    assert guardian.stdout is not None
-    if not guardian.stdout.readline():
-        guardian.communicate()
-        raise OSError(f"cannot make the temporary folder {folder}")
-    return guardian
-
-
-def _guard(launcher: int, mark: str, folder: str, packages: str, *leftovers: str) -> None:
+def _guard(launcher: int, mark: str, folder: str, *leftovers: str) -> None:
     """What the guardian does: wait for the launcher's end, or for its word, and leave nothing of it."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
@@ -87,7 +78,6 @@ def _guard(launcher: int, mark: str, folder: str, packages: str, *leftovers: str
     with suppress(OSError):
         os.write(1, b"ready\n")
     grace = _wait(launcher)
-    sys.path.append(packages)
     _kill_all(mark, folder, grace)
     shutil.rmtree(folder, ignore_errors=True)
     for file in leftovers:
@@ -114,14 +104,13 @@ def _kill_all(mark: str, folder: str, grace: float | None) -> None:
     after its launcher: while that lives it is spared, then it has a while for it. One look is not enough, since a
     process that has just begun shows no environment.
     """
-    import psutil
-
     began, empty = time.monotonic(), 0
     while empty < LOOKS[grace is None]:
         empty += 1
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):  # one that has just ended, or is another user's
-                if not _is_marked(process, mark, folder):
+                marked = process.environ().get(MARK) == mark  # or, forked without a program, has the mark's file open
+                if not marked and f"{folder}/mark" not in {file.path for file in process.open_files()}:
                     continue
                 is_tracker = any("resource_tracker" in word for word in process.cmdline())
                 if is_tracker and grace is not None:
@@ -130,11 +119,6 @@ def _kill_all(mark: str, folder: str, grace: float | None) -> None:
                 if time.monotonic() - began >= (2 * GRACE if is_tracker else grace or 0):
                     process.kill()
         time.sleep(LOOK / 10)
-
-
-def _is_marked(process: Any, mark: str, folder: str) -> bool:
-    """Whether a process carries the mark or has its file open."""
-    return process.environ().get(MARK) == mark or f"{folder}/mark" in {file.path for file in process.open_files()}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote
 from uuid import uuid4
 
-CHECKOUT = Path(__file__).resolve().parents[2]  # the checkout that this file belongs to; meaningless in a wheel
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parents[1]  # the checkout that this file belongs to; meaningless in a wheel
 
 
 def root() -> Path:
@@ -31,7 +32,7 @@ def data_folder(folder: str | Path | None = None) -> Path:
 
 def conf_folder() -> Path:
     """The folder of configs: the project root's `conf/`, else the checkout's, else an installed wheel's copy."""
-    places = [root() / "conf", CHECKOUT / "conf", Path(__file__).resolve().parent / "conf"]
+    places = [root() / "conf", CHECKOUT / "conf", PACKAGE / "conf"]
     return next((place for place in places if (place / "train.yaml").is_file()), places[-1])
 
 

@@ -1,23 +1,20 @@
 """What is wrong with the words of a command line, in one line and with a guess at what was meant."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
-from cnnlab.config import RERUN, RunConfig, fits, spoken
+from cnnlab.config import RunConfig
+from cnnlab.nn.options import Natural, annotated, choices, fits, refuse
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text, even if it looks like a number
-FLAGS = ("-m", "--multirun", "--resolve")
-SHOW = ("-c", "--cfg")
-SHOWN = ("job", "hydra", "all")
-CONFIG_DIR = ("-cd", "--config-dir")
-COMPLETION = ("-sc", "--shell-completion")
 HYDRA = ("hydra/launcher", "hydra.mode", "hydra.sweep.dir", "hydra.sweeper.only")  # and hydra.launcher.OPTION
 SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
@@ -49,10 +46,18 @@ class Grammar:
         """The files of a group."""
         return [file for folder in self.folders for file in sorted((folder / group).glob("*.yaml"))]
 
+    def text(self, group: str, choice: str) -> str:
+        """What is in the file of a choice."""
+        return next(file for file in self.files(group) if file.stem == choice).read_text(encoding="utf-8")
+
+    def about(self, group: str, choice: str) -> str:
+        """What the comment at the head of that file says: its first paragraph, on one line."""
+        comment = re.match(r"(?:# @package.*\n)?((?:# .*\n)*)", self.text(group, choice))
+        return " ".join(line[2:] for line in comment[1].splitlines()) if comment else ""
+
     def options(self, group: str, choice: str) -> dict[str, Any]:
         """Every option of a choice, with its value; those inside another are joined by dots."""
-        file = next(file for file in self.files(group) if file.stem == choice)
-        node = yaml.safe_load(file.read_text(encoding="utf-8"))
+        node = yaml.safe_load(self.text(group, choice))
         if not isinstance(node, dict) or node == {group: None}:
             return {}
         bases = [base for base in node.pop("defaults", []) if base in self.groups[group]]
@@ -60,12 +65,33 @@ class Grammar:
         return found | dict(_flat(node))
 
 
-def explain(arguments: Sequence[str], conf: Path) -> str | None:
-    """The first thing wrong with the words of a command line; None where all is well.
+def check_words(words: Sequence[str], folders: Sequence[Path], several: bool = False) -> None:
+    """Refuse the options of a command line with a ValueError, in one line, if anything is wrong with them.
 
-    `conf` is the folder of configs; folders that `--config-dir` names are looked into, too.
+    `folders` are those of the configs, the project's own first; `several` values of an option make a sweep.
     """
-    return None if {*COMPLETION} & set(arguments) else next(_problems(arguments, conf), None)
+    said: dict[str, str] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        if name in said:
+            raise ValueError(f"{word}: {name}={said[name]} is there already; one at a time, please")
+        said[name] = value
+    several = several or bool({"sweep", "hydra.mode"} & said.keys())
+    grammar = Grammar(tuple(folders))
+    for word in words:
+        name, _, value = word.partition("=")
+        if name.startswith("hydra"):
+            _check_hydra(word, name, value)
+            continue
+        _check_name(word, name, said, grammar)
+        if name in grammar.groups:
+            _check_choices(name, value, grammar.groups[name])
+        elif not value.startswith(SEVERAL) and "${" not in value:
+            _check_values(name, value)
+        listed = value.startswith(SEVERAL) or ("," in value and not set(value) & set("[{'\""))
+        if listed and (name in PRESETS or not several):
+            how = "one at a time, please" if name in PRESETS else "several values make a sweep; put -m before them"
+            raise ValueError(f"{word}: {how}")
 
 
 def as_text(arguments: Sequence[str]) -> list[str]:
@@ -87,101 +113,58 @@ def guess(name: str, known: Collection[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _problems(arguments: Sequence[str], conf: Path) -> Iterator[str]:
-    overrides, folders = [], [conf]
-    words = iter(arguments)
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if flag in SHOW or flag in CONFIG_DIR:
-            value = value if equals else next(words, "")
-            if flag in SHOW and value not in SHOWN:
-                yield f"{word if equals else f'{word} {value}'.strip()}: choose from {', '.join(SHOWN)}"
-            if flag in CONFIG_DIR and not (value and Path(value).is_dir()):
-                yield f"{word if equals else f'{word} {value}'.strip()}: there is no such folder"
-            folders += [Path(value)] if flag in CONFIG_DIR else []
-        elif not word.startswith("-"):
-            overrides.append(word)
-        elif word not in FLAGS:
-            known = ", ".join((*FLAGS, "--cfg", "--config-dir", "--help"))
-            yield f"{word}: there is no such flag: choose from {known}; a word has no dashes, as in epochs=3"
-    grammar = Grammar(tuple(folders))
-    sweep = any(word in ("-m", "--multirun") or word.startswith(("sweep=", "hydra.mode=")) for word in arguments)
-    for preset in PRESETS:
-        values = [word.partition("=")[2] for word in overrides if word.startswith(f"{preset}=")]
-        if len(values) > 1 or "," in "".join(values):
-            yield f"{preset}={values[-1]}: one at a time, please"
-    said = dict(override.split("=", 1) for override in overrides if "=" in override)
-    for override in overrides:
-        if override.startswith("hydra"):
-            yield from _hydra_problems(override)
-        else:
-            yield from _word_problems(override, said, grammar)
-            value = override.partition("=")[2]
-            if not sweep and (value.startswith(SEVERAL) or ("," in value and not set(value) & set("[{'\""))):
-                yield f"{override}: several values make a sweep; put -m before them"
-
-
-def _hydra_problems(override: str) -> Iterator[str]:
+def _check_hydra(word: str, name: str, value: str) -> None:
     """Of Hydra's own options, those that choose how a sweep is launched may be set."""
-    name, _, value = override.partition("=")
     if name not in HYDRA and not (name.startswith("hydra.launcher.") and "._" not in name):
-        yield f"{override}: of Hydra's own options, choose from {', '.join(HYDRA)}, hydra.launcher.n_jobs"
-    elif name == "hydra.launcher.n_jobs" and not (value.isdecimal() and int(value)):
-        yield f"{override}: choose a whole number from 1 up"
+        raise ValueError(f"{word}: of Hydra's own options, choose from {', '.join(HYDRA)}, hydra.launcher.n_jobs")
+    if name == "hydra.launcher.n_jobs" and not fits(_parsed(value), Natural):
+        refuse(name, value, choices(Natural))
 
 
-def _word_problems(override: str, said: dict[str, str], grammar: Grammar) -> Iterator[str]:
-    name, equals, value = override.partition("=")
+def _check_name(word: str, name: str, said: Mapping[str, str], grammar: Grammar) -> None:
+    """Refuse what is no option, of the main config or of the choice that is made in a group."""
     if name.startswith(("+", "~")):
-        yield f"{override}: every option is there already, and stays; write {name.lstrip('+~')}=..."
-    yield from _unknown_name(name, said, grammar)
-    if not equals:
-        yield f"{name}: write {name}=..."
-    elif name in grammar.groups:
-        choices, listed = grammar.groups[name], value.removeprefix("choice(")
-        plain = not set(value) & set("[{")
-        for choice in _parts(listed.removesuffix(")")) if plain else [value]:
-            if listed.startswith(SEVERAL):
-                return
-            if choice not in choices:
-                known = ", ".join(choices)
-                yield f"{name}={choice}: there is no such choice{guess(choice, choices)}: choose from {known}"
-    elif not value.startswith(SEVERAL) and "${" not in value:
-        yield from _wrong_type(name, value)
-
-
-def _unknown_name(name: str, said: dict[str, str], grammar: Grammar) -> Iterator[str]:
-    known = list(dict.fromkeys([*grammar.groups, *(field.name for field in fields(RunConfig))]))
+        raise ValueError(f"{word}: every option is there already, and stays; write {name.lstrip('+~')}=...")
+    known = list(dict.fromkeys([*grammar.groups, *RunConfig.__annotations__]))
     group, dot, option = name.partition(".")
     if group not in known:
         owners = [f"{owner}={name}" for owner, choices in grammar.groups.items() if name in choices]
         meant = f" (did you mean {owners[0]}?)" if owners else guess(group, known)
-        yield f"there is no option {group or repr('')}{meant}: choose from {', '.join(known)}"
-    elif dot:
+        raise ValueError(f"there is no option {group or repr('')}{meant}: choose from {', '.join(known)}")
+    if dot:
         default = None if said.keys() & set(PRESETS) else grammar.defaults.get(group)  # a preset may choose others
         chosen = said.get(group, default)
-        choices = [choice for choice in grammar.groups.get(group, []) if choice in (chosen or choice).split(",")]
-        inside = dict.fromkeys(key for choice in choices for key in grammar.options(group, choice))
+        possible = [choice for choice in grammar.groups.get(group, []) if choice in (chosen or choice).split(",")]
+        inside = dict.fromkeys(key for choice in possible for key in grammar.options(group, choice))
         if option not in inside:
             there = f"choose from {', '.join(inside)}" if inside else "it has none"
             there = f"write {option}=..." if option in known else there
             chosen = f"{group}={chosen}" if chosen and group in grammar.groups else group
-            yield f"{chosen} has no option {option or repr('')}{guess(option, inside)}: {there}"
+            raise ValueError(f"{chosen} has no option {option or repr('')}{guess(option, inside)}: {there}")
+    if "=" not in word:
+        raise ValueError(f"{name}: write {name}=...")
 
 
-def _wrong_type(name: str, value: str) -> Iterator[str]:
-    """A number or switch of the main config that is something else."""
-    hint = get_type_hints(RunConfig).get(name, Any)
-    for part in [value] if set(value) & set("[{") else _parts(value):
-        if name == "rerun" and part.lower() not in RERUN:
-            yield f"rerun={part}: choose from {', '.join(RERUN)}"
-        elif not (part.lower() not in ("", "null") if hint is str else fits(_parsed(part), hint)):
-            yield f"{name}={part}: needs {spoken(hint)}"
+def _check_choices(name: str, value: str, known: Sequence[str]) -> None:
+    """Refuse what is no choice of a group."""
+    listed = value.removeprefix("choice(").removesuffix(")")
+    for choice in () if listed.startswith(SEVERAL) else _parts(listed):
+        if choice not in known:
+            there = f"{guess(choice, known)}: choose from {', '.join(known)}"
+            raise ValueError(f"{name}={choice}: there is no such choice{there}")
+
+
+def _check_values(name: str, value: str) -> None:
+    """Refuse a number, switch or name of the main config that is something else."""
+    kind = annotated(RunConfig).get(name, Any)
+    for part in _parts(value):
+        if not fits(part if name in TEXT and part != "null" else _parsed(part), kind):
+            refuse(name, part, choices(kind))
 
 
 def _parts(value: str) -> list[str]:
-    """The values of a list without brackets or quotes."""
-    return [part.strip().strip("'\"") for part in value.split(",")]
+    """The values of a list with commas, without quotes; what is in brackets is one value."""
+    return [value] if set(value) & set("[{") else [part.strip().strip("'\"") for part in value.split(",")]
 
 
 def _parsed(word: str) -> Any:

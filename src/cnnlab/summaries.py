@@ -12,6 +12,7 @@ from cnnlab.composing import Plan, Sweep
 from cnnlab.paths import conf_folder, root
 from cnnlab.report import RunRecord, arms, swept, terminal_table, write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
+from cnnlab.spelling import Grammar
 from cnnlab.tracking.records import answers, code_today, environments, log_summary, newest_summary, record, summarised
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, store_errors
 
@@ -93,7 +94,6 @@ def report(study: Study, runs: Sequence[Any], command: str, codes: Mapping[str, 
 
 
 def question(name: str) -> str:
-    """What a sweep asks: the first line of words in its file, if it has one."""
-    file = conf_folder() / "sweep" / f"{name}.yaml"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return next((line[2:] for line in lines if line.startswith("# ") and "@package" not in line), "")
+    """What a sweep asks, as the head of its file says, if it has one."""
+    grammar = Grammar((conf_folder(),))
+    return grammar.about("sweep", name) if name in grammar.groups["sweep"] else ""

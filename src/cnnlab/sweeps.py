@@ -128,9 +128,9 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
     The `folder` is where workers say what they do; it goes when they are done.
     """
     studies = {name: Study.open(name) for name in dict.fromkeys(arm.study for arm in sweep.plans)}
-    name, runs = ", ".join(studies), _newest(sweep, studies)
+    name, runs = ", ".join(studies), newest(sweep, studies)
     missing = [number for number, arm in enumerate(sweep.plans) if _is_missing(arm, runs)]
-    done = [arm for arm in sweep.plans if not _is_missing(arm, runs)]
+    done = [arm for number, arm in enumerate(sweep.plans) if number not in missing]
     if missing:
         workers = f", {count(sweep.workers, 'worker')}" if sweep.workers else ""
         print(f"{name}: {count(len(missing), 'arm')} to do, {len(done)} finished{workers}", flush=True)
@@ -145,7 +145,7 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             with notices.told(len(missing), sweep.workers):
                 failed = _made(sweep, missing, launch, notices)
-        runs = _newest(sweep, studies)
+        runs = newest(sweep, studies)
     for study in studies.values():
         sum_up(sweep, study, {identity: run for (of, identity), run in runs.items() if of == study.name})
     for reason in (*sweep.refused, *(f"{sweep.plans[number].label}: {reason}" for number, reason in failed.items())):
@@ -153,12 +153,12 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
     return len(failed) + len(sweep.refused)
 
 
-def _newest(sweep: Sweep, studies: Mapping[str, Study]) -> dict[tuple[str, str], Any]:
+def newest(sweep: Sweep, studies: Mapping[str, Study]) -> dict[tuple[str, str], Any]:
     """For each arm that has runs the one that counts: a finished one, else the newest."""
     found: dict[tuple[str, str], Any] = {}
     for name, study in studies.items():
-        wanted = [arm.fingerprint for arm in sweep.plans if arm.study == name]
-        found |= {(name, identity): run for identity, run in study.newest(wanted).items()}
+        runs = study.newest([arm.fingerprint for arm in sweep.plans if arm.study == name])
+        found |= {(name, identity): run for identity, run in runs.items()}
     return found
 
 

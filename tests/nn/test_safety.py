@@ -144,8 +144,8 @@ BAD = {
     "an empty row": (lambda: Conv2D(2, 3, connections=[[0], []]), "choose a row of maps for each of 2 filters"),
     "a map too far": (lambda: forward(Conv2D(2, 3, connections=[[0], [2]]), MAPS), "the input has maps 0 to 1"),
     "a map before the first": (lambda: forward(Conv2D(1, 3, connections=[[-1]]), MAPS), "the input has maps 0 to 1"),
-    "no filters": (lambda: Conv2D(0, 3), "filters=0: choose a whole number, 1 or more"),
-    "no units": (lambda: Dense(0), "units=0: choose a whole number, 1 or more"),
+    "no filters": (lambda: Conv2D(0, 3), "filters=0: choose a whole number from 1 up"),
+    "no units": (lambda: Dense(0), "units=0: choose a whole number from 1 up"),
     "no window": (lambda: forward(MaxPool(0), MAPS), "size=0: choose 1 or more"),
     "no stride": (lambda: forward(Conv2D(2, 3, stride=0), MAPS), "stride=0: choose 1 or more"),
     "one margin": (lambda: forward(Conv2D(2, 3, padding=(1, 2)), MAPS), "choose valid, same, full"),
@@ -167,7 +167,7 @@ BAD = {
         lambda: Steps(at=(0.5, 2.0)),
         "at=(0.5, 2.0): choose [a number from 0 up to",
     ),
-    "gain": (lambda: Glorot(gain=-1.0), "gain=-1.0: choose a number from 0 up or None"),
+    "gain": (lambda: Glorot(gain=-1.0), "gain=-1.0: choose a number from 0 up or null"),
     "deviation": (lambda: Gaussian(std=-1.0), "std=-1.0: choose a number from 0 up"),
     "stages": (lambda: Stages((0.1, 0.5), (1.0, 0.5)), "starts=(0.1, 0.5): choose increasing fractions"),
     "warmup": (lambda: OneCycle(warmup=1.0), "warmup=1.0: choose a number between 0 and 1"),
@@ -184,7 +184,7 @@ BAD = {
 
 
 WRONG_TYPES = [
-    (Conv2D, {"filters": 2.0, "kernel": 3}, "filters=2.0: choose a whole number, 1 or more"),
+    (Conv2D, {"filters": 2.0, "kernel": 3}, "filters=2.0: choose a whole number from 1 up"),
     (Conv2D, {"filters": True, "kernel": 3}, "filters=True: choose a whole number"),
     (Conv2D, {"filters": 2, "kernel": 2.5}, "kernel=2.5: choose 1 or more, for both axes or as (rows, columns)"),
     (Conv2D, {"filters": 2, "kernel": (3, 3, 3)}, "kernel=(3, 3, 3): choose 1 or more"),
@@ -227,7 +227,7 @@ WRONG_TYPES = [
     (BinaryCrossEntropy, {"logits": 1}, "logits=1: choose true or false"),
     (MaximumAPosteriori, {"j": "3"}, "j=3: choose a number above 0"),
     (MaximumAPosteriori, {"j": 0}, "j=0: choose a number above 0"),
-    (SGD, {"clip_norm": "1"}, "clip_norm=1: choose a number above 0 or None"),
+    (SGD, {"clip_norm": "1"}, "clip_norm=1: choose a number above 0 or null"),
     (SGD, {"momentum": 0.9, "nesterov": 1}, "nesterov=1: choose true or false"),
     (Adam, {"beta2": 1.0}, "beta2=1.0: choose a number from 0"),
     (DiagonalLM, {"samples": 10.0}, "samples=10.0: choose a whole number"),
@@ -242,7 +242,7 @@ WRONG_TYPES = [
     (OneCycle, {"start": -1}, "start=-1: choose a number from 0 up"),
     (Gaussian, {"power": "1"}, "power=1: choose a number"),
     (Gaussian, {"bias_std": -1}, "bias_std=-1: choose a number from 0 up"),
-    (Glorot, {"gain": "1"}, "gain=1: choose a number from 0 up or None"),
+    (Glorot, {"gain": "1"}, "gain=1: choose a number from 0 up or null"),
 ]
 
 

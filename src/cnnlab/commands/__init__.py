@@ -16,10 +16,12 @@ COMMANDS = {
     "ui": "MLflow's pages over all runs",
     "data": "fetch MNIST or Fashion-MNIST",
 }
-HELP = "\n".join(["usage: cnnlab COMMAND ...", "", *(f"  {name:<10} {what}" for name, what in COMMANDS.items())])
-HELP += (
-    "\n\n`cnnlab COMMAND --help` says more. Runs are kept in the folder CNNLAB_HOME, else in the checkout, else here."
-)
+HELP = f"""\
+usage: cnnlab COMMAND ...
+
+{chr(10).join(f"  {name:<10} {what}" for name, what in COMMANDS.items())}
+
+`cnnlab COMMAND --help` says more. Runs are kept in the folder that CNNLAB_HOME names, else in the checkout or here."""
 
 
 class Parser(ArgumentParser):

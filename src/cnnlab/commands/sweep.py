@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from collections.abc import Sequence
 
 from cnnlab.commands import counting, parser, train
-from cnnlab.commands.words import head, table
+from cnnlab.commands.help import table
 from cnnlab.paths import conf_folder
-from cnnlab.spelling import explain
+from cnnlab.spelling import Grammar, check_words
 
 EXAMPLES = """\
   cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist epochs=5
@@ -29,9 +29,9 @@ def main(words: Sequence[str]) -> None:
     add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
     add("--launcher", help="Hydra's launcher of the workers: joblib (the default), basic, submitit_local, ...")
     said = parse.parse_intermixed_args(words)
-    folder = conf_folder()
     if said.list:
-        print(table(((file.stem, head(file)) for file in sorted((folder / "sweep").glob("*.yaml"))), indent=0))
+        grammar = Grammar((conf_folder(),))
+        print(table(((name, grammar.about("sweep", name)) for name in grammar.groups["sweep"]), indent=0))
         return
     if "=" in said.name:
         parse.error(f"{said.name}: the name of a sweep comes first, as in `cnnlab sweep pooling {said.name}`")
@@ -44,28 +44,25 @@ def main(words: Sequence[str]) -> None:
         if said.launcher not in (None, "joblib", "workers"):
             parse.error(f"argument --jobs: goes with the launcher joblib, not with {said.launcher}")
         asked.append(f"hydra.launcher.n_jobs={said.jobs}")
-    if problem := explain(asked, folder):
-        sys.exit(problem)
+    check_words(asked, [conf_folder()])
     if said.dry_run:
         print_arms(said.name, asked[1:], said.only)
         return
-    rows = ",".join("'" + row.replace("'", "\\'") + "'" for row in said.only)
-    train.main([*asked, *([f"hydra.sweeper.only=[{rows}]"] if rows else [])])
+    rows = json.dumps(said.only, ensure_ascii=False)
+    train.main([*asked, *([f"hydra.sweeper.only={rows}"] if said.only else [])])
 
 
 def print_arms(name: str, words: Sequence[str], only: Sequence[str]) -> None:
     """The arms of a sweep, and whether they are finished."""
     from cnnlab.composing import sweep_of
+    from cnnlab.sweeps import newest
     from cnnlab.tracking.store import studies
 
     asked = sweep_of(name, [word for word in words if not word.startswith("hydra")], only)
-    known = {study.name: study for study in studies()}
-    done = 0
+    runs = newest(asked, {study.name: study for study in studies()})
     for plan in asked.plans:
-        runs = known[plan.study].newest([plan.fingerprint]) if plan.study in known else {}
-        status = runs[plan.fingerprint].info.status.lower() if runs else "to do"
-        done += status == "finished"
-        print(f"{status:<9} {plan.label}")
+        print(f"{runs[plan.key].info.status.lower() if plan.key in runs else 'to do':<9} {plan.label}")
     for line in asked.refused:
         print(f"{'refused':<9} {line}")
+    done = sum(run.info.status == "FINISHED" for run in runs.values())
     print(f"{done} of {len(asked.plans)} arms are finished")

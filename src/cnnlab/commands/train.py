@@ -10,39 +10,60 @@ import os
 import re
 import sys
 import traceback
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cnnlab.commands import explained
+from cnnlab.commands import Parser, explained, parser
 from cnnlab.paths import conf_folder
-from cnnlab.spelling import as_text, explain
+from cnnlab.spelling import as_text, check_words
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from cnnlab.composing import Plan
     from cnnlab.runs import Outcome
 
 
 def main(words: Sequence[str]) -> None:
     """Make the run or the sweep that the words ask for."""
     if {"-h", "--help"} & set(words):
-        from cnnlab.commands.words import listing
+        from cnnlab.commands.help import listing
 
         print(listing(conf_folder()))
         return
-    if problem := explain(words, conf_folder()):
-        sys.exit(problem)
+    if not {"-sc", "--shell-completion"} & set(words):
+        said = _flags().parse_intermixed_args(words)
+        own = [Path(said.config_dir)] if said.config_dir else []
+        check_words(said.words, [conf_folder(), *own], several=said.multirun)
     import hydra
 
-    from cnnlab.composing import register
+    import cnnlab.composing  # noqa: F401 - makes the types of a config known to Hydra
 
-    register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors come out here, where they are said in one line
     if line := os.environ.get("COMP_LINE"):  # Tab completion: Hydra completes what follows the command
         os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
     sys.argv[1:] = as_text(words)
     hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
+
+
+def _flags() -> Parser:
+    """Of Hydra's flags, those that may be used."""
+    parse = parser("train")
+    parse.add_argument("words", nargs="*")
+    parse.add_argument("-m", "--multirun", action="store_true")
+    parse.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parse.add_argument("-cd", "--config-dir", type=folder)
+    parse.add_argument("--resolve", action="store_true")
+    return parse
+
+
+def folder(text: str) -> str:
+    """The name of a folder that is there."""
+    if not Path(text).is_dir():
+        raise ArgumentTypeError(f"{text}: there is no such folder")
+    return text
 
 
 def run(cfg: DictConfig) -> Outcome | Exception:
@@ -53,8 +74,6 @@ def run(cfg: DictConfig) -> Outcome | Exception:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from cnnlab.composing import plan
-
     context = HydraConfig.get()
     if context.mode == RunMode.MULTIRUN:
         from cnnlab.sweeps import make_arm
@@ -64,29 +83,32 @@ def run(cfg: DictConfig) -> Outcome | Exception:
         except Exception as error:
             return error
     try:
-        return _single(plan(cfg, context))
+        outcome = _make(cfg, context)
     except Exception as error:
         try:
             said = explained(error)
         except Exception:
             said = traceback.format_exc().rstrip()
         sys.exit(said)
+    if outcome.status == "failed":
+        sys.exit(1)
+    return outcome
 
 
-def _single(asked: Plan) -> Outcome:
-    """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
+def _make(cfg: DictConfig, context: Any) -> Outcome:
+    """Make one run, with a progress bar on a terminal."""
     from cnnlab.commands.bar import Bar
+    from cnnlab.composing import plan
     from cnnlab.orphans import reaper
     from cnnlab.runs import make
     from cnnlab.tracking.apart import log_apart
 
+    asked = plan(cfg, context)
     rate = f"  learning rate {asked.config['lr']:g} ({asked.lr_source})" if asked.lr_source else ""
     print(f"{asked.label}{rate}", flush=True)
     if sys.stdout.isatty():
         print(asked.description, flush=True)
-    with reaper(asked.study), Bar() as bar, log_apart() as log:
+    with reaper(asked.study), closing(Bar()) as bar, log_apart() as log:
         outcome = make(asked, log, bar)
     print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")
-    if outcome.status == "failed":
-        sys.exit(1)
     return outcome

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
 from cnnlab.commands import parser
-from cnnlab.paths import conf_folder
+from cnnlab.paths import PACKAGE, conf_folder, root
 
 if TYPE_CHECKING:
     from cnnlab.composing import Plan
@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 SEEDS = (1000, 1001)
 GRID = [float(f"{digit}e{power}") for power in range(-5, 1) for digit in (1, 3)]
 UNTUNED = ("smoke", "learning_rate", "lenet_family")  # tiny, about the rate itself, and with rates of their own
-RATES = conf_folder() / "rates.yaml"
 
 
 def main(words: Sequence[str]) -> None:
     """Tune every arm of the sweeps, and save the table after each."""
     known = sorted(file.stem for file in (conf_folder() / "sweep").glob("*.yaml") if file.stem not in UNTUNED)
     parse = parser("tune")
-    parse.add_argument("sweeps", nargs="*", metavar="SWEEP", help=f"of {', '.join(known)} (default all)")
+    parse.add_argument("sweeps", nargs="*", choices=known, metavar="SWEEP", help=f"{', '.join(known)} (default all)")
     sweeps = parse.parse_args(words).sweeps or known
-    if unknown := sorted(set(sweeps) - set(known)):
-        parse.error(f"there is no sweep {', '.join(unknown)} to tune: choose from {' '.join(known)}")
+    rates = conf_folder() / "rates.yaml"
+    if rates.is_relative_to(PACKAGE):
+        raise ValueError(f"the rates go into {rates}, which is installed: copy its folder to {root() / 'conf'} first")
     from joblib import Parallel, delayed
 
     from cnnlab.composing import rate_key, sweep_of
 
-    table = yaml.safe_load(RATES.read_text(encoding="utf-8"))
+    text = rates.read_text(encoding="utf-8")
+    note, table = "".join(line for line in text.splitlines(True) if line.startswith("#")), yaml.safe_load(text)
     arms = {rate_key(plan.words): plan for sweep in sweeps for plan in sweep_of(sweep).plans}
     made = Parallel(n_jobs=2, return_as="generator_unordered")(delayed(tune)(key, plan) for key, plan in arms.items())
     for key, errors in made:
@@ -45,7 +46,7 @@ def main(words: Sequence[str]) -> None:
         table["chosen"][key] = best
         tried = (f"{rate:g} {error:.2f}%" for rate, error in sorted(errors.items()))
         print(f"{best:<9g} {key}:", *tried, flush=True)
-        _save(table)
+        rates.write_text(note + yaml.safe_dump(table, sort_keys=True, width=200), encoding="utf-8")
 
 
 def tune(key: str, plan: Plan) -> tuple[str, dict[float, float]]:
@@ -78,8 +79,3 @@ def _error(plan: Plan, rate: float) -> float:
                 return 100.0
             errors.append(history[-1]["val/error_percent"])
     return float(np.mean(errors))
-
-
-def _save(table: dict[str, Any]) -> None:
-    note = [line for line in RATES.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith("#")]
-    RATES.write_text("".join(note) + yaml.safe_dump(table, sort_keys=True, width=200), encoding="utf-8")

@@ -32,16 +32,10 @@ def listing(conf: Path) -> str:
     about = dict(re.findall(r"(?m)^  - (\w+): \S+ *# (.*)", main))
     for group, default in grammar.defaults.items():
         lines += ["", table([(f"{group}={default}" if default else f"{group}=", about[group])], indent=0)]
-        lines += [table((name, head(conf / group / f"{name}.yaml")) for name in grammar.groups[group])]
+        lines += [table((name, grammar.about(group, name)) for name in grammar.groups[group])]
         inside = table(_inside(grammar, group, default)) if group not in PRESETS else ""
         lines += [inside] if inside else []
     return "\n".join(lines)
-
-
-def head(file: Path) -> str:
-    """The first paragraph of the comment at the head of a config, on one line."""
-    comment = re.match(r"(?:# @package.*\n)?((?:# .*\n)*)", file.read_text(encoding="utf-8"))
-    return " ".join(line[2:] for line in comment[1].splitlines()) if comment else ""
 
 
 def table(rows: Iterable[tuple[str, str]], indent: int = 2) -> str:
@@ -62,7 +56,7 @@ def _inside(grammar: Grammar, group: str, default: str | None) -> Iterable[tuple
     found: dict[str, dict[str, str]] = {}
     said: dict[str, str] = {}
     for choice in choices:
-        text = (grammar.main.parent / group / f"{choice}.yaml").read_text(encoding="utf-8")
+        text = grammar.text(group, choice)
         for name, value in grammar.options(group, choice).items():
             found.setdefault(name, {})[choice] = json.dumps(value, separators=(",", ":")).strip('"')
             comment = re.search(rf"(?m)^ *{name.rpartition('.')[2]}: *[^#\n]*# (.*)", text)
