@@ -15,7 +15,7 @@ from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
 from cnnlab.tracking.log import DIVERGED, REASON, AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, SWEEP, one_line, state_folder
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, SWEEP, one_line, run_lock, state_folder
 from cnnlab.training import Diverged
 
 
@@ -74,7 +74,7 @@ def open_run(plan: Plan, log: RunLog, watcher: Watcher) -> Iterator[OpenRun]:
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study}
     tags |= {"cnnlab.lr_source": plan.lr_source} if plan.lr_source else {}
     journal = Journal(log, checkpoints, watcher)
-    with locked(place.with_suffix(".lock"), lambda: print(f"waiting for another process, which makes {plan.label}")):
+    with locked(run_lock(plan.fingerprint), lambda: print(f"waiting for another process, which makes {plan.label}")):
         try:
             log.begin(plan.study, plan.label, plan.words, tags | circumstances.process(), plan.config["rerun"])
             if checkpoints.retired:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.locks import locked
 from cnnlab.paths import root, sqlite_file, sqlite_uri
-from cnnlab.tracking.moved import follow_move
+from cnnlab.tracking.moved import follow_move, own_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,6 +55,11 @@ def state_folder() -> Path:
     return folder
 
 
+def run_lock(fingerprint: str) -> Path:
+    """The lock that whoever makes the run of this fingerprint holds."""
+    return state_folder() / f"{fingerprint}.lock"
+
+
 @dataclass(frozen=True)
 class Study:
     """The runs that belong to one question: an MLflow experiment."""
@@ -66,7 +72,8 @@ class Study:
     def open(cls, name: str) -> Study:
         """The study of this name, created with its store where it is new; OSError if the store cannot be opened.
 
-        Processes that create a store together destroy each other's tables, so one at a time goes in.
+        Processes that create a store together destroy each other's tables, so one at a time goes in. Runs that killed
+        processes left RUNNING are closed.
         """
         uri = tracking_uri()
         with locked(state_folder() / "store.lock"), store_errors():
@@ -79,7 +86,9 @@ class Study:
                 client.restore_experiment(known.experiment_id)
             place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
             identity = known.experiment_id if known else client.create_experiment(name, place)
-        return cls(client, identity, name)
+            study = cls(client, identity, name)
+            study._close_killed()
+        return study
 
     def newest(self, fingerprints: Sequence[str] | None = None) -> dict[str, Run]:
         """The run that counts for each fingerprint, or for every one there is: a finished one, else the newest.
@@ -118,6 +127,34 @@ class Study:
         query = f"{_of(fingerprint)} and attributes.status = 'RUNNING'"
         for run in list(_runs(self.client, [self.experiment_id, *_others(self)], query)):
             self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _close_killed(self) -> None:
+        """Close as KILLED what dead processes of this machine left RUNNING.
+
+        A run is closed only if that is certain: the store is the project's own, whose locks are here, nobody holds the
+        run's lock, and the process that made it, on this machine, is gone.
+        """
+        if own_store(tracking_uri()) is None:
+            return
+        query = f"tags.`{KIND}` = 'run' and tags.host = '{socket.gethostname()}' and attributes.status = 'RUNNING'"
+        for run in list(self.runs(query)):
+            with suppress(BlockingIOError), locked(run_lock(run.data.tags[FINGERPRINT]), _refuse):
+                now = self.client.get_run(run.info.run_id)  # it may have ended meanwhile
+                if now.info.status == "RUNNING" and not _is_alive(int(run.data.tags["pid"])):
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _refuse() -> None:
+    raise BlockingIOError
+
+
+def _is_alive(pid: int) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _of(fingerprint: str) -> str:
