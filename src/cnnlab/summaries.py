@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ from cnnlab.composing import Plan, Sweep
 from cnnlab.paths import conf_folder, root
 from cnnlab.report import RunRecord, arms, swept, terminal_table, write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
-from cnnlab.tracking.records import answers, code_today, environments, log_summary, newest_summary, record, summarised
+from cnnlab.tracking.records import (
+    FilesGone,
+    answers,
+    code_today,
+    environments,
+    log_summary,
+    newest_summary,
+    record,
+    say_once,
+    summarised,
+)
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, store_errors
 
 
@@ -51,7 +62,10 @@ def _identity(plans: Sequence[Plan], runs: Mapping[str, Any]) -> str:
 def row_records(
     sweep: Sweep, study: Study, runs: Mapping[str, Any], details: bool = False
 ) -> dict[Row, list[RunRecord]]:
-    """The finished runs of each row of a sweep, a seed each; of a row that votes, what its runs answer together."""
+    """The finished runs of each row of a sweep, a seed each; of a row that votes, what its runs answer together.
+
+    Where the answers of a run are gone, a line says so, and its row has no vote.
+    """
     codes = {plan.fingerprint: plan.code for plan in sweep.plans}
     found = {}
     for row, numbers in sweep.rows.items():
@@ -59,14 +73,18 @@ def row_records(
         made = [runs[plan.fingerprint] for plan in plans if plan.fingerprint in runs]
         made = [run for run in made if run.info.status == "FINISHED"]
         records = [record(study, run, codes, details) for run in made]
-        if row.votes and records:
-            given = [answers(study, run.info.run_id) for run in made]
-            voted = vote(records, [answer for answer, _ in given], given[0][1])
-            records = [voted] if len(made) == len(plans) else []
+        given = []
+        try:
+            given = [answers(study, run) for run in (made if row.votes else made[:1])]
+        except FilesGone as gone:
+            say_once(str(gone))
+        if row.votes:
+            complete = given and len(given) == len(plans)
+            records = [vote(records, [answer for answer, _ in given], given[0][1])] if complete else []
         if plans:  # of rows that are not run, too: by its passes a row of the notebook is known again
             row = replace(row, passes=str(plans[0].config["learner"].get("epochs", "")))
-        if made:
-            row = replace(row, images=len(answers(study, made[0].info.run_id)[1]))
+        if given:
+            row = replace(row, images=len(given[0][1]))
         found[row] = records
     return found
 
@@ -74,11 +92,16 @@ def row_records(
 @store_errors()
 def report_again(study: Study) -> Path:
     """The report of a study's newest summary, or of all its runs where it has none, written anew."""
-    summary = newest_summary(study)
-    wanted, command = summarised(study, summary) if summary else (None, f"every run of {study.name}")
+    wanted, command = None, f"every run of {study.name}"
+    if summary := newest_summary(study):
+        with suppress(FilesGone):
+            wanted, command = summarised(study, summary)
     runs = list(study.newest(wanted).values())
-    codes = {run.data.tags[FINGERPRINT]: code_today(study, run) for run in runs}
-    return report(study, runs if summary else runs[::-1], command, codes)
+    codes = {}
+    for run in runs:
+        with suppress(FilesGone):  # its record will say so
+            codes[run.data.tags[FINGERPRINT]] = code_today(study, run)
+    return report(study, runs if wanted else runs[::-1], command, codes)
 
 
 def report(study: Study, runs: Sequence[Any], command: str, codes: Mapping[str, str]) -> Path:
