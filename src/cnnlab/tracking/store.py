@@ -113,19 +113,26 @@ class Study:
     def finished_elsewhere(self, fingerprint: str, code: str) -> Run | None:
         """A finished run of a fingerprint, by the same code, in another study."""
         query = f"{_of(fingerprint)} and tags.`{CODE}` = '{code}' and attributes.status = 'FINISHED'"
-        return next(_runs(self.client, _others(self), query), None)
+        found = self.runs(query, everywhere=True)
+        return next((run for run in found if run.info.experiment_id != self.experiment_id), None)
 
-    def runs(self, query: str) -> Iterator[Run]:
-        """All runs that MLflow's filter finds, newest first."""
-        return _runs(self.client, [self.experiment_id], query)
+    def runs(self, query: str, everywhere: bool = False) -> Iterator[Run]:
+        """All runs that MLflow's filter finds, newest first: of this study, or of all."""
+        studies, token = [self.experiment_id], None
+        if everywhere:
+            studies = [study.experiment_id for study in self.client.search_experiments()]
+        while True:
+            page = self.client.search_runs(studies, query, max_results=1000, page_token=token)
+            yield from page
+            if not (token := page.token):
+                return
 
     def close_stale(self, fingerprint: str) -> None:
         """Close as KILLED what a dead process left RUNNING, in any study.
 
         The caller has the lock of the fingerprint, so none of these is alive.
         """
-        query = f"{_of(fingerprint)} and attributes.status = 'RUNNING'"
-        for run in list(_runs(self.client, [self.experiment_id, *_others(self)], query)):
+        for run in list(self.runs(f"{_of(fingerprint)} and attributes.status = 'RUNNING'", everywhere=True)):
             self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _close_killed(self) -> None:
@@ -159,21 +166,6 @@ def _is_alive(pid: int) -> bool:
 
 def _of(fingerprint: str) -> str:
     return f"tags.`{FINGERPRINT}` = '{fingerprint}'"
-
-
-def _others(study: Study) -> list[str]:
-    known = (experiment.experiment_id for experiment in study.client.search_experiments())
-    return [identity for identity in known if identity != study.experiment_id]
-
-
-def _runs(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
-    token = None
-    while experiments:
-        page = client.search_runs(list(experiments), query, max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _create(file: Path) -> None:
