@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,13 @@ from numpy.typing import NDArray
 
 Index = NDArray[np.integer[Any]] | slice
 LARGEST = 2**30  # bytes of pixels that are taken into memory at once
+
+
+def whole(word: str, value: int | str, least: int, most: int) -> int:
+    """The whole number in these limits that an option of this name is; ValueError where it is another."""
+    if isinstance(value, Integral) and least <= value <= most:
+        return int(value)
+    raise ValueError(f"{word}={value}: choose a whole number from {least} to {most}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from cnnlab.nn import Array, Params, Sequential
 
 SUMMARY = "summary"
-_NETWORKS = "model/artifacts"  # where MLflow puts what `write_model` gives it
-_SUMMARIES = f"tags.`{KIND}` = '{SUMMARY}' and attributes.status = 'FINISHED'"
 
 
 class FilesGone(OSError):
@@ -112,7 +110,7 @@ def networks(study: Study, run: Run) -> list[tuple[Sequential, Params]]:
     from cnnlab.networks import load_network
 
     with tempfile.TemporaryDirectory() as folder:
-        files = _downloaded(study, run, _NETWORKS, folder)
+        files = _downloaded(study, run, "model/artifacts", folder)  # where MLflow puts what `write_model` gives it
         return [load_network(file)[:2] for file in sorted(files.glob("*.npz"))]
 
 
@@ -132,7 +130,7 @@ def _downloaded(study: Study, run: Run, name: str, folder: str) -> Path:
 
 def newest_summary(study: Study) -> Run | None:
     """The study's last summary."""
-    return next(study.runs(_SUMMARIES), None)
+    return next(study.runs(f"tags.`{KIND}` = '{SUMMARY}' and attributes.status = 'FINISHED'"), None)
 
 
 def summarised(study: Study, summary: Run) -> tuple[list[str], str]:
