@@ -23,7 +23,7 @@ from cnnlab.orphans import MARK
 from cnnlab.summaries import report_again
 from cnnlab.sweeps import Notices, duration, make_arm, run_sweep
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.records import say_once
+from cnnlab.tracking.records import _say_once
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
 
 slow = pytest.mark.slow
@@ -376,6 +376,7 @@ def record(plan: Plan, code: str = "") -> None:
     tags = {FINGERPRINT: plan.fingerprint, CODE: code or plan.code, KIND: "run", "machine": "m", "python": "3"}
     tags |= {"blas": "b", "blas.threads": "1", "git.commit": "none", "git.dirty": "false"}
     log.begin(plan.study, plan.label, plan.words | {"epochs": "none"}, tags, "true")
+    log.text("config/config.yaml", "learner:\ndata:\n")
     log.json("confusion/test.json", {"rows are truth": [[1, 0], [0, 1]]})
     log.metrics({"test/error_percent": 1.0, "time/total_s": 1.0})
     log.upload()
@@ -478,18 +479,18 @@ def test_a_finished_run_that_lost_its_files_stops_no_other(
     lost = inside.runs("fake")[1]
     shutil.rmtree(inside.folder / "mlartifacts/fake" / lost.info.run_id / "artifacts" / gone)
     sweep, folder = Sweep(plans, "a command", 1, {}, []), tmp_path / "sweep"
-    line = f"run {lost.info.run_id} of study fake ({plans[1].label}) has lost files that it kept, such as "
+    line = f"run {lost.info.run_id} of study fake ({plans[1].label}) has lost files that it kept"
     page = inside.folder / "reports/fake/index.html"
     for ask in (lambda: run_sweep(sweep, pytest.fail, folder), lambda: report_again(Study.open("fake"))):
-        say_once.cache_clear()  # as in another process
+        _say_once.cache_clear()  # as in another process
         page.unlink(missing_ok=True)
         assert ask() in (0, page.parent)
         (said,) = (line for line in capsys.readouterr().out.splitlines() if "has lost" in line)
-        assert said.startswith(line) and said.endswith(": rerun=true makes it again")
+        assert said == f"{line}: rerun=true makes it again"
         assert page.read_text().count("finished") >= 3
     again = [replace(plan, config=plan.config | {"rerun": "true"}) for plan in plans]
     assert run_sweep(Sweep(again, "a command", 1, {}, []), Launcher(plans, folder, 3, False), folder) == 0
-    say_once.cache_clear()
+    _say_once.cache_clear()
     assert report_again(Study.open("fake")) == page.parent and "has lost" not in capsys.readouterr().out
 
 

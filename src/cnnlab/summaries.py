@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,7 @@ from cnnlab.composing import Plan, Sweep
 from cnnlab.paths import conf_folder, root
 from cnnlab.report import RunRecord, arms, swept, terminal_table, write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
-from cnnlab.tracking.records import (
-    FilesGone,
-    answers,
-    code_today,
-    environments,
-    log_summary,
-    newest_summary,
-    record,
-    say_once,
-    summarised,
-)
+from cnnlab.tracking import records as kept
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, store_errors
 
 
@@ -39,14 +28,14 @@ def sum_up(sweep: Sweep, study: Study, runs: Mapping[str, Any]) -> None:
     if sweep.rows:
         print(results_table(Result.of(row, records) for row, records in row_records(sweep, study, runs).items()))
     else:
-        brief = [record(study, run, codes, details=False) for run in runs.values()]
+        brief = [kept.record(study, run, codes, details=False) for run in runs.values()]
         print(terminal_table(arms(brief, swept(brief))))
     page, identity = root() / "reports" / study.name / "index.html", _identity(plans, runs)
-    newest = newest_summary(study)
+    newest = kept.newest_summary(study)
     if not page.exists() or newest is None or newest.data.tags[FINGERPRINT] != identity:
         report(study, list(runs.values()), sweep.command, codes)
         if len(runs) == len(plans) and all(run.info.status == "FINISHED" for run in runs.values()):
-            log_summary(study, identity, page.parent, list(runs), sweep.command)
+            kept.log_summary(study, identity, page.parent, list(runs), sweep.command)
     print("report:", page)
     print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
     print("MLflow, after `make ui`:", link(study))
@@ -72,12 +61,10 @@ def row_records(
         plans = [sweep.plans[number] for number in numbers]
         made = [runs[plan.fingerprint] for plan in plans if plan.fingerprint in runs]
         made = [run for run in made if run.info.status == "FINISHED"]
-        records = [record(study, run, codes, details) for run in made]
+        records = [kept.record(study, run, codes, details) for run in made]
         given = []
-        try:
-            given = [answers(study, run) for run in (made if row.votes else made[:1])]
-        except FilesGone as gone:
-            say_once(str(gone))
+        with kept.despite_lost_files():
+            given = [kept.answers(study, run) for run in (made if row.votes else made[:1])]
         if row.votes:
             complete = given and len(given) == len(plans)
             records = [vote(records, [answer for answer, _ in given], given[0][1])] if complete else []
@@ -93,14 +80,14 @@ def row_records(
 def report_again(study: Study) -> Path:
     """The report of a study's newest summary, or of all its runs where it has none, written anew."""
     wanted, command = None, f"every run of {study.name}"
-    if summary := newest_summary(study):
-        with suppress(FilesGone):
-            wanted, command = summarised(study, summary)
+    if summary := kept.newest_summary(study):
+        with kept.despite_lost_files():
+            wanted, command = kept.summarised(study, summary)
     runs = list(study.newest(wanted).values())
     codes = {}
     for run in runs:
-        with suppress(FilesGone):  # its record will say so
-            codes[run.data.tags[FINGERPRINT]] = code_today(study, run)
+        with kept.despite_lost_files():
+            codes[run.data.tags[FINGERPRINT]] = kept.code_today(study, run)
     return report(study, runs if wanted else runs[::-1], command, codes)
 
 
@@ -110,8 +97,8 @@ def report(study: Study, runs: Sequence[Any], command: str, codes: Mapping[str, 
     `codes` are the digests of today's code, by fingerprint.
     """
     folder = root() / "reports" / study.name
-    notes = {"question": question(study.name), "command": command, "environment": environments(runs)}
-    write_report(study.name, [record(study, run, codes) for run in runs], folder, notes)
+    notes = {"question": question(study.name), "command": command, "environment": kept.environments(runs)}
+    write_report(study.name, [kept.record(study, run, codes) for run in runs], folder, notes)
     return folder
 
 

@@ -7,7 +7,8 @@ import io
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +35,17 @@ class FilesGone(OSError):
     """A file that a run kept is no longer there."""
 
 
+@contextmanager
+def despite_lost_files() -> Iterator[None]:
+    """Where a file that a run kept is gone, leave the block, and name the run once in a process."""
+    try:
+        yield
+    except FilesGone as gone:
+        _say_once(str(gone))
+
+
 @cache
-def say_once(line: str) -> None:
-    """Print a line that this process has not printed before."""
+def _say_once(line: str) -> None:
     print(line, flush=True)
 
 
@@ -48,10 +57,8 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
     """
     history, confusion = list[dict[str, float]](), None
     if details and run.info.status == "FINISHED":
-        try:
+        with despite_lost_files():
             history, confusion = _details(study, run)
-        except FilesGone as gone:
-            say_once(str(gone))
     tags = run.data.tags
     return RunRecord(
         run.info.run_id,
@@ -123,8 +130,8 @@ def _downloaded(study: Study, run: Run, name: str, folder: str) -> Path:
     """A file or a folder that a run kept, brought into a folder; FilesGone, in one line, where it is not there."""
     above = name.rpartition("/")[0] or None
     if name not in {kept.path for kept in study.client.list_artifacts(run.info.run_id, above)}:
-        info = f"run {run.info.run_id} of study {study.name} ({run.info.run_name})"
-        raise FilesGone(f"{info} has lost files that it kept, such as {name}: rerun=true makes it again")
+        lost = f"run {run.info.run_id} of study {study.name} ({run.info.run_name}) has lost files that it kept"
+        raise FilesGone(f"{lost}: rerun=true makes it again")
     return Path(study.client.download_artifacts(run.info.run_id, name, folder))
 
 
