@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import untimed
 
 from cnnlab.data import Dataset, Distortion, Images
-from cnnlab.data.distortion import LIMITS, PIECE
+from cnnlab.data.distortion import PIECE
 from cnnlab.data.warping import warp
 from cnnlab.models import mlp
 from cnnlab.nn import SGD, Constant, SoftmaxCrossEntropy
@@ -17,7 +17,7 @@ from cnnlab.training import DISTORTED, Recipe, TrainingState, start, train
 
 AFFINE = Distortion(translation=1.5, scale=0.2, squeeze=0.3, shear=0.4, rotation=0.5)
 ALL = replace(AFFINE, shift=1, alpha=12.0, sigma=2.0)
-KINDS = {name: Distortion(**{name: min(high, 1)}) for name, (_, high) in LIMITS.items() if name != "sigma"}
+KINDS = {name: Distortion(**{name: 1}) for name in asdict(Distortion()) if name != "sigma"}
 
 
 def pictures(count: int = 20, height: int = 9, width: int = 7, seed: int = 0) -> np.ndarray:

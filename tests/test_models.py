@@ -7,12 +7,7 @@ import pytest
 
 from cnnlab import models
 from cnnlab.models import (
-    LECUN1989_TABLE,
-    LENET1_TABLE,
-    LENET4_C3,
-    LENET4_C5,
     LENET_TANH,
-    TABLE_1,
     DenseOutput,
     RBFOutput,
     costs,
@@ -24,6 +19,7 @@ from cnnlab.models import (
     lenet5,
     nielsen_cnn,
 )
+from cnnlab.models.lecun import LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5, TABLE_1
 from cnnlab.nn import (
     RBF,
     Conv2D,

@@ -131,6 +131,14 @@ def test_rows_are_made_and_judged_each_once(
     drawn = {"errors", "passes", "mistakes", "layers", "kernels_C1", "kernels_C3"}
     assert {file.stem for file in notebook.glob("*.png")} == drawn
 
+    family.artifacts(runs[0])["answers.npz"].unlink()
+    lost = family.command("reproduce")
+    assert (lost.code, lost.err) == (0, "") and table(lost.out)["vote"]["verdict"] == "not run"
+    assert f"run {runs[0].info.run_id} of study lenet_family" in lost.out and "rerun=true makes it again" in lost.out
+    assert {row: table(lost.out)[row] for row in ("lenet5_1998", "linear*")} == {
+        row: table(again.out)[row] for row in ("lenet5_1998", "linear*")
+    }
+
 
 def test_a_row_that_cannot_be_stops_no_other(family: Home) -> None:
     page = family.folder / "conf/sweep/lenet_family.yaml"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,9 +17,11 @@ from tests.conftest import Home, kill, plan_of, theta_of, untimed, wait_for
 
 from cnnlab import measuring
 from cnnlab.journal import Watcher
+from cnnlab.locks import locked
 from cnnlab.measuring import Epoch, Metrics
 from cnnlab.runs import Outcome, make
 from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.store import FINGERPRINT
 
 pytestmark = pytest.mark.slow
 EPOCHS = 15
@@ -63,6 +67,32 @@ def test_a_killed_run_goes_on_bit_equal(home: Home, new_home: Callable[..., Home
     matrices = [name for name in ours if name.startswith("confusion/") and name.endswith(".json")]
     assert len(matrices) == EPOCHS + 1
     assert [name for name in matrices if ours[name].read_bytes() != theirs[name].read_bytes()] == []
+
+
+def test_a_killed_run_is_closed_by_the_next_command_on_its_study(home: Home) -> None:
+    """One that somebody makes, here or elsewhere, stays under way."""
+    process = home.start(*WORDS)
+    (checkpoint,) = wait_for(home.checkpoints, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert home.run().info.status == "RUNNING"
+    known, client = home.run(), home.client()
+    others = dict[str, str]()  # records that look as if they were left behind, too
+    for who, change in (("elsewhere", {"host": "another"}), ("alive", {"pid": str(os.getpid())}), ("locked", {})):
+        tags = known.data.tags | {FINGERPRINT: who} | change
+        others[who] = client.create_run(known.info.experiment_id, tags=tags).info.run_id
+    state = home.folder / "outputs/state"
+    with locked(state / "locked.lock"):
+        assert home.train(*BRIEF, "study=another").code == 0
+        assert client.get_run(known.info.run_id).info.status == "RUNNING"  # another study was opened
+        assert home.train(*BRIEF).code == 0
+        under_way = {who for who, identity in others.items() if client.get_run(identity).info.status == "RUNNING"}
+    assert under_way == {"elsewhere", "alive", "locked"}
+    killed = client.get_run(known.info.run_id)
+    assert killed.info.status == "KILLED" and checkpoint.exists()
+    assert home.train(*WORDS).code == 0  # nobody has the lock any more
+    assert "cnnlab.resumed_after_epoch" in home.runs()[-1].data.tags
+    assert client.get_run(others["locked"]).info.status == "KILLED"
 
 
 SMALL_NET = ("model=mlp", "model.hidden=[8]", "data.train=1000", "data.validation=0", "epochs=3")

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,10 @@ from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_o
 
 from cnnlab.composing import Plan, Sweep
 from cnnlab.orphans import MARK
+from cnnlab.summaries import report_again
 from cnnlab.sweeps import Notices, duration, make_arm, run_sweep, time_left
 from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.records import _say_once
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
 
 slow = pytest.mark.slow
@@ -374,6 +377,7 @@ def record(plan: Plan, code: str = "") -> None:
     tags = {FINGERPRINT: plan.fingerprint, CODE: code or plan.code, KIND: "run", "machine": "m", "python": "3"}
     tags |= {"blas": "b", "blas.threads": "1", "git.commit": "none", "git.dirty": "false"}
     log.begin(plan.study, plan.label, plan.words | {"epochs": "none"}, tags, "true")
+    log.text("config/config.yaml", "learner:\ndata:\n")
     log.json("confusion/test.json", {"rows are truth": [[1, 0], [0, 1]]})
     log.metrics({"test/error_percent": 1.0, "time/total_s": 1.0})
     log.upload()
@@ -464,6 +468,31 @@ def test_a_change_of_the_code_reaches_a_report_of_finished_arms(inside: Home, tm
         assert run_sweep(Sweep(today, "a command", 1, {}, []), pytest.fail, tmp_path / "sweep") == 0
         assert page.read_text().count("finished, by other code") == marks  # two runs and their arm
     assert len(inside.runs("fake", "summary")) == 2
+
+
+@pytest.mark.parametrize("gone", ["", "confusion"])
+def test_a_finished_run_that_lost_its_files_stops_no_other(
+    gone: str, inside: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans = [plan_of(*TINIEST, f"seed={seed}", "study=fake") for seed in range(3)]
+    for plan in plans:
+        record(plan)
+    lost = inside.runs("fake")[1]
+    shutil.rmtree(inside.folder / "mlartifacts/fake" / lost.info.run_id / "artifacts" / gone)
+    sweep, folder = Sweep(plans, "a command", 1, {}, []), tmp_path / "sweep"
+    line = f"run {lost.info.run_id} of study fake ({plans[1].label}) has lost files that it kept"
+    page = inside.folder / "reports/fake/index.html"
+    for ask in (lambda: run_sweep(sweep, pytest.fail, folder), lambda: report_again(Study.open("fake"))):
+        _say_once.cache_clear()  # as in another process
+        page.unlink(missing_ok=True)
+        assert ask() in (0, page.parent)
+        (said,) = (line for line in capsys.readouterr().out.splitlines() if "has lost" in line)
+        assert said == f"{line}: rerun=true makes it again"
+        assert page.read_text().count("finished") >= 3
+    again = [replace(plan, config=plan.config | {"rerun": "true"}) for plan in plans]
+    assert run_sweep(Sweep(again, "a command", 1, {}, []), Launcher(plans, folder, 3, False), folder) == 0
+    _say_once.cache_clear()
+    assert report_again(Study.open("fake")) == page.parent and "has lost" not in capsys.readouterr().out
 
 
 def test_nothing_to_do_costs_the_same_however_many_runs_there_are(

@@ -63,7 +63,7 @@ def test_a_figure_that_fails_does_not_stand_in_the_way_of_the_record(where: str,
 class Fragile(RunLog):
     """A record that writes down what was asked of it, and fails as it is told."""
 
-    def begin(self, *arguments: object, when: float = 0.0) -> str:
+    def begin(self, *arguments: object) -> str:
         self.file = Path(str(arguments[0]))
         return "an id"
 

@@ -17,7 +17,7 @@ from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
 from cnnlab.tracking.log import DIVERGED, REASON, AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, SWEEP, one_line, state_folder
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, SWEEP, one_line, run_lock, state_folder
 from cnnlab.training import Diverged
 
 
@@ -56,7 +56,7 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study} | circumstances.process()
     tags |= {"cnnlab.lr_source": plan.lr_source} if plan.lr_source else {}
     busy = f"waiting for another process, which makes {plan.label}"
-    with threads(plan.config["threads"]), locked(place.with_suffix(".lock"), lambda: print(busy)):
+    with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: print(busy)):
         try:
             log.begin(plan.study, plan.label, plan.words, tags, rerun)
             if checkpoints.retired:

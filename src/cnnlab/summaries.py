@@ -13,7 +13,7 @@ from cnnlab.paths import conf_folder, root
 from cnnlab.report import RunRecord, arms, swept, terminal_table, write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
 from cnnlab.spelling import Grammar
-from cnnlab.tracking.records import answers, code_today, environments, log_summary, newest_summary, record, summarised
+from cnnlab.tracking import records as kept
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, store_errors
 
 
@@ -29,14 +29,14 @@ def sum_up(sweep: Sweep, study: Study, runs: Mapping[str, Any]) -> None:
     if sweep.rows:
         print(results_table(Result.of(row, records) for row, records in row_records(sweep, study, runs).items()))
     else:
-        brief = [record(study, run, codes, details=False) for run in runs.values()]
+        brief = [kept.record(study, run, codes, details=False) for run in runs.values()]
         print(terminal_table(arms(brief, swept(brief))))
     page, identity = root() / "reports" / study.name / "index.html", _identity(plans, runs)
-    newest = newest_summary(study)
+    newest = kept.newest_summary(study)
     if not page.exists() or newest is None or newest.data.tags[FINGERPRINT] != identity:
         report(study, list(runs.values()), sweep.command, codes)
         if len(runs) == len(plans) and all(run.info.status == "FINISHED" for run in runs.values()):
-            log_summary(study, identity, page.parent, list(runs), sweep.command)
+            kept.log_summary(study, identity, page.parent, list(runs), sweep.command)
     print("report:", page)
     print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
     print("MLflow, after `make ui`:", link(study))
@@ -52,22 +52,27 @@ def _identity(plans: Sequence[Plan], runs: Mapping[str, Any]) -> str:
 def row_records(
     sweep: Sweep, study: Study, runs: Mapping[str, Any], details: bool = False
 ) -> dict[Row, list[RunRecord]]:
-    """The finished runs of each row of a sweep, a seed each; of a row that votes, what its runs answer together."""
+    """The finished runs of each row of a sweep, a seed each; of a row that votes, what its runs answer together.
+
+    Where the answers of a run are gone, a line says so, and its row has no vote.
+    """
     codes = {plan.fingerprint: plan.code for plan in sweep.plans}
     found = {}
     for row, numbers in sweep.rows.items():
         plans = [sweep.plans[number] for number in numbers]
         made = [runs[plan.fingerprint] for plan in plans if plan.fingerprint in runs]
         made = [run for run in made if run.info.status == "FINISHED"]
-        records = [record(study, run, codes, details) for run in made]
-        if row.votes and records:
-            given = [answers(study, run.info.run_id) for run in made]
-            voted = vote(records, [answer for answer, _ in given], given[0][1])
-            records = [voted] if len(made) == len(plans) else []
+        records = [kept.record(study, run, codes, details) for run in made]
+        given = []
+        with kept.despite_lost_files():
+            given = [kept.answers(study, run) for run in (made if row.votes else made[:1])]
+        if row.votes:
+            complete = given and len(given) == len(plans)
+            records = [vote(records, [answer for answer, _ in given], given[0][1])] if complete else []
         if plans:  # of rows that are not run, too: by its passes a row of the notebook is known again
             row = replace(row, passes=str(plans[0].config["learner"].get("epochs", "")))
-        if made:
-            row = replace(row, images=len(answers(study, made[0].info.run_id)[1]))
+        if given:
+            row = replace(row, images=len(given[0][1]))
         found[row] = records
     return found
 
@@ -75,11 +80,16 @@ def row_records(
 @store_errors()
 def report_again(study: Study) -> Path:
     """The report of a study's newest summary, or of all its runs where it has none, written anew."""
-    summary = newest_summary(study)
-    wanted, command = summarised(study, summary) if summary else (None, f"every run of {study.name}")
+    wanted, command = None, f"every run of {study.name}"
+    if summary := kept.newest_summary(study):
+        with kept.despite_lost_files():
+            wanted, command = kept.summarised(study, summary)
     runs = list(study.newest(wanted).values())
-    codes = {run.data.tags[FINGERPRINT]: code_today(study, run) for run in runs}
-    return report(study, runs if summary else runs[::-1], command, codes)
+    codes = {}
+    for run in runs:
+        with kept.despite_lost_files():
+            codes[run.data.tags[FINGERPRINT]] = kept.code_today(study, run)
+    return report(study, runs if wanted else runs[::-1], command, codes)
 
 
 def report(study: Study, runs: Sequence[Any], command: str, codes: Mapping[str, str]) -> Path:
@@ -88,8 +98,8 @@ def report(study: Study, runs: Sequence[Any], command: str, codes: Mapping[str, 
     `codes` are the digests of today's code, by fingerprint.
     """
     folder = root() / "reports" / study.name
-    notes = {"question": question(study.name), "command": command, "environment": environments(runs)}
-    write_report(study.name, [record(study, run, codes) for run in runs], folder, notes)
+    notes = {"question": question(study.name), "command": command, "environment": kept.environments(runs)}
+    write_report(study.name, [kept.record(study, run, codes) for run in runs], folder, notes)
     return folder
 
 

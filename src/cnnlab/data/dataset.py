@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,13 @@ from numpy.typing import NDArray
 
 Index = NDArray[np.integer[Any]] | slice
 LARGEST = 2**30  # bytes of pixels that are taken into memory at once
+
+
+def whole(word: str, value: int | str, least: int, most: int) -> int:
+    """The whole number in these limits that an option of this name is; ValueError where it is another."""
+    if isinstance(value, Integral) and least <= value <= most:
+        return int(value)
+    raise ValueError(f"{word}={value}: choose a whole number from {least} to {most}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,18 +100,14 @@ def normalizer(name: str, train_pixels: NDArray[np.uint8], levels: int = 255) ->
     """
     if name not in RULES:
         raise ValueError(f"normalization={name}: choose one of {', '.join(RULES)}")
-    rule = RULES[name]
-    return Normalizer(*rule, levels) if rule else _standardised(train_pixels, levels)
-
-
-def _standardised(pixels: NDArray[np.uint8], levels: int) -> Normalizer:
-    """Mean and deviation from whole-number sums, which no machine rounds differently."""
-    total = int(pixels.sum(dtype=np.int64))
-    squares = int(np.square(pixels, dtype=np.uint16).sum(dtype=np.int64))
-    spread = math.sqrt(pixels.size * squares - total**2)  # N times the standard deviation
+    if rule := RULES[name]:
+        return Normalizer(*rule, levels)
+    count, total = train_pixels.size, int(train_pixels.sum(dtype=np.int64))  # no machine rounds whole numbers
+    squares = int(np.square(train_pixels, dtype=np.uint16).sum(dtype=np.int64))
+    spread = math.sqrt(count * squares - total**2)  # N times the standard deviation
     if spread == 0:
         raise ValueError("normalization=standardised: training pixels are all alike; choose lecun or unit")
-    return Normalizer(pixels.size * levels / spread, -total / spread, levels)
+    return Normalizer(count * levels / spread, -total / spread, levels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,27 +4,23 @@ import math
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 
 from cnnlab.data.warping import Bytes, Floats, warp
+from cnnlab.nn.options import Fraction, Limit, TypeChecked
 
 PIECE = 128  # images that are warped together: few enough for the processor's cache
-LIMITS = {  # lowest and highest value of each amplitude
-    "shift": (0, 99),
-    "translation": (0, 99),
-    "scale": (0, 1),
-    "squeeze": (0, 1),
-    "shear": (0, 1),
-    "rotation": (0, 3.1416),
-    "alpha": (0, 999),
-    "sigma": (1, 99),
-}
 STEPS = np.array([[0, -1, 1, 0, 0], [0, 0, 0, -1, 1]])  # rows, columns
 
 
+def _within(low: float, high: float) -> Limit:
+    return Limit(f"a number from {low} to {high}", lambda value: low <= value <= high)
+
+
 @dataclass(frozen=True)
-class Distortion:
+class Distortion(TypeChecked):
     """Distorted copies of images, new ones at each call; with amplitudes of 0, the images themselves.
 
     Each image is distorted by numbers of its own, uniform between minus and plus the amplitudes:
@@ -45,19 +41,14 @@ class Distortion:
     outside is 0. ValueError on an amplitude that cannot be.
     """
 
-    shift: int = 0
-    translation: float = 0.0
-    scale: float = 0.0
-    squeeze: float = 0.0
-    shear: float = 0.0
-    rotation: float = 0.0
-    alpha: float = 0.0
-    sigma: float = 4.0
-
-    def __post_init__(self) -> None:
-        for (name, (low, high)), value in zip(LIMITS.items(), astuple(self), strict=True):
-            if not low <= value <= high:
-                raise ValueError(f"{name}={value}: choose a number from {low} to {high}")
+    shift: Annotated[int, _within(0, 99)] = 0
+    translation: Annotated[float, _within(0, 99)] = 0.0
+    scale: Fraction = 0.0
+    squeeze: Fraction = 0.0
+    shear: Fraction = 0.0
+    rotation: Annotated[float, _within(0, 3.1416)] = 0.0
+    alpha: Annotated[float, _within(0, 999)] = 0.0
+    sigma: Annotated[float, _within(1, 99)] = 4.0
 
     @property
     def idle(self) -> bool:

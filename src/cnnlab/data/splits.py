@@ -1,11 +1,9 @@
 """Which images train and which validate: decided by the labels alone, the same in every run."""
 
-from numbers import Integral
-
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnlab.data.dataset import Images
+from cnnlab.data.dataset import Images, whole
 
 SPLIT_SEED = 1998  # never the seed of a run: runs that differ in seed must share their test images
 
@@ -30,7 +28,7 @@ def hold_out(images: Images, validation: int | str, train: int | None = None) ->
     Both keep the order of `images`. Raises ValueError where a size does not fit.
     """
     images = first(images, "train", train)
-    size = _whole("validation", validation, 0, len(images) - 1)
+    size = whole("validation", validation, 0, len(images) - 1)
     order = stratified_order(images.labels)
     return images[np.sort(order[size:])], images[np.sort(order[:size])]
 
@@ -43,18 +41,10 @@ def stratified_split(images: Images, tests: int) -> tuple[Images, Images]:
 
 def drawn(seed: int, *sets: Images) -> tuple[Images, ...]:
     """The sets of images in a random order, one after the other by NumPy's old generator, whose stream is frozen."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"draw={seed}: choose a whole number from 0 to {2**32 - 1}")
-    generator = np.random.RandomState(seed)
+    generator = np.random.RandomState(whole("draw", seed, 0, 2**32 - 1))
     return tuple(images[generator.permutation(len(images))] for images in sets)
 
 
 def first(images: Images, word: str, count: int | None) -> Images:
     """The first `count` images, or all; the word is what a ValueError calls a count that does not fit."""
-    return images if count is None else images[: _whole(word, count, 1, len(images))]
-
-
-def _whole(word: str, value: int | str, low: int, high: int) -> int:
-    if isinstance(value, Integral) and low <= value <= high:
-        return int(value)
-    raise ValueError(f"{word}={value}: choose a whole number from {low} to {high}")
+    return images if count is None else images[: whole(word, count, 1, len(images))]

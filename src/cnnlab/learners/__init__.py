@@ -19,11 +19,9 @@ class Learner(Protocol):
 
     def describe(self, data: Dataset) -> str:
         """The learner as text; ValueError, in one line, if it cannot learn this data."""
-        ...
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
         """Train, test and write down what there is to see; the metrics that are known once, at the end."""
-        ...
 
 
 __all__ = [

@@ -51,7 +51,8 @@ class Classifier(TypeChecked, ABC):
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
         """Fit, then test; also the error on validation images, and on some or all training images."""
-        _load_scikit_learn()
+        from sklearn import cluster, decomposition, multiclass, neighbors, svm  # noqa: F401 - no part of the time to fit
+
         began = perf_counter()
         fitted = self.fit(_rows(data, data.train), data.train.labels, seed)
         trained = perf_counter()
@@ -221,22 +222,11 @@ class SVM(Classifier):
         from sklearn.svm import SVC
 
         gamma = 1 / np.einsum("nd,nd->n", x, x).mean()
-        machine = SVC(
-            C=self.cost, kernel="poly", degree=self.degree, gamma=gamma, coef0=self.offset, cache_size=self.cache_mb
-        )
-        machines = OneVsRestClassifier(machine).fit(x, labels)
+        kernel = {"kernel": "poly", "degree": self.degree, "gamma": gamma, "coef0": self.offset}
+        machines = OneVsRestClassifier(SVC(C=self.cost, cache_size=self.cache_mb, **kernel)).fit(x, labels)
         found = machines.estimators_
         weights = sum(each.support_vectors_.size + each.dual_coef_.size for each in found)
         return Fitted(machines.decision_function, weights + len(found), weights)
-
-
-def _load_scikit_learn() -> None:
-    """Import what classifiers need, so that its import is no part of the time to fit."""
-    import sklearn.cluster
-    import sklearn.decomposition
-    import sklearn.multiclass
-    import sklearn.neighbors
-    import sklearn.svm  # noqa: F401
 
 
 def _least_squares(ridge: Positive) -> Any:

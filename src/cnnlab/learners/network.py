@@ -33,17 +33,8 @@ class Network:
     def recipe(self, data: Dataset) -> Recipe:
         """The recipe for images like these."""
         network = self.model(background=data.normalizer.background, classes=len(data.classes))
-        return Recipe(
-            network,
-            self.loss,
-            self.optimizer,
-            self.schedule,
-            self.lr,
-            self.epochs,
-            self.batch_size,
-            self.reshuffle,
-            self.augment or Distortion(),
-        )
+        choices = (self.optimizer, self.schedule, self.lr, self.epochs, self.batch_size, self.reshuffle)
+        return Recipe(network, self.loss, *choices, self.augment or Distortion())
 
     def describe(self, data: Dataset) -> str:
         """The table of its layers, which must fit each other and the images."""
@@ -62,13 +53,9 @@ class Network:
             "size/parameters": cost.parameters,
             "size/macs": cost.macs,
         }
-        kept = {epoch: state.confusions[epoch - 1] for epoch in self._kept_epochs if len(data.val)}
-        journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion, kept)
+        every = self.confusion_every or self.epochs
+        kept = [*range(every, self.epochs, every), self.epochs] if len(data.val) else []
+        confusions = {epoch: state.confusions[epoch - 1] for epoch in kept}
+        journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion, confusions)
         journal.answers(outputs, data)
         return metrics
-
-    @property
-    def _kept_epochs(self) -> list[int]:
-        """The epochs whose confusion matrix is kept: the last, and every so many."""
-        every = range(self.confusion_every, self.epochs, self.confusion_every) if self.confusion_every else ()
-        return [*every, self.epochs]

@@ -5,8 +5,18 @@ Called without arguments each is the network as it was published; the keywords a
 """
 
 from cnnlab.models.codes import digit_codes
-from cnnlab.models.connections import LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5, TABLE_1
-from cnnlab.models.lecun import LENET_TANH, lecun1989, lenet1, lenet4, lenet5
+from cnnlab.models.lecun import (
+    LECUN1989_TABLE,
+    LENET1_TABLE,
+    LENET4_C3,
+    LENET4_C5,
+    LENET_TANH,
+    TABLE_1,
+    lecun1989,
+    lenet1,
+    lenet4,
+    lenet5,
+)
 from cnnlab.models.parts import DenseOutput, RBFOutput, costs, describe
 from cnnlab.models.tutorials import keras_convnet, mlp, nielsen_cnn, nielsen_mlp, zhou
 

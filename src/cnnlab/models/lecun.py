@@ -1,26 +1,48 @@
-"""LeCun's networks for digits, 1989 to 1998."""
+"""LeCun's networks for digits, 1989 to 1998, and their tables: for each map, the maps before it that it sees."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from cnnlab.models.connections import CONNECTIONS, LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5
-from cnnlab.models.parts import DenseOutput, Output, RBFOutput, activation_after, init_before, named, poolings
-from cnnlab.nn import Activation, Conv2D, Dense, Initializer, Layer, LeCun1998, Repeat, Sequential, Subsample, Tanh
+from cnnlab import nn
+from cnnlab.models.parts import DenseOutput, Output, RBFOutput, init_before, named, poolings
 from cnnlab.nn.options import refuse
 from cnnlab.nn.windows import Padding
 
-LENET_TANH = Tanh(1.7159, 2 / 3)
+LENET_TANH = nn.Tanh(1.7159, 2 / 3)
+
+# LeCun et al. 1998, Table 1: for each map of C3, the maps of S2 that it sees.
+TABLE_1 = (
+    *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
+    *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
+    *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)),
+)
+# LeCun et al. 1990: for each map of LeNet-1's H3, the maps of H2 that it sees.
+LENET1_TABLE = ((0,), (0, 1), (0, 1), (1,), (0, 1), (0, 1), (2,), (2, 3), (2, 3), (3,), (2, 3), (2, 3))
+# Karpathy 2022, for LeCun et al. 1989: each third of H2's maps leaves out another third of H1's.
+LECUN1989_TABLE = tuple(tuple(seen for seen in range(12) if seen // 4 != (2 + h2 // 4) % 3) for h2 in range(12))
+CONNECTIONS = {"table1": TABLE_1, "full": None}
+
+
+def _around(starts: Iterable[int], steps: Sequence[int], maps: int) -> tuple[tuple[int, ...], ...]:
+    """For each start, the maps that many steps after it, counted in a ring."""
+    return tuple(tuple((start + step) % maps for step in steps) for start in starts)
+
+
+# Ours, so that LeNet-4 has its printed totals: 60 kernels, as in Table 1; four or five of the 16 maps for each unit.
+LENET4_C3 = _around(range(8), range(4), 8) + _around(range(4), (0, 1, 4, 5), 8) + _around(range(4), (0, 3, 6), 8)
+LENET4_C5 = _around(range(80), range(5), 16) + _around(range(80, 120), range(4), 16)
 
 
 def lenet5(
-    activation: Activation = LENET_TANH,
-    pooling: Layer = Subsample(2),
+    activation: nn.Activation = LENET_TANH,
+    pooling: nn.Layer = nn.Subsample(2),
     padding: Padding = "same",
-    init: Initializer = LeCun1998(),
+    init: nn.Initializer = nn.LeCun1998(),
     output: Output = RBFOutput(),
     connections: str = "table1",
     background: float = -0.1,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """LeNet-5 (LeCun et al. 1998, Fig. 2): 60,000 parameters as printed.
 
     "same" padding of C1 is the paper's 32x32 field around a 28x28 image. C5 sees the whole of S4 and is written as the
@@ -28,49 +50,47 @@ def lenet5(
     """
     if connections not in tuple(CONNECTIONS):
         refuse("connections", connections, " or ".join(CONNECTIONS))
-    first, last = poolings(pooling, activation)
+    first, last, after = poolings(pooling, activation)
     hidden = init_before(activation, init)
-    after = activation_after(pooling, activation)
-    c1 = Conv2D(6, 5, padding=padding, pad_value=background, initializer=hidden)
-    return Sequential(
+    c1 = nn.Conv2D(6, 5, padding=padding, pad_value=background, initializer=hidden)
+    return nn.Sequential(
         named(C1=c1, A1=activation, S2=first, A2=after)
-        | named(C3=Conv2D(16, 5, connections=CONNECTIONS[connections], initializer=hidden), A3=activation)
+        | named(C3=nn.Conv2D(16, 5, connections=CONNECTIONS[connections], initializer=hidden), A3=activation)
         | named(S4=last, A4=after)
-        | named(C5=Dense(120, initializer=hidden), A5=activation)
-        | named(F6=Dense(84, initializer=hidden), A6=activation)
+        | named(C5=nn.Dense(120, initializer=hidden), A5=activation)
+        | named(F6=nn.Dense(84, initializer=hidden), A6=activation)
         | output.layers(classes, init)
     )
 
 
 def lenet1(
-    activation: Activation = LENET_TANH,
-    pooling: Layer = Subsample(2),
-    init: Initializer = LeCun1998(),
+    activation: nn.Activation = LENET_TANH,
+    pooling: nn.Layer = nn.Subsample(2),
+    init: nn.Initializer = nn.LeCun1998(),
     output: Output = DenseOutput(LENET_TANH),
     background: float = -0.1,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """LeNet-1 (LeCun et al. 1990) for 28x28 images: 2,578 parameters, 98,442 connections."""
-    first, last = poolings(pooling, activation)
+    first, last, after = poolings(pooling, activation)
     hidden = init_before(activation, init)
-    after = activation_after(pooling, activation)
-    return Sequential(
-        named(H1=Conv2D(4, 5, initializer=hidden), A1=activation, H2=first, A2=after)
-        | named(H3=Conv2D(12, 5, connections=LENET1_TABLE, initializer=hidden), A3=activation)
+    return nn.Sequential(
+        named(H1=nn.Conv2D(4, 5, initializer=hidden), A1=activation, H2=first, A2=after)
+        | named(H3=nn.Conv2D(12, 5, connections=LENET1_TABLE, initializer=hidden), A3=activation)
         | named(H4=last, A4=after)
         | output.layers(classes, init)
     )
 
 
 def lenet4(
-    activation: Activation = LENET_TANH,
-    pooling: Layer = Subsample(2),
+    activation: nn.Activation = LENET_TANH,
+    pooling: nn.Layer = nn.Subsample(2),
     padding: Padding = "same",
-    init: Initializer = LeCun1998(),
+    init: nn.Initializer = nn.LeCun1998(),
     output: Output = DenseOutput(LENET_TANH),
     background: float = -0.1,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """A network like LeNet-4 (LeCun et al. 1998, III-C): 16,998 parameters, 258,306 connections.
 
     It cannot be LeNet-4 itself, for the text contradicts itself: 4 maps, 8 subsampling maps in pairs behind them,
@@ -79,26 +99,25 @@ def lenet4(
     units and, to the digits that are printed, both totals: C3 has 60 kernels, and each unit of C5 sees four or five
     maps. Which ones, and that the outputs are tanh units as in LeNet-1, is our choice.
     """
-    first, last = poolings(pooling, activation)
+    first, last, after = poolings(pooling, activation)
     hidden = init_before(activation, init)
-    after = activation_after(pooling, activation)
-    c1 = Conv2D(4, 5, padding=padding, pad_value=background, initializer=hidden)
-    return Sequential(
-        named(C1=c1, A1=activation, R1=Repeat(2), S2=first, A2=after)
-        | named(C3=Conv2D(16, 5, connections=LENET4_C3, initializer=hidden), A3=activation)
+    c1 = nn.Conv2D(4, 5, padding=padding, pad_value=background, initializer=hidden)
+    return nn.Sequential(
+        named(C1=c1, A1=activation, R1=nn.Repeat(2), S2=first, A2=after)
+        | named(C3=nn.Conv2D(16, 5, connections=LENET4_C3, initializer=hidden), A3=activation)
         | named(S4=last, A4=after)
-        | named(C5=Conv2D(120, 5, connections=LENET4_C5, initializer=hidden), A5=activation)
+        | named(C5=nn.Conv2D(120, 5, connections=LENET4_C5, initializer=hidden), A5=activation)
         | output.layers(classes, init)
     )
 
 
 def lecun1989(
-    activation: Activation = LENET_TANH,
-    init: Initializer = LeCun1998(),
+    activation: nn.Activation = LENET_TANH,
+    init: nn.Initializer = nn.LeCun1998(),
     output: Output = DenseOutput(LENET_TANH),
     background: float = -1.0,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """The zip-code network (LeCun et al. 1989) for 16x16 images: 9,760 parameters, 64,660 connections, 1,256 units.
 
     Strides of 2 do the subsampling, each unit has a bias of its own, and the maps of both planes are padded with the
@@ -106,9 +125,9 @@ def lecun1989(
     is that of Karpathy's reproduction (2022), where each map of H1 is seen eight times, too.
     """
     hidden = init_before(activation, init)
-    plane = Conv2D(12, 5, 2, padding=2, pad_value=background, bias="position", initializer=hidden)
-    return Sequential(
+    plane = nn.Conv2D(12, 5, 2, padding=2, pad_value=background, bias="position", initializer=hidden)
+    return nn.Sequential(
         named(H1=plane, A1=activation, H2=replace(plane, connections=LECUN1989_TABLE), A2=activation)
-        | named(H3=Dense(30, initializer=hidden), A3=activation)
+        | named(H3=nn.Dense(30, initializer=hidden), A3=activation)
         | output.layers(classes, init)
     )

@@ -2,21 +2,8 @@
 
 from dataclasses import dataclass
 
+from cnnlab import nn
 from cnnlab.models.codes import digit_codes
-from cnnlab.nn import (
-    RBF,
-    Activation,
-    AvgPool,
-    Cost,
-    Dense,
-    GlobalAvgPool,
-    Identity,
-    Initializer,
-    Layer,
-    Pool,
-    Sequential,
-    Subsample,
-)
 from cnnlab.nn.options import TypeChecked
 
 
@@ -24,12 +11,12 @@ from cnnlab.nn.options import TypeChecked
 class DenseOutput(TypeChecked):
     """An output of one unit for each class, whose biases start at `bias`; `squash` comes after it, if any."""
 
-    squash: Layer | None = None
+    squash: nn.Layer | None = None
     bias: float = 0.0
 
-    def layers(self, classes: int, init: Initializer) -> dict[str, Layer]:
+    def layers(self, classes: int, init: nn.Initializer) -> dict[str, nn.Layer]:
         """The layers under their names."""
-        units = Dense(classes, initializer=init_before(self.squash, init), bias_start=self.bias)
+        units = nn.Dense(classes, initializer=init_before(self.squash, init), bias_start=self.bias)
         return named(OUT=units, OUT_f=self.squash)
 
 
@@ -43,46 +30,43 @@ class RBFOutput(TypeChecked):
     factor: float = 1.0
     bars: bool = True
 
-    def layers(self, classes: int, init: Initializer) -> dict[str, Layer]:
+    def layers(self, classes: int, init: nn.Initializer) -> dict[str, nn.Layer]:
         """The layers under their names."""
         if classes != 10:
             raise ValueError(f"there are codes for 10 digits, but the data has {classes} classes")
-        return {"OUT": RBF(digit_codes(self.bars), self.factor)}
+        return {"OUT": nn.RBF(digit_codes(self.bars), self.factor)}
 
 
 Output = DenseOutput | RBFOutput
 
 
-def named(**layers: Layer | None) -> dict[str, Layer]:
+def named(**layers: nn.Layer | None) -> dict[str, nn.Layer]:
     """These layers by name, without those that are None or Identity."""
-    return {name: layer for name, layer in layers.items() if layer is not None and layer != Identity()}
+    return {name: layer for name, layer in layers.items() if layer is not None and layer != nn.Identity()}
 
 
-def init_before(activation: Layer | None, init: Initializer) -> Initializer:
+def init_before(activation: nn.Layer | None, init: nn.Initializer) -> nn.Initializer:
     """The distribution of the weights before this activation, softmax or nothing."""
-    return init.for_slope(activation.steepest if isinstance(activation, Activation) else 1.0)
+    return init.for_slope(activation.steepest if isinstance(activation, nn.Activation) else 1.0)
 
 
-def poolings(pooling: Layer, activation: Activation) -> tuple[Layer, Layer]:
-    """A network's first and last pooling; a ValueError if the pooling cannot follow the activation.
+def poolings(pooling: nn.Layer, activation: nn.Activation) -> tuple[nn.Layer, nn.Layer, nn.Activation | None]:
+    """A network's first and last pooling, and what follows both: the activation after trainable subsampling.
 
-    The mean of whole maps can only come last: plain 2x2 averaging stands in for it before.
+    The mean of whole maps can only come last: plain 2x2 averaging stands in for it before. ValueError if the pooling
+    cannot follow the activation.
     """
-    if isinstance(pooling, Pool) and pooling.needs_nonnegative and not activation.nonnegative:
+    if isinstance(pooling, nn.Pool) and pooling.needs_nonnegative and not activation.nonnegative:
         raise ValueError(
             f"pooling: {type(pooling).__name__} needs activations that are never negative, which "
             f"{type(activation).__name__} does not give: choose activation=relu or activation=sigmoid or "
             "activation=softplus, or another pooling"
         )
-    return (AvgPool(2) if isinstance(pooling, GlobalAvgPool) else pooling), pooling
+    first = nn.AvgPool(2) if isinstance(pooling, nn.GlobalAvgPool) else pooling
+    return first, pooling, activation if isinstance(pooling, nn.Subsample) else None
 
 
-def activation_after(pooling: Layer, activation: Activation) -> Activation | None:
-    """What follows a pooling: the activation after trainable subsampling (LeCun et al. 1998), else nothing."""
-    return activation if isinstance(pooling, Subsample) else None
-
-
-def costs(network: Sequential, shape: tuple[int, ...]) -> list[tuple[str, str, str, Cost]]:
+def costs(network: nn.Sequential, shape: tuple[int, ...]) -> list[tuple[str, str, str, nn.Cost]]:
     """The paper's table of a network: (name, kind, output, cost) for each layer, for images of this shape."""
     shapes = network.shapes(shape)
     return [
@@ -91,7 +75,7 @@ def costs(network: Sequential, shape: tuple[int, ...]) -> list[tuple[str, str, s
     ]
 
 
-def describe(network: Sequential, shape: tuple[int, ...]) -> str:
+def describe(network: nn.Sequential, shape: tuple[int, ...]) -> str:
     """That table as text, with its totals."""
     from tabulate import tabulate
 

@@ -2,89 +2,71 @@
 
 from collections.abc import Sequence
 
+from cnnlab import nn
 from cnnlab.models.parts import DenseOutput, Output, init_before, named, poolings
-from cnnlab.nn import (
-    Activation,
-    Conv2D,
-    Dense,
-    Dropout,
-    Gaussian,
-    Glorot,
-    He,
-    Identity,
-    Initializer,
-    Layer,
-    MaxPool,
-    ReLU,
-    Sequential,
-    Sigmoid,
-)
 from cnnlab.nn.windows import Padding
 
 
 def zhou(
-    activation: Activation = Identity(),
-    pooling: Layer = MaxPool(2),
+    activation: nn.Activation = nn.Identity(),
+    pooling: nn.Layer = nn.MaxPool(2),
     padding: Padding = "valid",
-    init: Initializer = Gaussian(power=1),
+    init: nn.Initializer = nn.Gaussian(power=1),
     output: Output = DenseOutput(),
     background: float = -0.5,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """Victor Zhou's first CNN (2019): one convolution without bias, one pooling; 13,602 parameters."""
-    _, last = poolings(pooling, activation)
+    _, last, _ = poolings(pooling, activation)
     hidden = init_before(activation, init)
-    c1 = Conv2D(8, 3, padding=padding, pad_value=background, bias=None, initializer=hidden)
-    return Sequential(named(C1=c1, A1=activation, S2=last) | output.layers(classes, init))
+    c1 = nn.Conv2D(8, 3, padding=padding, pad_value=background, bias=None, initializer=hidden)
+    return nn.Sequential(named(C1=c1, A1=activation, S2=last) | output.layers(classes, init))
 
 
 def keras_convnet(
-    activation: Activation = ReLU(),
-    pooling: Layer = MaxPool(2),
+    activation: nn.Activation = nn.ReLU(),
+    pooling: nn.Layer = nn.MaxPool(2),
     padding: Padding = "valid",
-    init: Initializer = Glorot(),
+    init: nn.Initializer = nn.Glorot(),
     output: Output = DenseOutput(),
     dropout: float = 0.5,
     background: float = 0.0,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """Keras' "Simple MNIST convnet": 34,826 parameters."""
-    first, last = poolings(pooling, activation)
+    first, last, _ = poolings(pooling, activation)
     hidden = init_before(activation, init)
-    c1 = Conv2D(32, 3, padding=padding, pad_value=background, initializer=hidden)
-    return Sequential(
+    c1 = nn.Conv2D(32, 3, padding=padding, pad_value=background, initializer=hidden)
+    return nn.Sequential(
         named(C1=c1, A1=activation, S2=first)
-        | named(C3=Conv2D(64, 3, initializer=hidden), A3=activation, S4=last, D4=Dropout(dropout))
+        | named(C3=nn.Conv2D(64, 3, initializer=hidden), A3=activation, S4=last, D4=nn.Dropout(dropout))
         | output.layers(classes, init)
     )
 
 
 def mlp(
     hidden: Sequence[int] = (100,),
-    activation: Activation = ReLU(),
-    init: Initializer = He(),
+    activation: nn.Activation = nn.ReLU(),
+    init: nn.Initializer = nn.He(),
     output: Output = DenseOutput(),
     background: float = 0.0,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """Multi-layer perceptron: fully connected layers F1, F2, ... of the given widths."""
-    layers: dict[str, Layer] = {}
+    inner, layers = init_before(activation, init), dict[str, nn.Layer]()
     for number, units in enumerate(hidden, 1):
-        layers |= {
-            f"F{number}": Dense(units, initializer=init_before(activation, init)),
-            f"A{number}": activation,
-        }
-    return Sequential(layers | output.layers(classes, init))
+        layers |= {f"F{number}": nn.Dense(units, initializer=inner), f"A{number}": activation}
+    return nn.Sequential(layers | output.layers(classes, init))
 
 
 def nielsen_mlp(
     hidden: Sequence[int] = (30,),
-    activation: Activation = Sigmoid(),
-    init: Initializer = Gaussian(power=0, bias_std=1),
-    output: Output = DenseOutput(Sigmoid()),
+    activation: nn.Activation = nn.Sigmoid(),
+    init: nn.Initializer = nn.Gaussian(power=0, bias_std=1),
+    output: Output = DenseOutput(nn.Sigmoid()),
     background: float = 0.0,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """Nielsen's 784-30-10 sigmoid network (Neural Networks and Deep Learning, chapter 1)."""
     return mlp(hidden, activation, init, output, background, classes)
 
@@ -92,31 +74,26 @@ def nielsen_mlp(
 def nielsen_cnn(
     filters: Sequence[int] = (20, 40),
     hidden: Sequence[int] = (100,),
-    activation: Activation = Sigmoid(),
-    pooling: Layer = MaxPool(2),
-    init: Initializer = Gaussian(power=0.5, bias_std=1),
+    activation: nn.Activation = nn.Sigmoid(),
+    pooling: nn.Layer = nn.MaxPool(2),
+    init: nn.Initializer = nn.Gaussian(power=0.5, bias_std=1),
     output: Output = DenseOutput(),
     dropout: float = 0.0,
     background: float = 0.0,
     classes: int = 10,
-) -> Sequential:
+) -> nn.Sequential:
     """Nielsen's networks of chapter 6: 5x5 convolutions, each with its pooling, then fully connected layers.
 
     By default that with two convolutions, 85,670 parameters. `dropout` stands before each fully connected layer, the
     output included, and scales values down when predicting, as in his program.
     """
-    first, last = poolings(pooling, activation)
-    inner, layers = init_before(activation, init), dict[str, Layer]()
+    first, last, _ = poolings(pooling, activation)
+    inner, layers = init_before(activation, init), dict[str, nn.Layer | None]()
+    drop = nn.Dropout(dropout, inverted=False) if dropout else None
     for number, maps in enumerate(filters, 1):
         pool = last if number == len(filters) else first
-        layers |= {f"C{number}": Conv2D(maps, 5, initializer=inner), f"A{number}": activation, f"S{number}": pool}
+        layers |= {f"C{number}": nn.Conv2D(maps, 5, initializer=inner), f"A{number}": activation, f"S{number}": pool}
     for number, units in enumerate(hidden, len(filters) + 1):
-        layers |= _dropped(number, dropout)
-        layers |= {f"F{number}": Dense(units, initializer=inner), f"A{number}": activation}
-    layers |= _dropped(len(filters) + len(hidden) + 1, dropout)
-    return Sequential(named(**layers) | output.layers(classes, init))
-
-
-def _dropped(number: int, rate: float) -> dict[str, Layer]:
-    """Dropout in front of a layer, where there is any."""
-    return {f"D{number}": Dropout(rate, inverted=False)} if rate else {}
+        layers |= {f"D{number}": drop, f"F{number}": nn.Dense(units, initializer=inner), f"A{number}": activation}
+    layers[f"D{len(filters) + len(hidden) + 1}"] = drop
+    return nn.Sequential(named(**layers) | output.layers(classes, init))

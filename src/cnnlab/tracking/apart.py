@@ -20,7 +20,7 @@ from typing import Any, cast
 from cnnlab.tracking.log import RunLog, uninterrupted
 from cnnlab.tracking.store import one_line, store_errors
 
-FORWARDED = ("tag", "dataset", "text", "json", "arrays", "figure", "model", "upload")
+FORWARDED = ("begin", "metrics", "tag", "dataset", "text", "json", "arrays", "figure", "model", "upload")
 ALWAYS = 2**62  # the generation of a call that is never skipped
 
 
@@ -55,9 +55,6 @@ class _Apart:
         self._sent = self._settled = self._generation = 0
         self._begun: Any = None  # the record's id, or what kept it from being
 
-    def begin(self, *arguments: Any) -> None:
-        self._call("begin", *arguments, when=time.time())
-
     @property
     def run_id(self) -> str:
         self.check(begun=True)
@@ -65,11 +62,8 @@ class _Apart:
             raise self._begun
         return str(self._begun)
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        self._call("metrics", values, step, when=time.time())
-
     def epoch(self, record: Mapping[str, float]) -> None:
-        self._call("epoch", record, when=time.time())
+        self._call("epoch", record)
         if record["epoch"] == 1:
             self._call("rehearse")
 
@@ -104,7 +98,7 @@ class _Apart:
 
     def _send(self, generation: int, name: str, *arguments: Any, **options: Any) -> None:
         with uninterrupted():
-            self._calls.put((generation, name, arguments, options))
+            self._calls.put((generation, time.time(), name, arguments, options))
             self._sent += 1
 
     def _wait(self) -> None:
@@ -151,7 +145,7 @@ def _serve(calls: Any, answers: Any, oldest: Any) -> None:
     threading.Thread(target=_follow, daemon=True).start()
     log = RunLog()
     while True:
-        generation, name, arguments, options = calls.get()
+        generation, log.when, name, arguments, options = calls.get()
         answer = None
         if generation >= oldest.value:
             try:

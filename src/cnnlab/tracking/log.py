@@ -56,44 +56,38 @@ class AlreadyFinished(Exception):
 class RunLog:
     """The record of a run: `begin` opens it, `close` says how it ended.
 
-    Files are collected in a folder of their own and uploaded together by `upload`.
+    Files are collected in a folder of their own and uploaded together by `upload`. `when` is the time of what is
+    recorded (seconds since 1970) if that is not now.
     """
+
+    when: float | None = None
 
     @uninterrupted()
     @store_errors()
     def begin(
-        self,
-        study: str,
-        name: str,
-        params: Mapping[str, str],
-        tags: Mapping[str, str],
-        rerun: str = "false",
-        when: float | None = None,
+        self, study: str, name: str, params: Mapping[str, str], tags: Mapping[str, str], rerun: str = "false"
     ) -> str:
         """Open a RUNNING record; its id. AlreadyFinished where a finished run has the same fingerprint.
 
         With `rerun` "true" it is made again all the same, with "changed" if it was made by other code. What another
         study has finished by this code is copied. The caller has the run's lock; so what is RUNNING was left behind by
-        a dead process. `when`, here and below, is the time of what is recorded (seconds since 1970) if that is not now.
+        a dead process.
         """
+        from mlflow.entities import Param
+
         place = Study.open(study)
         place.close_stale(tags[FINGERPRINT])
         if rerun != "true":
             _raise_if_finished(place, name, params, tags, rerun)
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
-        self._create(place, name, params, code() | dict(tags), _milliseconds(when))
-        for file, content in kept.items():
-            self.text(file, content)
-        return self.run_id
-
-    def _create(self, study: Study, name: str, params: Mapping[str, str], tags: dict[str, str], began: int) -> None:
-        from mlflow.entities import Param
-
-        self._client = study.client
-        run = self._client.create_run(study.experiment_id, began, tags, name)
+        self._client = place.client
+        run = self._client.create_run(place.experiment_id, self._milliseconds(), code() | dict(tags), name)
         self.run_id = run.info.run_id
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
         self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
+        for file, content in kept.items():
+            self.text(file, content)
+        return self.run_id
 
     def check(self, begun: bool = False) -> None:
         """Raise what has gone wrong meanwhile, or kept the record from being `begun`; here every call waits."""
@@ -109,17 +103,17 @@ class RunLog:
             write_model(Path(folder, "model"), [picture], (1, 1, 1))
 
     @uninterrupted()
-    def metrics(self, values: Mapping[str, float], step: int = 0, when: float | None = None) -> None:
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Numbers at a step (epoch), in one write; what is not finite cannot be drawn and is left out."""
         from mlflow.entities import Metric
 
-        at = _milliseconds(when)
+        at = self._milliseconds()
         finite = {key: value for key, value in values.items() if math.isfinite(value)}
         self._client.log_batch(self.run_id, [Metric(key, value, at, step) for key, value in finite.items()])
 
-    def epoch(self, record: Mapping[str, float], when: float | None = None) -> None:
+    def epoch(self, record: Mapping[str, float]) -> None:
         """One epoch's record."""
-        self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]), when)
+        self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
 
     @uninterrupted()
     def tag(self, name: str, value: str) -> None:
@@ -179,6 +173,9 @@ class RunLog:
         self._client.set_terminated(self.run_id, status)
         self._folder.cleanup()
 
+    def _milliseconds(self) -> int:
+        return int(1000 * (self.when or time.time()))
+
 
 def _raise_if_finished(study: Study, name: str, params: Mapping[str, str], tags: Mapping[str, str], rerun: str) -> None:
     known = study.finished(tags[FINGERPRINT])
@@ -190,7 +187,3 @@ def _raise_if_finished(study: Study, name: str, params: Mapping[str, str], tags:
         return  # a copy that is older than what is known here would not be found again
     if copy := copied(study, elsewhere, name, params):
         raise AlreadyFinished(copy, elsewhere.data.metrics, copied=True)
-
-
-def _milliseconds(when: float | None) -> int:
-    return int(1000 * (time.time() if when is None else when))

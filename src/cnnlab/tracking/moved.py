@@ -12,14 +12,20 @@ FOLDER = "mlartifacts"
 ADDRESSES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 
 
+def own_store(uri: str) -> Path | None:
+    """The project's own store, `mlflow.db` at its root, if that is what the address means."""
+    file = sqlite_file(uri)
+    return file if file and file.resolve() == root() / "mlflow.db" else None
+
+
 def follow_move(uri: str) -> int:
     """Point the project's own store to the artifacts beside it; how many experiments pointed elsewhere.
 
     An experiment whose folder exists at the old place alone is left as it is: another project may share the store.
     So is any store but `mlflow.db` at the project root. Raises OSError where the store cannot be changed.
     """
-    file = sqlite_file(uri)
-    if file is None or not file.exists() or file.resolve() != root() / "mlflow.db":
+    file = own_store(uri)
+    if file is None or not file.exists():
         return 0
     trouble = "cannot be read"
     try:

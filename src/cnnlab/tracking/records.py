@@ -7,7 +7,9 @@ import io
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +29,36 @@ if TYPE_CHECKING:
     from cnnlab.nn import Array, Params, Sequential
 
 SUMMARY = "summary"
-_NETWORKS = "model/artifacts"  # where MLflow puts what `write_model` gives it
-_SUMMARIES = f"tags.`{KIND}` = '{SUMMARY}' and attributes.status = 'FINISHED'"
+
+
+class FilesGone(OSError):
+    """A file that a run kept is no longer there."""
+
+
+@contextmanager
+def despite_lost_files() -> Iterator[None]:
+    """Where a file that a run kept is gone, leave the block, and name the run once in a process."""
+    try:
+        yield
+    except FilesGone as gone:
+        _say_once(str(gone))
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, flush=True)
 
 
 def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, details: bool = True) -> RunRecord:
     """A run's words, last metrics and status; with `details` its history and test confusion matrix too.
 
-    `codes` are the digests of today's code, by fingerprint: a run of other code is marked.
+    A finished run whose files are gone has no details, and a line says so. `codes` are the digests of today's code, by
+    fingerprint: a run of other code is marked.
     """
-    history, confusion = _details(study, run) if details and run.info.status == "FINISHED" else ([], None)
+    history, confusion = list[dict[str, float]](), None
+    if details and run.info.status == "FINISHED":
+        with despite_lost_files():
+            history, confusion = _details(study, run)
     tags = run.data.tags
     return RunRecord(
         run.info.run_id,
@@ -54,7 +76,7 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
 
 def code_today(study: Study, run: Run) -> str:
     """The digest of the code that would make a run today, by its config; empty where some of it is gone."""
-    config = yaml.safe_load(_artifact(study, run.info.run_id, "config/config.yaml"))
+    config = yaml.safe_load(_artifact(study, run, "config/config.yaml"))
     try:
         return code.digest(targets({part: config[part] for part in ("learner", "data")}))
     except ValueError:
@@ -75,18 +97,18 @@ def _environment(run: Run) -> str:
 
 def _details(study: Study, run: Run) -> tuple[list[dict[str, float]], Array]:
     """History and confusion matrix; what is fitted in one go has no history."""
-    confusion: Any = json.loads(_artifact(study, run.info.run_id, "confusion/test.json"))
+    confusion: Any = json.loads(_artifact(study, run, "confusion/test.json"))
     history = []
     if run.data.params["epochs"] != "none":
-        rows = csv.DictReader(_artifact(study, run.info.run_id, "history.csv").decode().splitlines())
+        rows = csv.DictReader(_artifact(study, run, "history.csv").decode().splitlines())
         history = [{key: float(value) for key, value in row.items() if value} for row in rows]
         history = [row | {"epoch": int(row["epoch"])} for row in history]
     return history, np.array(confusion["rows are truth"])
 
 
-def answers(study: Study, run_id: str) -> tuple[Array, Array]:
+def answers(study: Study, run: Run) -> tuple[Array, Array]:
     """The class that a run gave to each test image, and the labels: two arrays (N,)."""
-    with np.load(io.BytesIO(_artifact(study, run_id, "answers.npz")), allow_pickle=False) as kept:
+    with np.load(io.BytesIO(_artifact(study, run, "answers.npz")), allow_pickle=False) as kept:
         return kept["answers"], kept["labels"]
 
 
@@ -95,25 +117,32 @@ def networks(study: Study, run: Run) -> list[tuple[Sequential, Params]]:
     from cnnlab.networks import load_network
 
     with tempfile.TemporaryDirectory() as folder:
-        files = Path(study.client.download_artifacts(run.info.run_id, _NETWORKS, folder))
+        files = _downloaded(study, run, "model/artifacts", folder)  # where MLflow puts what `write_model` gives it
         return [load_network(file)[:2] for file in sorted(files.glob("*.npz"))]
 
 
-def _artifact(study: Study, run_id: str, name: str) -> bytes:
+def _artifact(study: Study, run: Run, name: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return Path(study.client.download_artifacts(run_id, name, folder)).read_bytes()
+        return _downloaded(study, run, name, folder).read_bytes()
+
+
+def _downloaded(study: Study, run: Run, name: str, folder: str) -> Path:
+    """A file or a folder that a run kept, brought into a folder; FilesGone, in one line, where it is not there."""
+    above = name.rpartition("/")[0] or None
+    if name not in {kept.path for kept in study.client.list_artifacts(run.info.run_id, above)}:
+        lost = f"run {run.info.run_id} of study {study.name} ({run.info.run_name}) has lost files that it kept"
+        raise FilesGone(f"{lost}: rerun=true makes it again")
+    return Path(study.client.download_artifacts(run.info.run_id, name, folder))
 
 
 def newest_summary(study: Study) -> Run | None:
     """The study's last summary."""
-    return next(study.runs(_SUMMARIES), None)
+    return next(study.runs(f"tags.`{KIND}` = '{SUMMARY}' and attributes.status = 'FINISHED'"), None)
 
 
 def summarised(study: Study, summary: Run) -> tuple[list[str], str]:
     """The fingerprints of the arms that a summary sums up, and the command that made them."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = study.client.download_artifacts(summary.info.run_id, "arms.json", folder)
-        kept = json.loads(Path(file).read_text())
+    kept = json.loads(_artifact(study, summary, "arms.json"))
     return kept["fingerprints"], kept["command"]
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import re
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.locks import locked
 from cnnlab.paths import root, sqlite_file, sqlite_uri
-from cnnlab.tracking.moved import follow_move
+from cnnlab.tracking.moved import follow_move, own_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,6 +57,11 @@ def state_folder() -> Path:
     return folder
 
 
+def run_lock(fingerprint: str) -> Path:
+    """The lock that whoever makes the run of this fingerprint holds."""
+    return state_folder() / f"{fingerprint}.lock"
+
+
 @dataclass(frozen=True)
 class Study:
     """The runs that belong to one question: an MLflow experiment."""
@@ -68,7 +74,8 @@ class Study:
     def open(cls, name: str) -> Study:
         """The study of this name, created with its store where it is new; OSError if the store cannot be opened.
 
-        Processes that create a store together destroy each other's tables, so one at a time goes in.
+        Processes that create a store together destroy each other's tables, so one at a time goes in. Runs that killed
+        processes left RUNNING are closed.
         """
         uri = tracking_uri()
         with locked(state_folder() / "store.lock"), store_errors():
@@ -81,7 +88,9 @@ class Study:
                 client.restore_experiment(known.experiment_id)
             place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
             identity = known.experiment_id if known else client.create_experiment(name, place)
-        return cls(client, identity, name)
+            study = cls(client, identity, name)
+            study._close_killed()
+        return study
 
     def newest(self, fingerprints: Sequence[str] | None = None) -> dict[str, Run]:
         """The run that counts for each fingerprint, or for every one there is: a finished one, else the newest.
@@ -106,39 +115,59 @@ class Study:
     def finished_elsewhere(self, fingerprint: str, code: str) -> Run | None:
         """A finished run of a fingerprint, by the same code, in another study."""
         query = f"{_of(fingerprint)} and tags.`{CODE}` = '{code}' and attributes.status = 'FINISHED'"
-        return next(_runs(self.client, _others(self), query), None)
+        found = self.runs(query, everywhere=True)
+        return next((run for run in found if run.info.experiment_id != self.experiment_id), None)
 
-    def runs(self, query: str) -> Iterator[Run]:
-        """All runs that MLflow's filter finds, newest first."""
-        return _runs(self.client, [self.experiment_id], query)
+    def runs(self, query: str, everywhere: bool = False) -> Iterator[Run]:
+        """All runs that MLflow's filter finds, newest first: of this study, or of all."""
+        studies, token = [self.experiment_id], None
+        if everywhere:
+            studies = [study.experiment_id for study in self.client.search_experiments()]
+        while True:
+            page = self.client.search_runs(studies, query, max_results=1000, page_token=token)
+            yield from page
+            if not (token := page.token):
+                return
 
     def close_stale(self, fingerprint: str) -> None:
         """Close as KILLED what a dead process left RUNNING, in any study.
 
         The caller has the lock of the fingerprint, so none of these is alive.
         """
-        query = f"{_of(fingerprint)} and attributes.status = 'RUNNING'"
-        for run in list(_runs(self.client, [self.experiment_id, *_others(self)], query)):
+        for run in list(self.runs(f"{_of(fingerprint)} and attributes.status = 'RUNNING'", everywhere=True)):
             self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _close_killed(self) -> None:
+        """Close as KILLED what dead processes of this machine left RUNNING.
+
+        A run is closed only if that is certain: the store is the project's own, whose locks are here, nobody holds the
+        run's lock, and the process that made it, on this machine, is gone.
+        """
+        if own_store(tracking_uri()) is None:
+            return
+        query = f"tags.`{KIND}` = 'run' and tags.host = '{socket.gethostname()}' and attributes.status = 'RUNNING'"
+        for run in list(self.runs(query)):
+            with suppress(BlockingIOError), locked(run_lock(run.data.tags[FINGERPRINT]), _refuse):
+                now = self.client.get_run(run.info.run_id)  # it may have ended meanwhile
+                if now.info.status == "RUNNING" and not _is_alive(int(run.data.tags["pid"])):
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _refuse() -> None:
+    raise BlockingIOError
+
+
+def _is_alive(pid: int) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _of(fingerprint: str) -> str:
     return f"tags.`{FINGERPRINT}` = '{fingerprint}'"
-
-
-def _others(study: Study) -> list[str]:
-    known = (experiment.experiment_id for experiment in study.client.search_experiments())
-    return [identity for identity in known if identity != study.experiment_id]
-
-
-def _runs(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
-    token = None
-    while experiments:
-        page = client.search_runs(list(experiments), query, max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _create(file: Path) -> None:
