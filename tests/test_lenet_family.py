@@ -13,7 +13,7 @@ from experiments.lenet_family.update import FOLDER, SIZES, look_inside, replaced
 from cnnlab.data import Dataset
 from cnnlab.models import lenet5
 from cnnlab.nn import predict
-from cnnlab.report import RunRecord
+from cnnlab.report.arms import RunRecord
 from cnnlab.report.rows import Result, Row, results_csv
 from cnnlab.statistics import mean_interval
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cnnlab.report import RunRecord
-from cnnlab.report.rows import COLUMNS, Result, Row, results_csv, results_table, vote
+from cnnlab.report.arms import RunRecord
+from cnnlab.report.rows import Result, Row, results_csv, results_table, vote
 from cnnlab.statistics import binomial_interval, mean_interval
 
 
@@ -72,7 +72,10 @@ def test_a_goal_is_a_range() -> None:
 
 def test_the_table_for_machines() -> None:
     rows = list(csv.DictReader(results_csv([result(0.9, 1.1, goal=(0.9, 1.1)), result()]).splitlines()))
-    assert list(rows[0]) == list(COLUMNS)
+    assert list(rows[0]) == [
+        *("name", "paper_error", "paper_source", "our_error_mean", "our_error_sd", "seeds", "passes", "train_error"),
+        *("parameters", "macs", "seconds_per_run", "verdict", "runs", "code", "machine"),
+    ]
     assert list(rows[0].values()) == [
         *("net", "1.00", "a source, 1998", "1.000", "0.1414", "2", "20", "1.00", "60000", "", "10"),
         *("2 seeds cannot tell", "r0 r1", "", ""),
@@ -83,7 +86,7 @@ def test_the_table_for_machines() -> None:
 def test_a_line_says_by_what_its_runs_were_made() -> None:
     made = [run(1, number=n, code=code, machine="Linux, 2 cores") for n, code in enumerate("aab")]
     found = Result.of(Row("net"), made)
-    assert (found.runs, found.code, found.machine) == ("r0 r1 r2", "a b", "Linux, 2 cores")
+    assert found.made == {"runs": "r0 r1 r2", "code": "a b", "machine": "Linux, 2 cores"}
 
 
 def test_a_line_says_what_the_records_said() -> None:
@@ -127,4 +130,4 @@ def test_a_vote_is_what_most_say_and_costs_what_all_cost() -> None:
 
 def test_means_are_over_seeds() -> None:
     found = result(0.9, 1.1, 1.3)
-    assert found.error == mean_interval([0.9, 1.1, 1.3]) and found.train_error == pytest.approx(1)
+    assert found.error == mean_interval([0.9, 1.1, 1.3]) and found.figures["train_error"] == pytest.approx(1)

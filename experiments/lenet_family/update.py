@@ -20,9 +20,9 @@ from cnnlab.data import Dataset
 from cnnlab.measuring import outputs_for
 from cnnlab.nn import Params, Sequential
 from cnnlab.paths import refuse_other_checkout, write_atomically
-from cnnlab.report import RunRecord
+from cnnlab.report.arms import RunRecord
 from cnnlab.report.rows import Result, Row, results_csv, results_table
-from cnnlab.summaries import row_records
+from cnnlab.summaries import row_records, rows_of
 from cnnlab.tracking.records import networks
 from cnnlab.tracking.store import Study
 
@@ -44,10 +44,10 @@ def main(folder: Path = FOLDER) -> None:
     sweep = sweep_of("lenet_family")
     study = Study.open("lenet_family")
     runs = study.newest([plan.fingerprint for plan in sweep.plans])
-    records = row_records(sweep, study, runs, details=True)
+    codes = {plan.fingerprint: plan.code for plan in sweep.plans}
+    records = row_records(study, rows_of(sweep), runs, codes, details=True)
     update(list(records), {row.name: found for row, found in records.items()}, folder)
-    star = next(row for row in sweep.rows if row.name == STAR)
-    plan = sweep.plans[sweep.rows[star][0]]
+    plan = next(plans[0] for row, plans in sweep.rows.items() if row.name == STAR)
     if run := study.finished(plan.fingerprint):
         data = load_data(plan)
         ((network, params),) = networks(study, run)
@@ -87,7 +87,7 @@ def _sizes(results: Mapping[str, Result], folder: Path) -> None:
     if all(name in results for name in SIZES.values()):
         found = {size: results[name] for size, name in SIZES.items()}
         test = {size: (result.error.mean, result.error.half_width) for size, result in found.items()}
-        training = {size: (result.train_error, math.nan) for size, result in found.items()}
+        training = {size: (result.figures["train_error"], math.nan) for size, result in found.items()}
         _draw(folder, "sizes", figures.against_size, {"test": test, "training": training}, TITLES["sizes"])
 
 

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,14 @@ from cnnlab.data import Dataset
 from cnnlab.learners import Learner
 from cnnlab.paths import conf_folder
 from cnnlab.report.rows import Row
-from cnnlab.spelling import as_text
+from cnnlab.spelling import TEXT, as_text
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from omegaconf import DictConfig
 
 NAMES = {r"^learner\.loss": "loss.criterion", r"^learner\.model\.output": "loss.output", "^learner$": "model"}
+SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 
 
@@ -173,20 +174,20 @@ def _instantiated(node: dict[str, Any]) -> Any:
 class Sweep:
     """The arms of one question, each once.
 
-    `rows` holds, for each row of a list, the numbers of its arms; a grid has no rows. `refused` has a line on each arm
-    that is impossible. `command` makes the sweep again. `workers` is how many the launcher uses, if it says so.
+    `rows` holds the arms of each row of a list; a grid has none. `refused` has a line on each arm that is impossible.
+    `command` makes the sweep again. `workers` is how many the launcher uses, if it says so.
     """
 
     plans: list[Plan]
     command: str
     workers: int | None
-    rows: dict[Row, list[int]]
+    rows: dict[Row, list[Plan]]
     refused: list[str]
 
-    def add(self, loader: ConfigLoader, cfg: DictConfig, arms: Sequence[Sequence[str]]) -> list[int]:
-        """Take in the arms that these words make; their numbers, without those that are refused."""
-        known = {plan.key: number for number, plan in enumerate(self.plans)}
-        numbers = []
+    def add(self, loader: ConfigLoader, cfg: DictConfig, arms: Sequence[Sequence[str]]) -> list[Plan]:
+        """Take in the arms that these words make; all of them, without those that are refused."""
+        known = {arm.key: arm for arm in self.plans}
+        added: dict[tuple[str, str], Plan] = {}
         for words in arms:
             try:
                 composed = loader.load_sweep_config(cfg, list(words))
@@ -194,11 +195,9 @@ class Sweep:
             except ValueError as error:
                 self.refused.extend({str(error)} - {*self.refused})
                 continue
-            number = known.setdefault(arm.key, len(self.plans))
-            if number == len(self.plans):
-                self.plans.append(arm)
-            numbers.append(number)
-        return list(dict.fromkeys(numbers))
+            added[arm.key] = known.get(arm.key, added.get(arm.key, arm))
+        self.plans.extend(arm for key, arm in added.items() if key not in known)
+        return list(added.values())
 
 
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
@@ -207,12 +206,13 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     Of a list of rows, `only` those of these names. ValueError, in one line, if no arm is possible.
     """
     options, said = cfg.hydra.sweeper, cfg.hydra.overrides
-    words = ["-m" if word == "hydra.mode=MULTIRUN" else word for word in (*said.hydra, *said.task)]
-    sweep = Sweep([], shlex.join(["cnnlab", "train", *words]), _workers(cfg.hydra.launcher), {}, [])
     only = only or options.get("only") or ()
+    sweep = Sweep([], _command(said.hydra, said.task, only), _workers(cfg.hydra.launcher), {}, [])
     if options.get("rows"):
         for row, words in _rows(options.rows, only).items():
-            sweep.rows[row] = sweep.add(loader, cfg, _grid(loader, words, arguments))
+            arms = sweep.add(loader, cfg, _grid(loader, words, arguments))
+            passes = str(arms[0].config["learner"].get("epochs", "")) if arms else ""
+            sweep.rows[replace(row, passes=passes)] = arms
     elif only:
         raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
     else:
@@ -221,6 +221,21 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     if not sweep.plans:
         raise ValueError("; ".join(sweep.refused) or "there is nothing to sweep over")
     return sweep
+
+
+def _command(hydra: Sequence[str], task: Sequence[str], only: Sequence[str]) -> str:
+    """The command that asks for a sweep by these overrides, in the words of `cnnlab sweep` where a file is named."""
+    quoted = re.compile(rf"({'|'.join(TEXT)})='([\w./-]+)'")  # by `as_text`, which will do so again
+    words = [match.expand(r"\1=\2") if (match := quoted.fullmatch(word)) else word for word in (*hydra, *task)]
+    words = [word for word in words if not word.startswith(("hydra.mode=", "hydra.sweeper.only="))]
+    names = [word for word in words if word.startswith("sweep=")]
+    if not names:
+        return shlex.join(["cnnlab", "train", "-m", *words])
+    for override, option in SPOKEN.items():
+        words = [word.replace(override, option) for word in words]
+    rows = [f"--only={row}" for row in only]
+    begin = ["cnnlab", "sweep", names[-1].removeprefix("sweep="), *rows]
+    return shlex.join(begin + [word for word in words if word not in names])
 
 
 def _workers(launcher: DictConfig) -> int | None:

@@ -16,7 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 History = Sequence[Mapping[str, float]]
 Array = np.ndarray
@@ -54,31 +53,18 @@ def _import_matplotlib() -> None:
 
 
 def canvas(width: float, height: float, margins: Sequence[float] = ()) -> Figure:
-    """An empty figure of that size in inches, drawn by Agg: no pyplot, so no global state and no display.
+    """An empty figure of that size in inches: no pyplot, so no global state and no display.
 
     `margins` (left, bottom, right, top; inches) say where the axes lie. Without them matplotlib finds out by
     measuring every text, several times, and then takes three times as long to draw.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout=None if margins else "constrained")
-    FigureCanvasAgg(figure)
     if margins:
         left, bottom, right, top = margins
         figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
     return figure
-
-
-def panels(count: int, columns: int, width: float, height: float, **share: Any) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` axes of that size in inches, row by row, unused places left out."""
-    columns = min(columns, max(count, 1))
-    rows = math.ceil(max(count, 1) / columns)
-    figure = canvas(max(columns * width + 0.9, 4.5), rows * height + 0.9)
-    axes = list(figure.subplots(rows, columns, squeeze=False, **share).flat)
-    for unused in axes[count:]:
-        unused.remove()
-    return figure, axes[:count]
 
 
 @own_style()
@@ -92,17 +78,11 @@ def png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def colours_by_depth(count: int) -> list[Any]:
-    """Colours from the first layer (dark) to the last (light), so that order can be read without the legend."""
+def by_depth(layers: Sequence[str]) -> dict[str, Any]:
+    """A colour for each layer, from dark (first) to light (last), so that order can be read without the legend."""
     from matplotlib import colormaps
 
-    return [colormaps["viridis"](position) for position in np.linspace(0, 0.88, count)]
-
-
-def colour_bar(image: AxesImage, label: str, place: tuple[float, float, float, float]) -> None:
-    """The scale of an image's colours at `place` (left, bottom, width, height; shares of the image's axes)."""
-    axes = image.axes
-    axes.figure.colorbar(image, cax=axes.inset_axes(place), label=label)
+    return dict(zip(layers, colormaps["viridis"](np.linspace(0, 0.88, len(layers))), strict=True))
 
 
 def plain(text: str) -> str:
@@ -118,8 +98,7 @@ def note(axes: Axes, text: str) -> None:
 
 def wide_range(values: Sequence[float] | Array, factor: float = 10) -> bool:
     """Whether positive values span more than this factor, so that a log scale shows more."""
-    finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
+    finite = np.asarray(values)[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() > factor * finite.min())
 
 
@@ -190,11 +169,11 @@ def mosaic(pictures: Array, columns: int) -> Array:
     """Pictures (F, H, W), or (F, H, W, 3) in colour, row by row in one, with a gap of nan around each."""
     count, height, width, *colours = pictures.shape
     rows = math.ceil(count / columns)
-    cells = np.full((rows * columns, height + 1, width + 1, *colours), np.nan)
-    cells[:count, 1:, 1:] = pictures
-    grid = cells.reshape(rows, columns, height + 1, width + 1, *colours).swapaxes(1, 2)
-    joined = grid.reshape(rows * (height + 1), columns * (width + 1), *colours)
-    return np.pad(joined, [(0, 1), (0, 1), *[(0, 0)] * len(colours)], constant_values=np.nan)
+    grid = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, *colours), np.nan)
+    for number, picture in enumerate(pictures):
+        upper, left = number // columns * (height + 1) + 1, number % columns * (width + 1) + 1
+        grid[upper : upper + height, left : left + width] = picture
+    return grid
 
 
 def show_pixels(axes: Axes, grid: Array, top: float) -> None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.report.arms import RunRecord
-from cnnlab.report.tables import NOTHING, OTHER_CODE, number
-from cnnlab.statistics import Interval, accuracy, binomial_interval, mean_interval, t_interval
+from cnnlab.report.arms import RunRecord, error_interval, mean
+from cnnlab.report.tables import NOTHING, OTHER_CODE, as_csv, number, percent
+from cnnlab.statistics import Interval, accuracy, mean_interval, t_interval
 
-COLUMNS = (
-    *("name", "paper_error", "paper_source", "our_error_mean", "our_error_sd", "seeds", "passes", "train_error"),
-    *("parameters", "macs", "seconds_per_run", "verdict", "runs", "code", "machine"),
-)
+FIGURES = {"train_error": ".2f", "parameters": ".0f", "macs": ".0f", "seconds_per_run": ".0f"}  # and their forms
+MADE = ("runs", "code", "machine")
 SUMMED = ("size/parameters", "size/macs", "time/total_s")  # a vote costs what its voters cost together
 MARK = "*"  # at the name of a row with runs of other code
-UNKNOWN = mean_interval([])
 
 
 @dataclass(frozen=True)
@@ -57,19 +51,14 @@ class Result:
     """A row and what its finished runs found, a seed each: a line of `results.csv`.
 
     `error` is the test error in per cent after the last pass, a mean over seeds with Student's 95% interval; of a
-    single run it is the score interval of the test images. What is not known is nan, or empty.
-    `runs` are the ids of the runs, `code` and `machine` what made them.
+    single run it is the score interval of the test images. `figures` are means by column; what is not known is nan.
+    `made` has the ids of the runs, and the code and the machine that made them.
     """
 
     row: Row
-    error: Interval = UNKNOWN
-    train_error: float = math.nan
-    parameters: float = math.nan
-    macs: float = math.nan
-    seconds: float = math.nan
-    runs: str = ""
-    code: str = ""
-    machine: str = ""
+    error: Interval
+    figures: Mapping[str, float]
+    made: Mapping[str, str] = field(default_factory=dict)
     other_code: bool = False
 
     @classmethod
@@ -79,39 +68,22 @@ class Result:
         The training error of a network is measured during its last pass, that of a classifier and of boosted networks
         at the end.
         """
-
-        def mean(metric: str) -> float:
-            return mean_interval([record.metrics.get(metric, math.nan) for record in records]).mean
-
-        return cls(
-            row,
-            _error(mean_interval([record.error("test") for record in records]), row.images),
-            mean_interval([record.error("train") for record in records]).mean,
-            mean("size/parameters"),
-            mean("size/macs"),
-            mean_interval([record.seconds for record in records]).mean,
-            _each(record.run_id for record in records),
-            **_made(records),
-        )
+        error = error_interval(mean_interval([record.error("test") for record in records]), row.images)
+        figures = {
+            "train_error": mean(record.error("train") for record in records),
+            "parameters": mean(record.metrics.get("size/parameters", math.nan) for record in records),
+            "macs": mean(record.metrics.get("size/macs", math.nan) for record in records),
+            "seconds_per_run": mean(record.seconds for record in records),
+        }
+        return cls(row, error, figures, _made(records), any(record.other_code for record in records))
 
     @classmethod
     def read(cls, row: Row, line: Mapping[str, str]) -> Result:
         """What a line of `results.csv` says of the row; the line may lack the last three columns."""
-
-        def value(name: str) -> float:
-            return float(line[name] or math.nan)
-
-        return cls(
-            replace(row, passes=line["passes"]),
-            _error(t_interval(value("our_error_mean"), value("our_error_sd"), int(line["seeds"])), row.images),
-            value("train_error"),
-            value("parameters"),
-            value("macs"),
-            value("seconds_per_run"),
-            line.get("runs", ""),
-            line.get("code", ""),
-            line.get("machine", ""),
-        )
+        value = {name: float(line[name] or math.nan) for name in (*FIGURES, "our_error_mean", "our_error_sd")}
+        error = t_interval(value.pop("our_error_mean"), value.pop("our_error_sd"), int(line["seeds"]))
+        made = {name: line[name] for name in MADE if name in line}
+        return cls(replace(row, passes=line["passes"]), error_interval(error, row.images), value, made)
 
     @property
     def verdict(self) -> str:
@@ -132,29 +104,43 @@ class Result:
         if math.isnan(row.paper):
             return ""
         margin = max(0.1, row.paper / 10)
-        narrow = _error(t_interval(error.mean, error.sd, error.n, 0.9), row.images, 0.9)
+        narrow = error_interval(t_interval(error.mean, error.sd, error.n, 0.9), row.images, 0.9)
         if _inside(narrow, row.paper - margin, row.paper + margin):
             return "agrees"
         return "differs" if _outside(error, row.paper, row.paper) else "cannot tell"
 
     def cells(self) -> dict[str, str]:
-        """The row as text, by column."""
+        """The row as text for machines, by column; empty where nothing is known."""
         row, error = self.row, self.error
-        values = (
-            *(row.name, _plain(row.paper, ".2f"), row.source, _plain(error.mean, ".3f"), _plain(error.sd, ".4f")),
-            *(str(error.n), row.passes if error.n else "", _plain(self.train_error, ".2f")),
-            *(_plain(value, ".0f") for value in (self.parameters, self.macs, self.seconds)),
-            *(self.verdict, self.runs, self.code, self.machine),
-        )
-        return dict(zip(COLUMNS, values, strict=True))
+        return {
+            "name": row.name,
+            "paper_error": number(row.paper, ".2f", ""),
+            "paper_source": row.source,
+            "our_error_mean": number(error.mean, ".3f", ""),
+            "our_error_sd": number(error.sd, ".4f", ""),
+            "seeds": str(error.n),
+            "passes": row.passes if error.n else "",
+            **{name: number(self.figures[name], form, "") for name, form in FIGURES.items()},
+            "verdict": self.verdict,
+            **{name: self.made.get(name, "") for name in MADE},
+        }
 
-
-def _error(errors: Interval, images: int, confidence: float = 0.95) -> Interval:
-    """The interval of a mean over seeds; of a single run, with its error (%), that over the test images."""
-    if errors.n != 1:
-        return errors
-    single = binomial_interval(round(errors.mean / 100 * images), images, confidence).times(100)
-    return replace(errors, low=single.low, high=single.high)
+    def shown(self) -> dict[str, str]:
+        """The row as text for people, by column; a dash where nothing is known."""
+        row, cells = self.row, self.cells()
+        return {
+            "row": row.name + MARK * self.other_code,
+            "source's error (%)": number(row.paper, "g"),
+            "ours (%)": percent(self.error),
+            "seeds": cells["seeds"],
+            "passes": cells["passes"] or NOTHING,
+            "training error (%)": cells["train_error"] or NOTHING,
+            "parameters": number(self.figures["parameters"], ",.0f"),
+            "s / run": cells["seconds_per_run"] or NOTHING,
+            "goal": f"{row.goal[0]:g} to {row.goal[1]:g}" if row.goal else NOTHING,
+            "verdict": self.verdict,
+            "source": row.source,
+        }
 
 
 def _inside(error: Interval, low: float, high: float) -> bool:
@@ -169,17 +155,13 @@ def _each(texts: Iterable[str], between: str = " ") -> str:
     return between.join(dict.fromkeys(filter(None, texts)))
 
 
-def _made(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """What the runs were made by."""
+def _made(records: Sequence[RunRecord]) -> dict[str, str]:
+    """What runs they are, and what they were made by."""
     return {
+        "runs": _each(record.run_id for record in records),
         "code": _each(record.code for record in records),
         "machine": _each((record.machine for record in records), "; "),
-        "other_code": any(record.other_code for record in records),
     }
-
-
-def _plain(value: float, form: str) -> str:
-    return "" if math.isnan(value) else format(value, form)
 
 
 def vote(records: Sequence[RunRecord], answers: ArrayLike, labels: ArrayLike) -> RunRecord:
@@ -191,43 +173,24 @@ def vote(records: Sequence[RunRecord], answers: ArrayLike, labels: ArrayLike) ->
     counts = np.array([(given == name).sum(0) for name in range(int(given.max()) + 1)])
     metrics = {name: sum(record.metrics.get(name, math.nan) for record in records) for name in SUMMED}
     metrics["test/error_percent"] = 100 * (1 - accuracy(labels, counts.argmax(0)))
-    made = _made(records) | {"run_id": _each(record.run_id for record in records)}
-    return replace(records[0], metrics=metrics, history=[], confusion=None, **made)
+    made, other_code = _made(records), any(record.other_code for record in records)
+    known = replace(records[0], metrics=metrics, history=[], confusion=None, other_code=other_code)
+    return replace(known, run_id=made["runs"], code=made["code"], machine=made["machine"])
 
 
 def results_csv(results: Iterable[Result]) -> str:
     """The table for machines: errors in per cent, an empty field where nothing is known."""
-    file = io.StringIO()
-    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(result.cells() for result in results)
-    return file.getvalue()
+    return as_csv([result.cells() for result in results])
 
 
-def results_table(results: Iterable[Result]) -> str:
+def results_table(results: Sequence[Result]) -> str:
     """The table for people, in Markdown, with a sentence under it where rows are of other code."""
     from tabulate import tabulate
 
-    results = list(results)
-    table = tabulate([_shown(result) for result in results], headers="keys", tablefmt="github", disable_numparse=True)
-    return table + (
-        f"\n\n{MARK} has runs by other code. {OTHER_CODE}" if any(result.other_code for result in results) else ""
-    )
+    rows = [result.shown() for result in results]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) + mark_note(results)
 
 
-def _shown(result: Result) -> dict[str, str]:
-    cells, error, row = result.cells(), result.error, result.row
-    spread = f" ± {error.half_width:.2f}" if error.n > 1 else f" [{error.low:.2f}, {error.high:.2f}]" if error.n else ""
-    return {
-        "row": row.name + MARK * result.other_code,
-        "source's error (%)": number(row.paper, "g"),
-        "ours (%)": number(error.mean, ".2f") + spread,
-        "seeds": cells["seeds"],
-        "passes": cells["passes"] or NOTHING,
-        "training error (%)": cells["train_error"] or NOTHING,
-        "parameters": f"{int(cells['parameters']):,}" if cells["parameters"] else NOTHING,
-        "s / run": cells["seconds_per_run"] or NOTHING,
-        "goal": f"{row.goal[0]:g} to {row.goal[1]:g}" if row.goal else NOTHING,
-        "verdict": cells["verdict"],
-        "source": row.source,
-    }
+def mark_note(results: Iterable[Result]) -> str:
+    """What the mark of a row means, as a paragraph of its own; empty where no row is marked."""
+    return f"\n\n{MARK} has runs by other code. {OTHER_CODE}" if any(result.other_code for result in results) else ""
