@@ -77,6 +77,11 @@ def arms():
     return found
 
 
+def norms(rows, title):
+    """As a run shows them."""
+    return plots.by_layer(rows, "grad_norm", title, "gradient norm", log=True)
+
+
 def gradient_norms(arms):
     """As a report shows them."""
     return panels.by_layer(arms, "grad_norm", "gradient norm", log=True)
@@ -125,14 +130,14 @@ def test_learning_curves_of_nothing_say_so(rows):
 
 
 def test_gradient_norms_go_from_dark_to_light_in_the_networks_order():
-    figure = plots.gradient_norms(history(4), "LeNet-5")
+    figure = norms(history(4), "LeNet-5")
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines] == list(LAYERS)
     assert data(axes.lines[0])[1] == [1e-4] * 4 and axes.get_yscale() == "log"
     brightness = [np.dot(line.get_color()[:3], (0.3, 0.6, 0.1)) for line in axes.lines]
     assert brightness == sorted(brightness)
     drawn(figure)
-    nothing = plots.gradient_norms([], "nothing")
+    nothing = norms([], "nothing")
     drawn(nothing)
     assert texts(nothing.axes[0]) == ["no gradient norm was recorded"]
 
@@ -162,7 +167,7 @@ def test_epochs_that_measured_different_things():
     arms = [Arm({"a": "x"}, [1], [rows]), Arm({"a": "y"}, [1], [old]), Arm({"a": "z"}, [1], [rows, history(3)])]
     curves = figures.learning_curves(arms, {"a": ("x", "y", "z")}).axes[0]
     assert curves.get_ylabel() == "validation error (%)" and len(curves.texts) == 2
-    for figure in (plots.learning_curves(rows, ""), plots.gradient_norms(rows, ""), gradient_norms(arms)):
+    for figure in (plots.learning_curves(rows, ""), norms(rows, ""), gradient_norms(arms)):
         drawn(figure)
     drawn(figures.learning_curves(arms[1:2], {}))
 
@@ -379,7 +384,7 @@ def test_learning_curves_side_by_side_without_validation_or_result():
 
 
 def test_the_same_figure_gives_the_same_bytes():
-    assert drawn(plots.gradient_norms(history(3), "a")) == drawn(plots.gradient_norms(history(3), "a"))
+    assert drawn(norms(history(3), "a")) == drawn(norms(history(3), "a"))
 
 
 PROGRAM = """
@@ -389,7 +394,7 @@ from cnnlab.report import figures, panels
 history = [{"epoch": e, "train/loss": 1 / e, "train/accuracy": 0.9, "grad_norm/C1": 0.1 * e} for e in (1, 2)]
 arm = type("Arm", (), dict(words={"a": "x"}, label="x", errors=[1, 2], histories=[history], confusion=[[8, 2], [1, 9]]))
 arm.error = type("Interval", (), dict(mean=1.5, low=1, high=2, half_width=0.5, n=2))
-drawn = [plots.learning_curves(history, "LeNet-5"), plots.gradient_norms(history, "LeNet-5"),
+drawn = [plots.learning_curves(history, "LeNet-5"), plots.by_layer(history, "grad_norm", "LeNet-5"),
     plots.confusion(arm.confusion, "ab", "test"), figures.error_bars([arm]), figures.heat_map([arm], {"a": ["x"]}),
     panels.by_layer([arm], "grad_norm"), panels.confusion_grid([arm]), figures.learning_curves([arm], {"a": ["x"]})]
 for figure in drawn:

@@ -1,5 +1,6 @@
 """What is wrong with the words of a command line, in one line and with a guess at what was meant."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -66,6 +67,12 @@ def explain(arguments: Sequence[str], conf: Path) -> str | None:
     `conf` is the folder of configs; folders that `--config-dir` names are looked into, too.
     """
     return None if {*COMPLETION} & set(arguments) else next(_problems(arguments, conf), None)
+
+
+def head(file: Path) -> str:
+    """The first paragraph of the comment at the head of a config, on one line."""
+    comment = re.match(r"(?:# @package.*\n)?((?:# .*\n)*)", file.read_text(encoding="utf-8"))
+    return " ".join(line[2:] for line in comment[1].splitlines()) if comment else ""
 
 
 def as_text(arguments: Sequence[str]) -> list[str]:

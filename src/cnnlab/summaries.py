@@ -15,6 +15,7 @@ from cnnlab.report.arms import RunRecord, arms, swept
 from cnnlab.report.pages import write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
 from cnnlab.report.tables import terminal_table
+from cnnlab.spelling import head
 from cnnlab.tracking.records import answers, code_today, environments, log_summary, newest_summary, record, summarised
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, state_folder, store_errors
 
@@ -113,7 +114,6 @@ def report(study: Study, runs: Runs, command: str, codes: Codes, rows: Rows) -> 
 
 
 def question(name: str) -> str:
-    """What a sweep asks: the first line of words in its file, if it has one."""
+    """What a sweep asks: what its file begins with, if it has one."""
     file = conf_folder() / "sweep" / f"{name}.yaml"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return next((line[2:] for line in lines if line.startswith("# ") and "@package" not in line), "")
+    return head(file) if file.is_file() else ""

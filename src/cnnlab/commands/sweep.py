@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from cnnlab.commands import counting, parser, train
-from cnnlab.commands.words import head, table
+from cnnlab.commands.words import table
 from cnnlab.paths import conf_folder
-from cnnlab.spelling import explain
+from cnnlab.spelling import explain, head
 
 EXAMPLES = """\
   cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist epochs=5

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from cnnlab.spelling import PRESETS, Grammar
+from cnnlab.spelling import PRESETS, Grammar, head
 
 USAGE = """\
 usage: cnnlab train [-m] [--cfg job] [--config-dir DIR] [WORD=OPTION ...]
@@ -36,12 +36,6 @@ def listing(conf: Path) -> str:
         inside = table(_inside(grammar, group, default)) if group not in PRESETS else ""
         lines += [inside] if inside else []
     return "\n".join(lines)
-
-
-def head(file: Path) -> str:
-    """The first paragraph of the comment at the head of a config, on one line."""
-    comment = re.match(r"(?:# @package.*\n)?((?:# .*\n)*)", file.read_text(encoding="utf-8"))
-    return " ".join(line[2:] for line in comment[1].splitlines()) if comment else ""
 
 
 def table(rows: Iterable[tuple[str, str]], indent: int = 2) -> str:

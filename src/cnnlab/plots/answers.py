@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.style import Array, plain
+from cnnlab.plots.style import Array
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,13 +32,13 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> Figure:
         if count:
             dark = row != column and shares[row, column] > 0.6 * top
             axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
-    names = [plain(name) for name in classes]
+    names = [name for name in classes]
     slanted: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, names), default=0) > 3 else {}
     axes.set_xticks(range(len(names)), names, **slanted)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="answer", ylabel="true class")
     wrong, total = int(matrix.sum() - np.trace(matrix)), int(matrix.sum())
-    axes.set_title(f"{plain(title)}\n{wrong} of {total} wrong, error {style.error_rate(matrix):.2f} %")
+    axes.set_title(f"{title}\n{wrong} of {total} wrong, error {style.error_rate(matrix):.2f} %")
     return figure
 
 
@@ -86,6 +86,6 @@ def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top:
         left, upper = column * (cells.shape[2] + 1) + beside + 0.5, row * (cells.shape[1] + 1) + over + 0.5
         right, lower, middle = left + width, upper + height, left + width / 2
         axes.plot([left, right, right, left, left], [upper, upper, lower, lower, upper], color="k", linewidth=0.8)
-        axes.annotate(plain(name), (middle, upper), (0, 4), va="bottom", fontsize=9, **look)
+        axes.annotate(name, (middle, upper), (0, 4), va="bottom", fontsize=9, **look)
         axes.annotate(margin, (middle, lower), (0, -3), va="top", fontsize=8, color="0.35", **look)
     return figure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.style import Array, History, plain
+from cnnlab.plots.style import Array, History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def learning_curves(history: History, title: str) -> Figure:
     """Loss and error (%) against the epoch: of training, and of validation or of the test images that were watched."""
     figure = style.canvas(9, 3.6, margins=(0.9, 0.5, 0.1, 0.4))
-    figure.suptitle(plain(title))
+    figure.suptitle(title)
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.24})
     _curves(left, history, "loss", lambda split: style.series(history, f"{split}/loss"))
     _curves(right, history, "error (%)", lambda split: style.error_percent(history, split))
@@ -35,7 +35,7 @@ def _curves(axes: Axes, history: History, ylabel: str, values_of: Callable[[str]
         return style.note(axes, f"no {ylabel.split()[0]} was recorded")
     for look, values in curves.items():
         _, label, colour = look
-        axes.plot(style.epochs_of(history), values, color=colour, marker=looks[look], markersize=3.5, label=label)
+        axes.plot(style.series(history, "epoch"), values, color=colour, marker=looks[look], markersize=3.5, label=label)
     if style.wide_range(np.concatenate(list(curves.values()))):
         axes.set_yscale("log")
         style.plain_numbers(axes.yaxis)
@@ -45,28 +45,22 @@ def _curves(axes: Axes, history: History, ylabel: str, values_of: Callable[[str]
     style.whole_epochs(axes)
 
 
-def gradient_norms(history: History, title: str) -> Figure:
-    """The norm of each layer's gradient against the epoch: a fan that opens downwards to dark is vanishing."""
-    return by_layer(history, "grad_norm", title, "gradient norm", log=True)
-
-
 @style.own_style()
 def by_layer(history: History, family: str, title: str, ylabel: str = "", log: bool = False) -> Figure:
     """A family of metrics, such as `saturation/<layer>`, against the epoch: a line a layer, first dark, last light.
 
+    Of the norms of gradients, a fan that opens downwards to dark is vanishing.
     `ylabel` is what the numbers are, the family's name unless said; `log` draws them on a log scale.
     """
     ylabel = ylabel or family.replace("_", " ")
     height = max(4, 1.2 + 0.22 * len(style.layers_of(history, family)))  # of the legend
     figure = style.canvas(7.5, height, margins=(0.85, 0.5, 1.2, 0.35))
     axes = figure.subplots()
-    axes.set_title(plain(title))
+    axes.set_title(title)
     draw_by_layer(axes, history, family, ylabel, log, marker="o")
     if axes.lines:
         if log:
-            values = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines])
-            drawn = values[values > 0]  # a log scale leaves out the zeros
-            style.plain_numbers(axes.yaxis, subs=(1,) if style.wide_range(drawn, 1000) else (1, 2, 5))
+            style.plain_numbers(axes.yaxis)
         axes.set_ylabel(ylabel + (" (log scale)" if log else ""))
         axes.legend(title="layer,\nfirst to last", loc="center left", bbox_to_anchor=(1, 0.5))
         style.whole_epochs(axes)
@@ -82,7 +76,7 @@ def draw_by_layer(axes: Axes, history: History, family: str, ylabel: str, log: b
         axes.set_yscale("log", nonpositive="mask")
     for layer, colour in style.by_depth(layers).items():
         values = style.series(history, f"{family}/{layer}")
-        axes.plot(style.epochs_of(history), values, color=colour, label=plain(layer), markersize=3.5, **look)  # type: ignore[arg-type]
+        axes.plot(style.series(history, "epoch"), values, color=colour, label=layer, markersize=3.5, **look)  # type: ignore[arg-type]
     axes.grid(alpha=0.3)
 
 
@@ -113,7 +107,7 @@ def kernels(W: Array, title: str, shape: tuple[int, int, int] | None = None, col
     label = "weight" + (", mean over channels" if channels > 1 else "")
     figure.colorbar(image, cax=axes.inset_axes((1.03, 0, 0.03, 1)), label=label)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(plain(title) + (f" (first {limit} of {count})" if count > limit else ""))
+    axes.set_title(title + (f" (first {limit} of {count})" if count > limit else ""))
     return figure
 
 
@@ -132,5 +126,5 @@ def distortions(
     style.show_pixels(axes, grid, float(np.max(pixels, initial=1)))
     axes.axvline(first.shape[2] + 1, color=style.COLOURS[1], linewidth=2)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(plain(title))
+    axes.set_title(title)
     return figure

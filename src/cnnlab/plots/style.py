@@ -30,11 +30,15 @@ _ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings are global
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """matplotlib's own defaults, as a block or a decorator: no user's settings, fonts or back end show in a figure."""
+    """matplotlib's own defaults, as a block or a decorator: no user's settings, fonts or back end show in a figure.
+
+    Text is drawn as it stands, since a dollar sign in a name starts no formula.
+    """
     _import_matplotlib()
     from matplotlib import rc_context, rcParamsDefault
 
     defaults = {name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")}
+    defaults["text.parse_math"] = False
     with _ONE_AT_A_TIME, rc_context(defaults):
         yield
 
@@ -85,11 +89,6 @@ def by_depth(layers: Sequence[str]) -> dict[str, Any]:
     return dict(zip(layers, colormaps["viridis"](np.linspace(0, 0.88, len(layers))), strict=True))
 
 
-def plain(text: str) -> str:
-    """The text as it stands: a dollar sign starts no formula."""
-    return text.replace("$", r"\$")
-
-
 def note(axes: Axes, text: str) -> None:
     """Nothing but this sentence where a picture would be."""
     axes.axis("off")
@@ -102,10 +101,11 @@ def wide_range(values: Sequence[float] | Array, factor: float = 10) -> bool:
     return bool(finite.size and finite.min() > 0 and finite.max() > factor * finite.min())
 
 
-def plain_numbers(axis: Any, subs: Sequence[float] = (1, 2, 5)) -> None:
+def plain_numbers(axis: Any) -> None:
     """Ticks of a log axis written 0.5, 1, 2 rather than as powers of ten, few enough to be read."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    subs = (1,) if wide_range(axis.get_view_interval(), 3000) else (1, 2, 5)
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
@@ -138,11 +138,6 @@ def held_out(history: History) -> tuple[str, str, str]:
     if any(key.startswith("val/") for epoch in history for key in epoch):
         return "val", "validation", VALIDATION
     return "watch", "test images, watched", WATCHED
-
-
-def epochs_of(history: History) -> Array:
-    """The numbers of the epochs, counted from 1 where the history does not say."""
-    return np.array([epoch.get("epoch", index) for index, epoch in enumerate(history, start=1)])
 
 
 def layers_of(history: History, family: str) -> list[str]:

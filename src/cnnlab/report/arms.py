@@ -48,11 +48,6 @@ class RunRecord:
         return self.metrics.get(f"{split}/error_percent", 100 * (1 - right))
 
     @property
-    def watched(self) -> bool:
-        """Whether its errors on the test images were watched while it was trained."""
-        return any(name.startswith("watch/") for name in self.metrics)
-
-    @property
     def finished(self) -> bool:
         """Whether the run came to its end with a test error that is a number."""
         return self.status == "FINISHED" and math.isfinite(self.error("test"))
@@ -63,17 +58,6 @@ class RunRecord:
         if self.finished:
             return ""
         return self.reason or ("no test error" if self.status == "FINISHED" else self.status.lower())
-
-    @property
-    def outcome(self) -> str:
-        """How it ended, in a few words."""
-        return self.failure or ("finished, by other code" if self.other_code else "finished")
-
-    @property
-    def seconds(self) -> float:
-        """The time of the run, or of its epochs if only those were taken; nan if neither was."""
-        epochs = [epoch["time/epoch_s"] for epoch in self.history if "time/epoch_s" in epoch]
-        return self.metrics.get("time/total_s", sum(epochs) if epochs else math.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +97,10 @@ class Arm:
     def val_error(self) -> Interval:
         """The mean validation error (%) over seeds."""
         return mean_interval([record.error("val") for record in self.finished])
+
+    def mean(self, metric: str) -> float:
+        """The mean of a metric over the finished runs; nan where there is none."""
+        return mean(record.metrics.get(metric, math.nan) for record in self.finished)
 
     @property
     def histories(self) -> list[list[dict[str, float]]]:

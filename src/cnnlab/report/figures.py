@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.style import Array, plain
+from cnnlab.plots.style import Array
 from cnnlab.report.arms import Arm, Options
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def error_bars(arms: Sequence[Arm]) -> Figure:
         axes.plot([error.mean], [row], "o", color=style.TRAIN, markerfacecolor=face, markersize=6, zorder=3)
         if several:
             axes.plot(arm.errors, [row] * error.n, ".", color="k", alpha=0.5, markersize=4, zorder=4)
-    axes.set_yticks(range(len(arms)), [plain(arm.label) for arm in arms], fontsize=8)
+    axes.set_yticks(range(len(arms)), [arm.label for arm in arms], fontsize=8)
     axes.set_ylim(len(arms) - 0.4, -0.6)
     axes.set_xlabel("test error (%)")
     axes.grid(axis="x", alpha=0.3)
@@ -107,14 +107,17 @@ def heat_map(arms: Sequence[Arm], words: Options) -> Figure | None:
     figure = style.canvas(2.6 + max(0.95 * len(columns), 1.5), 1.9 + 0.52 * len(rows))
     axes = figure.subplots()
     axes.set_facecolor(style.GREY)
-    figure.colorbar(axes.imshow(values, cmap="cividis_r", norm=norm, aspect="auto"), ax=axes, label="test error (%)")
+    image = axes.imshow(values, cmap="cividis_r", norm=norm, aspect="auto")
+    bar = figure.colorbar(image, ax=axes, label="test error (%)")
+    if isinstance(norm, LogNorm):
+        style.plain_numbers(bar.ax.yaxis)
     for (row, column), value in np.ndenumerate(values):
         dark = math.isfinite(value) and float(norm(value)) > 0.55
         text = _in_cell(cells[row][column])
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color="w" if dark else "k")
-    axes.set_xticks(range(len(columns)), [plain("\n".join(column)) for column in columns], fontsize=8)
-    axes.set_yticks(range(len(rows)), [plain(" / ".join(row)) for row in rows], fontsize=8)
-    axes.set(xlabel=plain(", ".join(names[half:])), ylabel=plain(" / ".join(names[:half])))
+    axes.set_xticks(range(len(columns)), ["\n".join(column) for column in columns], fontsize=8)
+    axes.set_yticks(range(len(rows)), [" / ".join(row) for row in rows], fontsize=8)
+    axes.set(xlabel=", ".join(names[half:]), ylabel=" / ".join(names[:half]))
     axes.tick_params(length=0)
     return figure
 
@@ -142,7 +145,7 @@ class Curve(NamedTuple):
         """The errors on a split, nan where an epoch has none."""
         histories = [history[: min(map(len, arm.histories))] for history in arm.histories]
         errors = np.mean([style.error_percent(history, split) for history in histories], axis=0)
-        return cls(arm, style.epochs_of(histories[0]), errors)
+        return cls(arm, style.series(histories[0], "epoch"), errors)
 
 
 @style.own_style()
@@ -153,12 +156,12 @@ def learning_curves(arms: Sequence[Arm], words: Options) -> Figure | None:
     no finished run has a history.
     """
     usable = [arm for arm in arms if arm.errors and arm.histories]
-    found = {split: [Curve.of(arm, split) for arm in usable] for split in CURVES}
-    seen = {split: [curve for curve in curves if np.isfinite(curve.errors).any()] for split, curves in found.items()}
-    split = next((split for split, curves in seen.items() if curves), "")
-    if not split:
+    for split in CURVES:
+        curves = [curve for arm in usable if np.isfinite((curve := Curve.of(arm, split)).errors).any()]
+        if curves:
+            break
+    else:
         return None
-    curves = seen[split]
     figure = style.canvas(9.5, 1.6 + max(2.9, 0.175 * len(curves)))
     axes = figure.subplots()
     word = max(words, key=lambda word: _spread(curves, word, words[word]), default="")
@@ -175,8 +178,8 @@ def learning_curves(arms: Sequence[Arm], words: Options) -> Figure | None:
     axes.set_ylabel(CURVES[split])
     _name_lines(axes, curves, colours)
     if len(options) > 1:
-        handles = [axes.plot([], [], color=colour, label=plain(option))[0] for option, colour in options.items()]
-        axes.legend(handles=handles, title=plain(word), loc="best")
+        handles = [axes.plot([], [], color=colour, label=option)[0] for option, colour in options.items()]
+        axes.legend(handles=handles, title=word, loc="best")
     return figure
 
 
@@ -197,7 +200,7 @@ def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str]) -> 
     places = np.minimum.accumulate(wished + steps) - steps  # pushed down where they are crowded
     for (curve, colour), place in zip(ordered, np.maximum(places, steps[::-1]), strict=True):  # and up from the floor
         axes.annotate(
-            plain(f"{curve.arm.label}  {curve.end:.2f}"),
+            f"{curve.arm.label}  {curve.end:.2f}",
             (curve.epochs[-1], curve.end),
             (1.04, place),
             textcoords="axes fraction",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from cnnlab import plots
 from cnnlab.paths import write_atomically
@@ -20,40 +21,33 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Picture(NamedTuple):
-    """A figure of the report: its file, what draws it (or None, where there is nothing to show), how to read it."""
-
-    file: str
-    draw: Callable[[Sequence[Arm], Options], Figure | None]
-    caption: str
-
-
-PICTURES = (
-    Picture(
+# Each figure: its file, what draws it (or None, where there is nothing to show), and how to read it.
+PICTURES: tuple[tuple[str, Callable[[Sequence[Arm], Options], Figure | None], str], ...] = (
+    (
         "error_bars.png",
         lambda arms, words: figures.error_bars(ranked(arms)),
         "Test error of every arm, best validation error on top; arms whose intervals overlap widely are not told apart,"
         " and an interval that reaches the frame goes on beyond it.",
     ),
-    Picture(
+    (
         "heat_map.png",
         figures.heat_map,
         "Test error (%) of every combination: compare neighbouring rows or columns to see what one word changes;"
         " dark is worse, grey has no result.",
     ),
-    Picture(
+    (
         "learning_curves.png",
         figures.learning_curves,
         "Error against the epoch, one line an arm, named at its end with its last value; the colour is the option"
         " of the word that separates the arms most.",
     ),
-    Picture(
+    (
         "gradient_norms.png",
         lambda arms, words: panels.by_layer(arms, "grad_norm", "gradient norm", log=True),
         "Norm of each layer's gradient in the first run of each arm, on one log scale: where the dark lines (first"
         " layers) lie far below the light ones (last layers), gradients vanish on their way down.",
     ),
-    Picture(
+    (
         "confusion.png",
         lambda arms, words: panels.confusion_grid(arms),
         "Mistakes on the test set by true class (row) and answer (column), the diagonal left out, on one log scale:"
@@ -96,7 +90,7 @@ def _facts(found: Sequence[Arm], words: Options, results: Sequence[Result]) -> d
         "rows": table(found),
         "legend": legend(found),
         "steps": step_rows(steps(found, words)),
-        "watched": any(record.watched for _, record in runs),
+        "watched": any(name.startswith("watch/") for _, record in runs for name in record.metrics),
         "unvalidated": all(math.isnan(record.error("val")) for _, record in runs),
         "own_lr": "lr" not in words and len({arm.words.get("lr") for arm in found}) > 1,
         "several_seeds": len({record.words.get("seed") for _, record in runs}) > 1,
@@ -106,7 +100,7 @@ def _facts(found: Sequence[Arm], words: Options, results: Sequence[Result]) -> d
                 "arm": arm.label,
                 "seed": record.words.get("seed", ""),
                 "test error (%)": number(record.error("test"), ".2f"),
-                "status": record.outcome,
+                "status": record.failure or "finished" + ", by other code" * record.other_code,
                 "run": record.run_id,
             }
             for arm, record in runs
@@ -150,7 +144,4 @@ def _render(template: str, facts: Mapping[str, Any]) -> str:
 
 def _markdown(text: object) -> str:
     """Text that Markdown shows as it stands, on one line, also inside a table cell."""
-    escaped = html.escape(" ".join(str(text).split()), quote=False).replace("\\", "\\\\")
-    for special in "|`*[]":
-        escaped = escaped.replace(special, "\\" + special)
-    return escaped
+    return re.sub(r"([\\|`*\[\]])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))

@@ -11,7 +11,6 @@ import numpy as np
 
 from cnnlab.plots import style
 from cnnlab.plots.run import draw_by_layer
-from cnnlab.plots.style import plain
 from cnnlab.report.arms import Arm
 
 if TYPE_CHECKING:
@@ -41,10 +40,12 @@ def by_layer(arms: Sequence[Arm], family: str, ylabel: str = "", log: bool = Fal
             style.whole_epochs(axes)
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("")
+    if log:
+        style.plain_numbers(places[0].yaxis)  # of all, since they share their scale
     figure.supxlabel("epoch", fontsize=10)
     figure.supylabel(ylabel + (" (log scale)" if log else ""), fontsize=10)
     names = layers.pop() if len(layers) == 1 else ("first layer", "middle", "last layer")
-    lines = [Line2D([], [], color=colour, label=plain(name)) for name, colour in style.by_depth(names).items()]
+    lines = [Line2D([], [], color=colour, label=name) for name, colour in style.by_depth(names).items()]
     figure.legend(handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8)
     return figure
 
@@ -95,5 +96,5 @@ def _name_panel(axes: Axes, label: str) -> None:
     """The label in lines that fit a panel; non-breaking spaces keep each slash with the word before it."""
     glued = label.replace(" / ", "\u00a0/ ")
     lines = [piece for line in glued.split("\n") for piece in textwrap.wrap(line, 28) or [""]]
-    axes.set_title(plain("\n".join(lines)), fontsize=7)
+    axes.set_title("\n".join(lines), fontsize=7)
     axes.tick_params(labelsize=7)

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report.arms import RunRecord, error_interval, mean
-from cnnlab.report.tables import NOTHING, OTHER_CODE, as_csv, number, percent
+from cnnlab.report.tables import NOTHING, OTHER_CODE, number, percent
 from cnnlab.statistics import Interval, accuracy, mean_interval, t_interval
 
-FIGURES = {"train_error": ".2f", "parameters": ".0f", "macs": ".0f", "seconds_per_run": ".0f"}  # and their forms
-MADE = ("runs", "code", "machine")
-SUMMED = ("size/parameters", "size/macs", "time/total_s")  # a vote costs what its voters cost together
+SUMMED = {"parameters": "size/parameters", "macs": "size/macs", "seconds_per_run": "time/total_s"}  # in a vote
 MARK = "*"  # at the name of a row with runs of other code
 
 
@@ -48,10 +46,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """A row and what its finished runs found, a seed each: a line of `results.csv`.
+    """A row and what its finished runs found, a seed each.
 
     `error` is the test error in per cent after the last pass, a mean over seeds with Student's 95% interval; of a
-    single run it is the score interval of the test images. `figures` are means by column; what is not known is nan.
+    single run it is the score interval of the test images. `figures` are means by name; what is not known is nan.
     `made` has the ids of the runs, and the code and the machine that made them.
     """
 
@@ -71,19 +69,12 @@ class Result:
         error = error_interval(mean_interval([record.error("test") for record in records]), row.images)
         figures = {
             "train_error": mean(record.error("train") for record in records),
-            "parameters": mean(record.metrics.get("size/parameters", math.nan) for record in records),
-            "macs": mean(record.metrics.get("size/macs", math.nan) for record in records),
-            "seconds_per_run": mean(record.seconds for record in records),
+            **{
+                name: mean(record.metrics.get(metric, math.nan) for record in records)
+                for name, metric in SUMMED.items()
+            },
         }
         return cls(row, error, figures, _made(records), any(record.other_code for record in records))
-
-    @classmethod
-    def read(cls, row: Row, line: Mapping[str, str]) -> Result:
-        """What a line of `results.csv` says of the row; the line may lack the last three columns."""
-        value = {name: float(line[name] or math.nan) for name in (*FIGURES, "our_error_mean", "our_error_sd")}
-        error = t_interval(value.pop("our_error_mean"), value.pop("our_error_sd"), int(line["seeds"]))
-        made = {name: line[name] for name in MADE if name in line}
-        return cls(replace(row, passes=line["passes"]), error_interval(error, row.images), value, made)
 
     @property
     def verdict(self) -> str:
@@ -109,34 +100,18 @@ class Result:
             return "agrees"
         return "differs" if _outside(error, row.paper, row.paper) else "cannot tell"
 
-    def cells(self) -> dict[str, str]:
-        """The row as text for machines, by column; empty where nothing is known."""
-        row, error = self.row, self.error
-        return {
-            "name": row.name,
-            "paper_error": number(row.paper, ".2f", ""),
-            "paper_source": row.source,
-            "our_error_mean": number(error.mean, ".3f", ""),
-            "our_error_sd": number(error.sd, ".4f", ""),
-            "seeds": str(error.n),
-            "passes": row.passes if error.n else "",
-            **{name: number(self.figures[name], form, "") for name, form in FIGURES.items()},
-            "verdict": self.verdict,
-            **{name: self.made.get(name, "") for name in MADE},
-        }
-
     def shown(self) -> dict[str, str]:
-        """The row as text for people, by column; a dash where nothing is known."""
-        row, cells = self.row, self.cells()
+        """The row as text, by column; a dash where nothing is known."""
+        row, error, figures = self.row, self.error, self.figures
         return {
             "row": row.name + MARK * self.other_code,
             "source's error (%)": number(row.paper, "g"),
-            "ours (%)": percent(self.error),
-            "seeds": cells["seeds"],
-            "passes": cells["passes"] or NOTHING,
-            "training error (%)": cells["train_error"] or NOTHING,
-            "parameters": number(self.figures["parameters"], ",.0f"),
-            "s / run": cells["seconds_per_run"] or NOTHING,
+            "ours (%)": percent(error),
+            "seeds": str(error.n),
+            "passes": (error.n and row.passes) or NOTHING,
+            "training error (%)": number(figures["train_error"], ".2f"),
+            "parameters": number(figures["parameters"], ",.0f"),
+            "s / run": number(figures["seconds_per_run"], ".0f"),
             "goal": f"{row.goal[0]:g} to {row.goal[1]:g}" if row.goal else NOTHING,
             "verdict": self.verdict,
             "source": row.source,
@@ -171,16 +146,11 @@ def vote(records: Sequence[RunRecord], answers: ArrayLike, labels: ArrayLike) ->
     """
     given = np.asarray(answers)
     counts = np.array([(given == name).sum(0) for name in range(int(given.max()) + 1)])
-    metrics = {name: sum(record.metrics.get(name, math.nan) for record in records) for name in SUMMED}
+    metrics = {name: sum(record.metrics.get(name, math.nan) for record in records) for name in SUMMED.values()}
     metrics["test/error_percent"] = 100 * (1 - accuracy(labels, counts.argmax(0)))
     made, other_code = _made(records), any(record.other_code for record in records)
     known = replace(records[0], metrics=metrics, history=[], confusion=None, other_code=other_code)
     return replace(known, run_id=made["runs"], code=made["code"], machine=made["machine"])
-
-
-def results_csv(results: Iterable[Result]) -> str:
-    """The table for machines: errors in per cent, an empty field where nothing is known."""
-    return as_csv([result.cells() for result in results])
 
 
 def results_table(results: Sequence[Result]) -> str:

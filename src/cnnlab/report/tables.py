@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from cnnlab.report.arms import FOLLOWERS, Arm, Step, mean, ranked
+from cnnlab.report.arms import FOLLOWERS, Arm, Step, ranked
 from cnnlab.statistics import Interval
 
 NOTHING = "–"
@@ -29,8 +29,8 @@ def table(arms: Iterable[Arm]) -> list[dict[str, str]]:
             **{word: arm.words.get(word, NOTHING) for word in followers},
             "test error (%)": percent(arm.error),
             "validation error (%)": percent(arm.val_error),
-            "train loss": number(mean(run.metrics.get("train/loss", math.nan) for run in arm.finished), ".4f"),
-            "s / run": number(mean(run.seconds for run in arm.finished), ".1f"),
+            "train loss": number(arm.mean("train/loss"), ".4f"),
+            "s / run": number(arm.mean("time/total_s"), ".1f"),
             "seeds": str(len(arm.finished)),
             "status": arm.status,
         }
