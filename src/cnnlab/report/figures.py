@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,16 +33,11 @@ def error_bars(arms: Sequence[Arm]) -> Figure:
     """
     figure = style.canvas(8, 1.2 + 0.26 * max(len(arms), 3))
     axes = figure.subplots()
+    beside = axes.get_yaxis_transform()  # 0 is the left edge of the frame
     for row, arm in enumerate(arms):
         error, several = arm.error, arm.error.n > 1
         if not error.n:
-            look: dict[str, Any] = {
-                "va": "center",
-                "fontsize": 8,
-                "color": "0.4",
-                "transform": axes.get_yaxis_transform(),
-            }
-            axes.text(0.01, row, "no finished run", **look)
+            axes.text(0.01, row, "no finished run", va="center", fontsize=8, color="0.4", transform=beside)
             continue
         axes.plot([error.low, error.high], [row, row], color=style.TRAIN, linewidth=1.8)
         face = style.TRAIN if several else "white"

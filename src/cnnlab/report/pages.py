@@ -21,39 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-# Each figure: its file, what draws it (or None, where there is nothing to show), and how to read it.
-PICTURES: tuple[tuple[str, Callable[[Sequence[Arm], Options], Figure | None], str], ...] = (
-    (
-        "error_bars.png",
-        lambda arms, words: figures.error_bars(ranked(arms)),
-        "Test error of every arm, best validation error on top; arms whose intervals overlap widely are not told apart,"
-        " and an interval that reaches the frame goes on beyond it.",
-    ),
-    (
-        "heat_map.png",
-        figures.heat_map,
-        "Test error (%) of every combination: compare neighbouring rows or columns to see what one word changes;"
-        " dark is worse, grey has no result.",
-    ),
-    (
-        "learning_curves.png",
-        figures.learning_curves,
-        "Error against the epoch, one line an arm, named at its end with its last value; the colour is the option"
-        " of the word that separates the arms most.",
-    ),
-    (
-        "gradient_norms.png",
-        lambda arms, words: panels.by_layer(arms, "grad_norm", "gradient norm", log=True),
-        "Norm of each layer's gradient in the first run of each arm, on one log scale: where the dark lines (first"
-        " layers) lie far below the light ones (last layers), gradients vanish on their way down.",
-    ),
-    (
-        "confusion.png",
-        lambda arms, words: panels.confusion_grid(arms),
-        "Mistakes on the test set by true class (row) and answer (column), the diagonal left out, on one log scale:"
-        " a dark column is an answer given too often.",
-    ),
-)
+# What draws each file's figure, or None where there is nothing to show. How to read it is in templates/captions.j2.
+FIGURES: dict[str, Callable[[Sequence[Arm], Options], Figure | None]] = {
+    "error_bars.png": lambda arms, words: figures.error_bars(ranked(arms)),
+    "heat_map.png": figures.heat_map,
+    "learning_curves.png": figures.learning_curves,
+    "gradient_norms.png": lambda arms, words: panels.by_layer(arms, "grad_norm", "gradient norm", log=True),
+    "confusion.png": lambda arms, words: panels.confusion_grid(arms),
+}
 
 
 def write_report(
@@ -70,11 +45,11 @@ def write_report(
     words = swept(records)
     found = arms(records, words)
     facts = {"name": name, "notes": notes, "words": words, **_facts(found, words, results)}
-    for file, draw, caption in PICTURES:
+    for file, draw in FIGURES.items():
         if figure := draw(found, words):
             picture = plots.png(figure)
             write_atomically(folder / file, picture)
-            facts["pictures"].append((file, caption, base64.b64encode(picture).decode()))
+            facts["pictures"].append((file, base64.b64encode(picture).decode()))
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
         write_atomically(folder / file, _render(template, facts).encode())
     return folder / "index.html"
