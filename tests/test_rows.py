@@ -97,9 +97,8 @@ def test_a_vote_is_what_most_say_and_costs_what_all_cost() -> None:
     three = [run(10, seconds=n, number=n, code="c", other_code=n == 2) for n in range(3)]
     three[0].words["model"] = "first"
     found = vote(three, answers, [0, 1, 0, 1])
-    assert (
-        found.error("test") == 25 and found.metrics["time/total_s"] == 3 and found.metrics["size/parameters"] == 180_000
-    )
+    assert found.error("test") == 25
+    assert (found.metrics["time/total_s"], found.metrics["size/parameters"]) == (3, 180_000)
     assert (found.run_id, found.code, found.other_code, found.finished) == ("r0 r1 r2", "c", True, True)
     assert math.isnan(found.error("train")) and found.words["model"] == "first"
     assert Result.of(Row("vote", votes="net", paper=25, images=4), [found]).error.n == 1

@@ -54,7 +54,7 @@ def _bars(axes: Axes, rows: Bars) -> None:
             if np.isfinite(value):
                 at = (end, place + beside)
                 axes.annotate(f"{value:.2f}", at, (4, 0), textcoords="offset points", va="center", fontsize=7)
-    axes.set_yticks(places, [name for name in rows])
+    axes.set_yticks(places, list(rows))
     axes.invert_yaxis()
     axes.margins(x=0.06, y=0.02)
     axes.grid(axis="x", alpha=0.3)
