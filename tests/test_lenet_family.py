@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from experiments.lenet_family import figures
-from experiments.lenet_family.update import FOLDER, SIZES, look_inside, replaced, update
+from experiments.lenet_family.update import FOLDER, SIZES, line_of, look_inside, read, replaced, update
 
 from cnnlab.data import Dataset
 from cnnlab.models import lenet5
 from cnnlab.nn import predict
-from cnnlab.report import RunRecord
-from cnnlab.report.rows import Result, Row, results_csv
+from cnnlab.report.arms import RunRecord
+from cnnlab.report.rows import Result, Row, results_table
+from cnnlab.report.tables import as_csv
 from cnnlab.statistics import mean_interval
 
 PAGE = "Question.\n<!-- results -->\nold\n<!-- /results -->\nOpen.\n"
@@ -22,8 +23,13 @@ PAGE = "Question.\n<!-- results -->\nold\n<!-- /results -->\nOpen.\n"
 
 def run(error: float, number: int = 0) -> RunRecord:
     history = [{"epoch": n, "train/accuracy": 1 - 0.05 / n, "watch/error_percent": 4 / n} for n in (1, 2)]
-    metrics = {"test/error_percent": error, "train/accuracy": 0.99, "time/total_s": 10.0}
+    metrics = {"test/error_percent": error, "train/accuracy": 0.99, "time/total_s": 10.0, "size/parameters": 6e4}
     return RunRecord(f"r{number}", {}, "FINISHED", metrics, history)
+
+
+def result(*errors: float, goal: tuple[float, float] | None = None) -> Result:
+    row = Row("net", "experiment=net", "a source, 1998", 1.0, len(errors), goal, passes="20")
+    return Result.of(row, [run(error, number) for number, error in enumerate(errors)])
 
 
 def test_the_figures_show_what_they_are_given() -> None:
@@ -52,8 +58,33 @@ def test_the_committed_lines_can_be_read() -> None:
     lines = list(csv.DictReader((FOLDER / "results.csv").read_text(encoding="utf-8").splitlines()))
     assert {*SIZES.values()} <= {line["name"] for line in lines}
     for line in lines:
-        found = Result.read(Row(line["name"]), line)
+        found = read(Row(line["name"]), line)
         assert math.isfinite(found.error.mean) and found.error.n >= 1
+
+
+def test_the_table_for_machines() -> None:
+    rows = list(csv.DictReader(as_csv([line_of(result(0.9, 1.1, goal=(0.9, 1.1))), line_of(result())]).splitlines()))
+    assert list(rows[0]) == [
+        *("name", "paper_error", "paper_source", "our_error_mean", "our_error_sd", "seeds", "passes", "train_error"),
+        *("parameters", "macs", "seconds_per_run", "verdict", "runs", "code", "machine"),
+    ]
+    assert list(rows[0].values()) == [
+        *("net", "1.00", "a source, 1998", "1.000", "0.1414", "2", "20", "1.00", "60000", "", "10"),
+        *("2 seeds cannot tell", "r0 r1", "", ""),
+    ]
+    assert rows[1]["our_error_mean"] == rows[1]["passes"] == "" and rows[1]["seeds"] == "0"
+
+
+def test_a_line_says_what_the_records_said() -> None:
+    for found in (result(0.9, 1.1, 1.04), result(1.2), result()):
+        (line,) = csv.DictReader(as_csv([line_of(found)]).splitlines())
+        again = read(found.row, line)
+        assert line_of(again) == line_of(found)
+        assert results_table([again]) == results_table([found])
+        for name in ("runs", "code", "machine"):  # a line as they were before these columns
+            line.pop(name)
+        bare = line_of(read(found.row, line))
+        assert bare == line_of(found) | {"runs": "", "code": "", "machine": ""}
 
 
 def test_a_row_keeps_its_line_until_all_its_seeds_or_as_many_are_found(tmp_path: Path) -> None:
@@ -61,7 +92,7 @@ def test_a_row_keeps_its_line_until_all_its_seeds_or_as_many_are_found(tmp_path:
     found = {"few": 1, "as_many": 2, "all": 3, "other_recipe": 1, "new": 1}
     kept = {"few": (2, "20"), "as_many": (2, "20"), "all": (5, "20"), "other_recipe": (3, "9")}
     lines = [Result.of(Row(name, passes=passes), [run(9)] * n) for name, (n, passes) in kept.items()]
-    (tmp_path / "results.csv").write_text(results_csv(lines))
+    (tmp_path / "results.csv").write_text(as_csv([line_of(line) for line in lines]))
     (tmp_path / "README.md").write_text(PAGE)
     results = update(rows, {name: [run(1, number) for number in range(n)] for name, n in found.items()}, tmp_path)
     assert [(result.error.mean, result.error.n) for result in results[:-1]] == [(9, 2), (1, 2), (1, 3), (1, 1), (1, 1)]

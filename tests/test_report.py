@@ -4,12 +4,16 @@ import itertools
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from cnnlab.report import RunRecord, arms, ranked, step_rows, steps, swept, table, terminal_table, write_report
+from cnnlab.report.arms import RunRecord, arms, ranked, steps, swept
+from cnnlab.report.pages import write_report
+from cnnlab.report.rows import Result, Row
+from cnnlab.report.tables import step_rows, table, terminal_table
 from cnnlab.statistics import binomial_interval, mean_interval
 
 OPTIONS = {
@@ -81,12 +85,13 @@ def test_arms_group_the_seeds(seeds):
     assert len(found) == 23 and all(len(arm.records) == seeds for arm in found)
     assert found[0].label == "sigmoid / mse / average / valid"
     assert sum(not arm.finished for arm in found) == 1 and found[FAILED].status == f"failed: {REASON}"
-    assert found[0].words["lr"] == "0.5" and found[0].seconds == 12.5
+    assert found[0].words["lr"] == "0.5" and table(found)[0]["s / run"] == "12.5"
 
 
 def test_intervals_cover_seeds_or_the_one_test_set():
     (one, *_), (five, *_) = grouped(sweep(1)), grouped(sweep(5))
-    assert one.error == binomial_interval(450, 10000).times(100)
+    single = binomial_interval(450, 10000).times(100)
+    assert (one.error.mean, one.error.low, one.error.high, one.error.n) == (4.5, single.low, single.high, 1)
     assert five.error == mean_interval([(450 + 7 * seed) / 100 for seed in range(5)])
     assert five.val_error.mean == pytest.approx(464 / 90)
     assert five.confusion.sum() == 50000 and five.confusion[0, 1] == 450 * 5 + 70
@@ -241,6 +246,20 @@ def test_a_study_of_unlike_rows_is_not_counted_as_a_grid(tmp_path):
     rows = [run({name: f"{name}{n}" for name in OPTIONS}, number=n) for n in range(5)]
     page = Page(write_report("rows", rows, tmp_path, NOTES).read_text("utf-8"))
     assert "5 arms, 5 runs, 5 with a result." in page.text and page.tags.count("img") == 4
+
+
+def test_a_list_shows_its_rows(tmp_path):
+    runs = [replace(run({"x": name}, seed, number=n), row=name) for n, name in enumerate("ab") for seed in (0, 1)]
+    runs += [replace(run({"x": "c"}, status="FAILED", reason="nan"), row="c")]
+    rows = [Row("a", "x=a", "a source & son", 1.5, 2, (0.5, 1.2)), Row("b", "x=b", seeds=2), Row("c", "x=c")]
+    rows.append(Row("together", source="of both", votes="a"))
+    found = [Result.of(row, [record for record in runs[:4] if record.row == row.name]) for row in rows]
+    page = Page(write_report("list", runs, tmp_path, NOTES, found).read_text("utf-8"))
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert "| a | x=a | 1.00 ± 0.00 | 2 | 1.5 | a source &amp; son | 0.5 to 1.2 | met |" in text
+    assert "| c | x=c | – | 0 | – |  | – | not run |" in text and "| together | the vote of a | – |" in text
+    assert "| b | b | 0.05 |" in text.replace("–", "0.05") and "- x: a, b, c" not in text
+    assert "A goal is the range" in page.text and "c, seed 0: nan" in page.text and "\n\n\n" not in text
 
 
 def test_the_markdown_stands_beside_its_pictures(report):

@@ -15,7 +15,8 @@ from tests.conftest import CONF, ROOT, Home, is_one_line
 
 from cnnlab.composing import sweep_of
 from cnnlab.data import Dataset
-from cnnlab.report.rows import COLUMNS, Row
+from cnnlab.report.rows import Result, Row
+from cnnlab.report.tables import as_csv
 
 FAMILY = CONF / "sweep/lenet_family.yaml"
 ROWS = yaml.safe_load(FAMILY.read_text())["hydra"]["sweeper"]["rows"]
@@ -64,8 +65,9 @@ def update(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
 
 def table(said: str) -> dict[str, dict[str, str]]:
-    """The table of rows that a sweep prints, by the name of the row."""
-    lines = [line.strip("|").split("|") for line in said.splitlines() if line.startswith("|")]
+    """The table of rows that a sweep prints or a report begins with, by the name of the row."""
+    first = said[said.index("| row") :].split("\n\n")[0]
+    lines = [line.strip("|").split("|") for line in first.splitlines() if line.startswith("|")]
     head = [cell.strip() for cell in lines[0]]
     cells = [dict(zip(head, map(str.strip, line), strict=True)) for line in lines[2:]]
     return {row["row"]: row for row in cells}
@@ -78,6 +80,8 @@ def test_rows_are_made_and_judged_each_once(
     assert (one.code, one.err) == (0, "")
     assert one.out.startswith("lenet_family: 1 arm to do, 0 finished, 1 worker\n")
     assert table(one.out).keys() == {"linear"} and len(family.runs("lenet_family")) == 1
+    text = (family.folder / "reports/lenet_family/report.md").read_text()
+    assert "\n    cnnlab sweep lenet_family --only=linear --jobs=1\n" in text
 
     for name, value in family.places.items():
         monkeypatch.setenv(name, value)
@@ -85,8 +89,8 @@ def test_rows_are_made_and_judged_each_once(
     notebook = tmp_path / "notebook"
     notebook.mkdir()
     kept = {"name": "lenet5_1998", "our_error_mean": "1.500", "our_error_sd": "0.1000", "seeds": "2", "passes": "2"}
-    whole = dict.fromkeys(COLUMNS, "") | kept
-    (notebook / "results.csv").write_text("\n".join([",".join(COLUMNS), ",".join(whole.values())]))
+    whole = update.line_of(Result.of(Row("lenet5_1998"), [])) | kept  # type: ignore[attr-defined]
+    (notebook / "results.csv").write_text(as_csv([whole]))
     update.main(notebook)  # type: ignore[attr-defined]
     lines = {line["name"]: line for line in csv.DictReader((notebook / "results.csv").read_text().splitlines())}
     assert kept.items() <= lines["lenet5_1998"].items()  # a row that was not run here keeps its line
@@ -117,8 +121,16 @@ def test_rows_are_made_and_judged_each_once(
     assert list(table(again.out)) == ["lenet5_1998", "vote", "linear*"]
     page = family.folder / "reports/lenet_family/index.html"
     assert "by other code" in page.read_text()
+    written = page.read_bytes()
     page.unlink()
-    assert family.command("report", "lenet_family").code == 0 and "by other code" in page.read_text()
+    assert family.command("report", "lenet_family").code == 0 and page.read_bytes() == written
+    listed = table(page.with_name("report.md").read_text().replace("\\", ""))
+    assert [row["words"] for row in listed.values()] == [
+        *(f"experiment=lenet5_1998 {SMALL}", "the vote of lenet5_1998"),
+        "model=linear data=mnist5k data.train=300 data.validation=0",
+    ]
+    shown = ("ours (%)", "seeds", "source's error (%)", "source", "goal", "verdict")
+    assert all(listed[name][column] == rows[name.strip("*")][column] for name in listed for column in shown)
     assert len(family.runs("lenet_family")) == 3
 
     update.main(notebook)  # type: ignore[attr-defined]
@@ -192,8 +204,8 @@ def test_the_words_of_every_row_can_be_composed(digits: Dataset, family: Home, m
     (family.folder / "conf/sweep/lenet_family.yaml").write_text(text)
     sweep = sweep_of("lenet_family")
     assert sweep.refused == [] and [row.name for row in sweep.rows] == list(ROWS)
-    assert {len(numbers) for numbers in sweep.rows.values()} == {1}
+    assert {len(plans) for plans in sweep.rows.values()} == {1}
     voters = {row.name: row.votes for row in sweep.rows if row.votes}
-    numbers = {row.name: numbers for row, numbers in sweep.rows.items()}
-    assert all(numbers[name] == numbers[votes] for name, votes in voters.items())
+    plans = {row.name: plans for row, plans in sweep.rows.items()}
+    assert all(plans[name] == plans[votes] for name, votes in voters.items())
     assert len(sweep.plans) == len({plan.key for plan in sweep.plans}) == len(ROWS) - len(voters)

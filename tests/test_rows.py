@@ -1,14 +1,13 @@
 """The rows of a study: their verdicts, their tables, and a vote of several runs."""
 
-import csv
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from cnnlab.report import RunRecord
-from cnnlab.report.rows import COLUMNS, Result, Row, results_csv, results_table, vote
+from cnnlab.report.arms import RunRecord
+from cnnlab.report.rows import Result, Row, results_table, vote
 from cnnlab.statistics import binomial_interval, mean_interval
 
 
@@ -70,31 +69,10 @@ def test_a_goal_is_a_range() -> None:
             Row("net", goal=goal)
 
 
-def test_the_table_for_machines() -> None:
-    rows = list(csv.DictReader(results_csv([result(0.9, 1.1, goal=(0.9, 1.1)), result()]).splitlines()))
-    assert list(rows[0]) == list(COLUMNS)
-    assert list(rows[0].values()) == [
-        *("net", "1.00", "a source, 1998", "1.000", "0.1414", "2", "20", "1.00", "60000", "", "10"),
-        *("2 seeds cannot tell", "r0 r1", "", ""),
-    ]
-    assert rows[1]["our_error_mean"] == rows[1]["passes"] == "" and rows[1]["seeds"] == "0"
-
-
-def test_a_line_says_by_what_its_runs_were_made() -> None:
+def test_a_result_says_by_what_its_runs_were_made() -> None:
     made = [run(1, number=n, code=code, machine="Linux, 2 cores") for n, code in enumerate("aab")]
     found = Result.of(Row("net"), made)
-    assert (found.runs, found.code, found.machine) == ("r0 r1 r2", "a b", "Linux, 2 cores")
-
-
-def test_a_line_says_what_the_records_said() -> None:
-    for found in (result(0.9, 1.1, 1.04), result(1.2), result()):
-        (line,) = csv.DictReader(results_csv([found]).splitlines())
-        again = Result.read(found.row, line)
-        assert again.cells() == found.cells()
-        assert results_table([again]) == results_table([found])
-        for name in ("runs", "code", "machine"):  # a line as they were before these columns
-            line.pop(name)
-        assert Result.read(found.row, line).cells() == found.cells() | {"runs": "", "code": "", "machine": ""}
+    assert found.made == {"runs": "r0 r1 r2", "code": "a b", "machine": "Linux, 2 cores"}
 
 
 def test_the_table_for_people() -> None:
@@ -119,7 +97,8 @@ def test_a_vote_is_what_most_say_and_costs_what_all_cost() -> None:
     three = [run(10, seconds=n, number=n, code="c", other_code=n == 2) for n in range(3)]
     three[0].words["model"] = "first"
     found = vote(three, answers, [0, 1, 0, 1])
-    assert found.error("test") == 25 and found.seconds == 3 and found.metrics["size/parameters"] == 180_000
+    assert found.error("test") == 25
+    assert (found.metrics["time/total_s"], found.metrics["size/parameters"]) == (3, 180_000)
     assert (found.run_id, found.code, found.other_code, found.finished) == ("r0 r1 r2", "c", True, True)
     assert math.isnan(found.error("train")) and found.words["model"] == "first"
     assert Result.of(Row("vote", votes="net", paper=25, images=4), [found]).error.n == 1
@@ -127,4 +106,4 @@ def test_a_vote_is_what_most_say_and_costs_what_all_cost() -> None:
 
 def test_means_are_over_seeds() -> None:
     found = result(0.9, 1.1, 1.3)
-    assert found.error == mean_interval([0.9, 1.1, 1.3]) and found.train_error == pytest.approx(1)
+    assert found.error == mean_interval([0.9, 1.1, 1.3]) and found.figures["train_error"] == pytest.approx(1)

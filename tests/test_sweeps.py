@@ -7,8 +7,11 @@ import random
 import shlex
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ import pytest
 import yaml
 from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_one_line, plan_of, theta_of, wait_for
 
-from cnnlab.composing import Plan, Sweep
+from cnnlab import summaries
+from cnnlab.composing import Plan, Sweep, sweep_of
 from cnnlab.orphans import MARK
 from cnnlab.summaries import report_again
 from cnnlab.sweeps import Notices, duration, make_arm, run_sweep, time_left
@@ -135,7 +139,7 @@ def test_the_summary_carries_the_report_and_no_metrics(smoke: tuple[Home, list[S
     assert any(name.startswith("report/") and name.endswith(".png") for name in kept)
     fingerprints = sorted(run.data.tags["cnnlab.fingerprint"] for run in home.runs("smoke"))
     arms = json.loads(kept["arms.json"].read_text())
-    assert sorted(arms["fingerprints"]) == fingerprints and "sweep=smoke" in arms["command"]
+    assert sorted(arms["fingerprints"]) == fingerprints and arms["command"] == "cnnlab sweep smoke"
     page = kept["report/index.html"].read_text()
     assert all(f"{run.data.metrics['test/error_percent']:.2f}" in page for run in home.runs("smoke"))
     assert (home.folder / "reports/smoke/index.html").is_file()
@@ -215,6 +219,7 @@ def test_two_sweeps_at_once_share_the_arms(fresh_home: Home) -> None:
     assert sorted(run.data.params["activation"] for run in runs) == ["relu", "tanh"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert list((fresh_home.folder / "outputs/state").iterdir()) == []
+    assert len(fresh_home.runs("smoke", "summary")) == 1
 
 
 def marked(study: str) -> list[psutil.Process]:
@@ -342,6 +347,12 @@ def test_the_command_of_a_report_can_be_given_again(home: Home) -> None:
     page = (home.folder / "reports/again/report.md").read_text()
     (command,) = (line.strip() for line in page.splitlines() if line.startswith("    cnnlab train"))
     assert "nothing to do, 2 arms finished" in home.train(*shlex.split(command)[2:]).out
+
+
+def test_the_command_of_a_named_sweep_is_in_the_words_of_cnnlab_sweep() -> None:
+    asked = sweep_of("smoke", ["hydra/launcher=basic", "seed=0,1", *TINIEST])
+    assert asked.command == shlex.join(["cnnlab", "sweep", "smoke", "--launcher=basic", "seed=0,1", *TINIEST])
+    assert "smoke --jobs=3 " in sweep_of("smoke", ["hydra.launcher.n_jobs=3", *TINIEST]).command
 
 
 @slow
@@ -493,6 +504,31 @@ def test_a_finished_run_that_lost_its_files_stops_no_other(
     assert run_sweep(Sweep(again, "a command", 1, {}, []), Launcher(plans, folder, 3, False), folder) == 0
     _say_once.cache_clear()
     assert report_again(Study.open("fake")) == page.parent and "has lost" not in capsys.readouterr().out
+
+
+def test_sweeps_of_a_study_that_end_together_keep_one_summary(
+    inside: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each looks for a summary before the other has one to show, unless they wait for each other."""
+    plans = [plan_of(*TINIEST, "study=fake")]
+    record(plans[0])
+    look, both = summaries.newest_summary, threading.Barrier(2)
+
+    def slowly(study: Study) -> Any:
+        found = look(study)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(1)
+        return found
+
+    monkeypatch.setattr(summaries, "newest_summary", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        ends = [
+            threads.submit(run_sweep, Sweep(plans, "a command", 1, {}, []), pytest.fail, tmp_path / name)
+            for name in "ab"
+        ]
+        assert [end.result() for end in ends] == [0, 0]
+    assert len(inside.runs("fake", "summary")) == 1
+    assert list((inside.folder / "outputs/state").iterdir()) == []
 
 
 def test_nothing_to_do_costs_the_same_however_many_runs_there_are(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.style import Array, History, plain
+from cnnlab.plots.style import Array, History
 from cnnlab.statistics import Interval
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _bars(axes: Axes, rows: Bars) -> None:
             if np.isfinite(value):
                 at = (end, place + beside)
                 axes.annotate(f"{value:.2f}", at, (4, 0), textcoords="offset points", va="center", fontsize=7)
-    axes.set_yticks(places, [plain(name) for name in rows])
+    axes.set_yticks(places, list(rows))
     axes.invert_yaxis()
     axes.margins(x=0.06, y=0.02)
     axes.grid(axis="x", alpha=0.3)
@@ -69,10 +69,10 @@ def against_passes(histories: Sequence[History], title: str) -> Figure:
         for split, name, colour in (("train", "training", style.TRAIN), style.held_out(history)):
             errors = style.error_percent(history, split)
             label = name if number == 0 and np.isfinite(errors).any() else None
-            axes.plot(style.epochs_of(history), errors, color=colour, lw=1.2, label=label)
+            axes.plot(style.series(history, "epoch"), errors, color=colour, lw=1.2, label=label)
     axes.set_ylim(bottom=0)
     style.whole_epochs(axes)
-    axes.set(xlabel="pass", ylabel="error (%)", title=plain(title))
+    axes.set(xlabel="pass", ylabel="error (%)", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -85,10 +85,10 @@ def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title:
     axes = figure.subplots()
     for (kind, values), colour in zip(points.items(), style.COLOURS, strict=False):
         sizes, (mean, spread) = list(values), np.array(list(values.values())).T
-        axes.errorbar(sizes, mean, spread, color=colour, marker="o", capsize=3, label=plain(kind))
+        axes.errorbar(sizes, mean, spread, color=colour, marker="o", capsize=3, label=kind)
     axes.set_xticks(sorted({size for values in points.values() for size in values}))
     axes.set_ylim(bottom=0)
-    axes.set(xlabel="training images", ylabel="error (%)", title=plain(title))
+    axes.set(xlabel="training images", ylabel="error (%)", title=title)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
@@ -111,8 +111,8 @@ def layer_by_layer(image: Array, outputs: Mapping[str, Array], title: str) -> Fi
         axes.set(xticks=[], yticks=[], facecolor=GROUND)
         axes.spines[:].set_visible(False)
         beside = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "va": "center"}
-        axes.annotate(plain(name), (0, 0.5), (-6, 0), fontsize=9, **beside)
-    figure.suptitle(plain(title), y=0.995, va="top", fontsize=10)
+        axes.annotate(name, (0, 0.5), (-6, 0), fontsize=9, **beside)
+    figure.suptitle(title, y=0.995, va="top", fontsize=10)
     return figure
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,19 @@ from cnnlab.data import Dataset
 from cnnlab.measuring import outputs_for
 from cnnlab.nn import Params, Sequential
 from cnnlab.paths import refuse_other_checkout, write_atomically
-from cnnlab.report import RunRecord
-from cnnlab.report.rows import Result, Row, results_csv, results_table
-from cnnlab.summaries import row_records
+from cnnlab.report.arms import RunRecord, error_interval
+from cnnlab.report.rows import Result, Row, results_table
+from cnnlab.report.tables import as_csv, number
+from cnnlab.statistics import t_interval
+from cnnlab.summaries import row_records, rows_of
 from cnnlab.tracking.records import networks
 from cnnlab.tracking.store import Study
 
 FOLDER = Path(__file__).resolve().parent
 STAR = "lenet5_1998"  # the row that the figures look at
 SIZES = {15_000: f"{STAR}_15000", 30_000: f"{STAR}_30000", 60_000: STAR}  # training images of a row
+FORMS = {"train_error": ".2f", "parameters": ".0f", "macs": ".0f", "seconds_per_run": ".0f"}  # of figures
+MADE = ("runs", "code", "machine")
 PAGE = "# LeNet-5's family\n\n<!-- results -->\n<!-- /results -->\n"  # where there is no notebook yet
 TITLES = {
     "passes": "LeNet-5 as in 1998: error against passes",
@@ -44,10 +49,10 @@ def main(folder: Path = FOLDER) -> None:
     sweep = sweep_of("lenet_family")
     study = Study.open("lenet_family")
     runs = study.newest([plan.fingerprint for plan in sweep.plans])
-    records = row_records(sweep, study, runs, details=True)
+    codes = {plan.fingerprint: plan.code for plan in sweep.plans}
+    records = row_records(study, rows_of(sweep), runs, codes, details=True)
     update(list(records), {row.name: found for row, found in records.items()}, folder)
-    star = next(row for row in sweep.rows if row.name == STAR)
-    plan = sweep.plans[sweep.rows[star][0]]
+    plan = next(plans[0] for row, plans in sweep.rows.items() if row.name == STAR)
     if run := study.finished(plan.fingerprint):
         data = load_data(plan)
         ((network, params),) = networks(study, run)
@@ -63,7 +68,7 @@ def update(rows: Sequence[Row], records: Mapping[str, Sequence[RunRecord]], fold
     kept = lines.read_text(encoding="utf-8").splitlines() if lines.exists() else []
     known = {line["name"]: line for line in csv.DictReader(kept)}
     results = [_better(Result.of(row, records.get(row.name, ())), known.get(row.name)) for row in rows]
-    write_atomically(lines, results_csv(results).encode())
+    write_atomically(lines, as_csv([line_of(result) for result in results]).encode())
     text = page.read_text(encoding="utf-8") if page.exists() else PAGE
     write_atomically(page, replaced(text, "results", results_table(results)).encode())
     if bars := {result.row.name: (result.row.paper, result.error) for result in results if result.error.n}:
@@ -74,11 +79,36 @@ def update(rows: Sequence[Row], records: Mapping[str, Sequence[RunRecord]], fold
     return results
 
 
+def line_of(result: Result) -> dict[str, str]:
+    """A line of `results.csv`: errors in per cent, an empty field where nothing is known."""
+    row, error = result.row, result.error
+    return {
+        "name": row.name,
+        "paper_error": number(row.paper, ".2f", ""),
+        "paper_source": row.source,
+        "our_error_mean": number(error.mean, ".3f", ""),
+        "our_error_sd": number(error.sd, ".4f", ""),
+        "seeds": str(error.n),
+        "passes": row.passes if error.n else "",
+        **{name: number(result.figures[name], form, "") for name, form in FORMS.items()},
+        "verdict": result.verdict,
+        **{name: result.made.get(name, "") for name in MADE},
+    }
+
+
+def read(row: Row, line: Mapping[str, str]) -> Result:
+    """What a line of `results.csv` says of the row; the line may lack the last three columns."""
+    value = {name: float(line[name] or math.nan) for name in (*FORMS, "our_error_mean", "our_error_sd")}
+    error = t_interval(value.pop("our_error_mean"), value.pop("our_error_sd"), int(line["seeds"]))
+    made = {name: line[name] for name in MADE if name in line}
+    return Result(replace(row, passes=line["passes"]), error_interval(error, row.images), value, made)
+
+
 def _better(found: Result, line: Mapping[str, str] | None) -> Result:
     """What was found, or a line that says more of the same recipe."""
     if not line or line["passes"] != found.row.passes:
         return found
-    kept = Result.read(found.row, line)
+    kept = read(found.row, line)
     return kept if found.error.n < min(kept.error.n, found.row.seeds) else found
 
 
@@ -87,7 +117,7 @@ def _sizes(results: Mapping[str, Result], folder: Path) -> None:
     if all(name in results for name in SIZES.values()):
         found = {size: results[name] for size, name in SIZES.items()}
         test = {size: (result.error.mean, result.error.half_width) for size, result in found.items()}
-        training = {size: (result.train_error, math.nan) for size, result in found.items()}
+        training = {size: (result.figures["train_error"], math.nan) for size, result in found.items()}
         _draw(folder, "sizes", figures.against_size, {"test": test, "training": training}, TITLES["sizes"])
 
 

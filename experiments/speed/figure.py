@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from cnnlab.plots import style
-from cnnlab.plots.style import plain
 from results import PEERS, Result
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def speed(panels: Mapping[str, Sequence[Pace]], title: str) -> Figure:
     places = list(figure.subplots(rows, columns, squeeze=False, sharex=True).flat)
     for axes, (name, paces) in zip(places, panels.items(), strict=False):
         _draw(axes, paces)
-        axes.set_title(plain(name), fontsize=9, loc="left")
+        axes.set_title(name, fontsize=9, loc="left")
     for unused in places[len(panels) :]:
         unused.remove()
     _finish(figure, places[0], title)
@@ -67,7 +66,7 @@ def _draw(axes: Axes, paces: Sequence[Pace]) -> None:
         for row, pace in enumerate(paces):
             if side in pace.ratios:
                 _bar(axes, row + (number + 0.5) * thickness - 0.4, thickness, pace.ratios[side], THEIRS[number])
-    axes.set_yticks(range(len(paces)), [plain(pace.label) for pace in paces], fontsize=8)
+    axes.set_yticks(range(len(paces)), [pace.label for pace in paces], fontsize=8)
     axes.set_ylim(len(paces) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8, labelbottom=True)
@@ -87,7 +86,7 @@ def _finish(figure: Figure, axes: Axes, title: str) -> None:
 
     axes.set_xlim(0, 1.12 * axes.get_xlim()[1])
     handles = [Patch(color=OURS, alpha=0.25, label="cnnlab (= 1)")]
-    handles += [Patch(color=colour, label=plain(name)) for colour, name in zip(THEIRS, PEERS.values(), strict=False)]
+    handles += [Patch(color=colour, label=name) for colour, name in zip(THEIRS, PEERS.values(), strict=False)]
     look = {"ncols": 3, "fontsize": 8, "title_fontsize": 10, "frameon": False}
-    figure.legend(handles=handles, loc="outside upper center", title=plain(title), **look)
+    figure.legend(handles=handles, loc="outside upper center", title=title, **look)
     figure.supxlabel("time for the same work, as a multiple of cnnlab's", fontsize=9)

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -30,8 +30,9 @@ from cnnlab.data import Dataset
 from cnnlab.learners import Learner
 from cnnlab.paths import conf_folder
 from cnnlab.report.rows import Row
-from cnnlab.spelling import as_text
+from cnnlab.spelling import TEXT, as_text
 
+SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 
 ConfigStore.instance().store(name="schema", node=RunConfig)  # the name that conf/train.yaml calls the types by
@@ -176,14 +177,14 @@ def _instantiated(node: dict[str, Any]) -> Any:
 class Sweep:
     """The arms of one question, each once.
 
-    `rows` holds, for each row of a list, the numbers of its arms; a grid has no rows. `refused` has a line on each arm
-    that is impossible. `command` makes the sweep again. `workers` is how many the launcher uses, if it says so.
+    `rows` holds the arms of each row of a list; a grid has none. `refused` has a line on each arm that is impossible.
+    `command` makes the sweep again. `workers` is how many the launcher uses, if it says so.
     """
 
     plans: list[Plan]
     command: str
     workers: int | None
-    rows: dict[Row, list[int]]
+    rows: dict[Row, list[Plan]]
     refused: list[str]
 
 
@@ -212,13 +213,30 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
                 found[row][made.key] = None
     if not plans:
         raise ValueError("; ".join(refused) or "there is nothing to sweep over")
-    numbers = {key: number for number, key in enumerate(plans)}
-    rows = {row: [numbers[key] for key in keys] for row, keys in found.items() if row}
-    said = (*cfg.hydra.overrides.hydra, *cfg.hydra.overrides.task)
-    command = shlex.join(["cnnlab", "train", *("-m" if word == "hydra.mode=MULTIRUN" else word for word in said)])
+    rows = {}
+    for row, keys in found.items():
+        if row:
+            passes = str(plans[next(iter(keys))].config["learner"].get("epochs", "")) if keys else ""
+            rows[replace(row, passes=passes)] = [plans[key] for key in keys]
+    command = _command(cfg.hydra.overrides.hydra, cfg.hydra.overrides.task, only)
     jobs = cfg.hydra.launcher.get("n_jobs")
     workers = jobs if jobs and jobs > 0 else None  # -1 is joblib's "as many as there are cores"
     return Sweep(list(plans.values()), command, workers, rows, list(refused))
+
+
+def _command(hydra: Sequence[str], task: Sequence[str], only: Sequence[str]) -> str:
+    """The command that asks for a sweep by these overrides, in the words of `cnnlab sweep` where a file is named."""
+    quoted = re.compile(rf"({'|'.join(TEXT)})='([\w./-]+)'")  # by `as_text`, which will do so again
+    words = [match.expand(r"\1=\2") if (match := quoted.fullmatch(word)) else word for word in (*hydra, *task)]
+    words = [word for word in words if not word.startswith(("hydra.mode=", "hydra.sweeper.only="))]
+    names = [word for word in words if word.startswith("sweep=")]
+    if not names:
+        return shlex.join(["cnnlab", "train", "-m", *words])
+    for override, option in SPOKEN.items():
+        words = [word.replace(override, option) for word in words]
+    rows = [f"--only={row}" for row in only]
+    begin = ["cnnlab", "sweep", names[-1].removeprefix("sweep="), *rows]
+    return shlex.join(begin + [word for word in words if word not in names])
 
 
 def sweep_of(name: str, words: Sequence[str] = (), only: Sequence[str] = ()) -> Sweep:

@@ -1,7 +1,5 @@
 """The journal of a run: what a learner writes down while it learns, and where it can go on after a kill."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +12,7 @@ from cnnlab.data import Dataset, Distortion
 from cnnlab.measuring import Metrics
 from cnnlab.networks import network_bytes
 from cnnlab.nn import Array, Params, Sequential
+from cnnlab.report.tables import as_csv
 from cnnlab.statistics import confusion_matrix
 from cnnlab.tracking.log import RunLog
 from cnnlab.training import TrainingState
@@ -120,18 +119,9 @@ class Journal:
             shown = (data.train.pixels[:100], distortion, "training images and distorted copies")
             self.log.figure("plots/distortions.png", plots.distortions, *shown)
         self.log.figure("plots/learning_curves.png", plots.learning_curves, history, "learning curves")
-        self.log.figure("plots/gradient_norms.png", plots.gradient_norms, history, "gradient norms")
+        norms = (history, "grad_norm", "gradient norms", "gradient norm")
+        self.log.figure("plots/gradient_norms.png", plots.by_layer, *norms, log=True)
         first = next(params["W"] for params in networks[0][1].values() if "W" in params)
         self.log.figure("plots/kernels.png", plots.kernels, first, "first-layer kernels", data.shape)
-        self.log.text("history.csv", _as_csv(history))
+        self.log.text("history.csv", as_csv(history))
         self.log.model([network_bytes(*trained, data.shape, data.normalizer) for trained in networks], data.shape)
-
-
-def _as_csv(history: list[Metrics]) -> str:
-    """A history as CSV, an epoch a line; a metric that an epoch lacks is left empty."""
-    file = io.StringIO()
-    columns = dict.fromkeys(name for metrics in history for name in metrics)
-    table = csv.DictWriter(file, list(columns), lineterminator="\n")
-    table.writeheader()
-    table.writerows(history)
-    return file.getvalue()

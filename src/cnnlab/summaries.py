@@ -4,73 +4,90 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cnnlab.composing import Plan, Sweep
+from cnnlab.locks import locked
 from cnnlab.paths import conf_folder, root
-from cnnlab.report import RunRecord, arms, swept, terminal_table, write_report
+from cnnlab.report.arms import RunRecord, arms, swept
+from cnnlab.report.pages import write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
+from cnnlab.report.tables import terminal_table
 from cnnlab.spelling import Grammar
 from cnnlab.tracking import records as kept
-from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, store_errors
+from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, state_folder, store_errors
+
+Runs = Mapping[str, Any]  # MLflow's runs, by fingerprint
+Rows = Mapping[Row, Sequence[str]]  # the fingerprints of each row's arms
+Codes = Mapping[str, str]  # digests of today's code, by fingerprint
 
 
-def sum_up(sweep: Sweep, study: Study, runs: Mapping[str, Any]) -> None:
-    """Print the table of a study's arms, and where to see more; `runs` are MLflow's runs of these, by fingerprint.
+def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
+    """Print the table of a study's arms, and where to see more.
 
-    Their report is written, and kept in the store, unless the newest one there is of these very runs.
+    Their report is written, and kept in the store, unless the newest one there is of these very runs. Of sweeps that
+    end together one at a time does this, so that the others find it done.
     """
     plans = [plan for plan in sweep.plans if plan.study == study.name]
     if not runs:
         return
     codes = {plan.fingerprint: plan.code for plan in plans}
-    if sweep.rows:
-        print(results_table(Result.of(row, records) for row, records in row_records(sweep, study, runs).items()))
+    rows = rows_of(sweep)
+    if rows:
+        print(results_table([Result.of(*found) for found in row_records(study, rows, runs, codes).items()]))
     else:
         brief = [kept.record(study, run, codes, details=False) for run in runs.values()]
         print(terminal_table(arms(brief, swept(brief))))
-    page, identity = root() / "reports" / study.name / "index.html", _identity(plans, runs)
-    newest = kept.newest_summary(study)
-    if not page.exists() or newest is None or newest.data.tags[FINGERPRINT] != identity:
-        report(study, list(runs.values()), sweep.command, codes)
-        if len(runs) == len(plans) and all(run.info.status == "FINISHED" for run in runs.values()):
-            kept.log_summary(study, identity, page.parent, list(runs), sweep.command)
+    page, identity = root() / "reports" / study.name / "index.html", _identity(plans, runs, rows)
+    with locked(state_folder() / f"summary-{study.experiment_id}.lock"):
+        newest = kept.newest_summary(study)
+        if not page.exists() or newest is None or newest.data.tags[FINGERPRINT] != identity:
+            report(study, runs, sweep.command, codes, rows)
+            if len(runs) == len(plans) and all(run.info.status == "FINISHED" for run in runs.values()):
+                listed = [{"row": _known(row), "fingerprints": arms} for row, arms in rows.items()]
+                asked = {"fingerprints": list(runs), "command": sweep.command, "rows": listed}
+                kept.log_summary(study, identity, page.parent, asked)
     print("report:", page)
     print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
     print("MLflow, after `make ui`:", link(study))
 
 
-def _identity(plans: Sequence[Plan], runs: Mapping[str, Any]) -> str:
-    """Identity of a summary: that of its runs, whatever their order, and of whether today's code has made them."""
+def rows_of(sweep: Sweep) -> Rows:
+    """The fingerprints of each row's arms, in a sweep that is a list."""
+    return {row: [plan.fingerprint for plan in plans] for row, plans in sweep.rows.items()}
+
+
+def _known(row: Row) -> dict[str, Any]:
+    """The fields of a row, without a figure that is not known."""
+    return {name: value for name, value in asdict(row).items() if value == value}  # nan is not
+
+
+def _identity(plans: Sequence[Plan], runs: Runs, rows: Rows) -> str:
+    """Identity of a summary: its rows and its runs, whatever their order, and whether today's code has made them."""
     found = [(runs[plan.fingerprint], plan.code) for plan in plans if plan.fingerprint in runs]
     words = sorted(f"{run.info.run_id} {run.data.tags.get(CODE) == code}" for run, code in found)
-    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
+    return hashlib.sha256(" ".join([*words, *map(str, rows)]).encode()).hexdigest()[:16]
 
 
 def row_records(
-    sweep: Sweep, study: Study, runs: Mapping[str, Any], details: bool = False
+    study: Study, rows: Rows, runs: Runs, codes: Codes, details: bool = False
 ) -> dict[Row, list[RunRecord]]:
-    """The finished runs of each row of a sweep, a seed each; of a row that votes, what its runs answer together.
+    """The finished runs of each row, a seed each; of a row that votes, what its runs answer together.
 
     Where the answers of a run are gone, a line says so, and its row has no vote.
     """
-    codes = {plan.fingerprint: plan.code for plan in sweep.plans}
     found = {}
-    for row, numbers in sweep.rows.items():
-        plans = [sweep.plans[number] for number in numbers]
-        made = [runs[plan.fingerprint] for plan in plans if plan.fingerprint in runs]
-        made = [run for run in made if run.info.status == "FINISHED"]
+    for row, fingerprints in rows.items():
+        made = [run for name in fingerprints if (run := runs.get(name)) and run.info.status == "FINISHED"]
         records = [kept.record(study, run, codes, details) for run in made]
         given = []
         with kept.despite_lost_files():
             given = [kept.answers(study, run) for run in (made if row.votes else made[:1])]
         if row.votes:
-            complete = given and len(given) == len(plans)
+            complete = given and len(given) == len(fingerprints)
             records = [vote(records, [answer for answer, _ in given], given[0][1])] if complete else []
-        if plans:  # of rows that are not run, too: by its passes a row of the notebook is known again
-            row = replace(row, passes=str(plans[0].config["learner"].get("epochs", "")))
         if given:
             row = replace(row, images=len(given[0][1]))
         found[row] = records
@@ -80,26 +97,30 @@ def row_records(
 @store_errors()
 def report_again(study: Study) -> Path:
     """The report of a study's newest summary, or of all its runs where it has none, written anew."""
-    wanted, command = None, f"every run of {study.name}"
-    if summary := kept.newest_summary(study):
+    summary, known = kept.newest_summary(study), dict[str, Any]()
+    if summary:
         with kept.despite_lost_files():
-            wanted, command = kept.summarised(study, summary)
-    runs = list(study.newest(wanted).values())
+            known = kept.summarised(study, summary)
+    runs = study.newest(known.get("fingerprints"))
+    if not known:
+        runs = dict(reversed(runs.items()))  # oldest first
     codes = {}
-    for run in runs:
+    for fingerprint, run in runs.items():
         with kept.despite_lost_files():
-            codes[run.data.tags[FINGERPRINT]] = kept.code_today(study, run)
-    return report(study, runs if wanted else runs[::-1], command, codes)
+            codes[fingerprint] = kept.code_today(study, run)
+    rows = {Row(**listed["row"]): listed["fingerprints"] for listed in known.get("rows", ())}
+    return report(study, runs, known.get("command", f"every run of {study.name}"), codes, rows)
 
 
-def report(study: Study, runs: Sequence[Any], command: str, codes: Mapping[str, str]) -> Path:
-    """Write the report of some runs of a study into `reports/`; its folder.
-
-    `codes` are the digests of today's code, by fingerprint.
-    """
+def report(study: Study, runs: Runs, command: str, codes: Codes, rows: Rows) -> Path:
+    """Write the report of some runs of a study, which may be a list of rows, into `reports/`; its folder."""
     folder = root() / "reports" / study.name
-    notes = {"question": question(study.name), "command": command, "environment": kept.environments(runs)}
-    write_report(study.name, [kept.record(study, run, codes) for run in runs], folder, notes)
+    environment = kept.environments(list(runs.values()))
+    notes = {"question": question(study.name), "command": command, "environment": environment}
+    results = [Result.of(*found) for found in row_records(study, rows, runs, codes).items()]
+    names = {name: row.name for row, fingerprints in rows.items() if not row.votes for name in fingerprints}
+    records = [replace(kept.record(study, run, codes), row=names.get(name, "")) for name, run in runs.items()]
+    write_report(study.name, records, folder, notes, results)
     return folder
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.style import Array, plain
+from cnnlab.plots.style import Array
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -27,33 +26,25 @@ def confusion(matrix: Array, classes: Sequence[str], title: str) -> Figure:
     top = float(np.nanmax(shares, initial=0)) or 1.0
     axes.set_facecolor(style.GREY)
     image = axes.imshow(shares, cmap="Oranges", vmin=0, vmax=top)
-    style.colour_bar(image, "share of the true class (%), mistakes only", (1.04, 0.1, 0.04, 0.8))
+    place = axes.inset_axes((1.04, 0.1, 0.04, 0.8))
+    figure.colorbar(image, cax=place, label="share of the true class (%), mistakes only")
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             dark = row != column and shares[row, column] > 0.6 * top
             axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
-    _class_ticks(axes, classes)
-    wrong, total = int(matrix.sum() - np.trace(matrix)), int(matrix.sum())
-    axes.set_title(f"{plain(title)}\n{wrong} of {total} wrong, error {style.error_rate(matrix):.2f} %")
-    return figure
-
-
-def _class_ticks(axes: Axes, classes: Sequence[str]) -> None:
-    names, places = [plain(name) for name in classes], range(len(classes))
-    long = max(map(len, names), default=0) > 3
-    axes.set_xticks(places, names, rotation=45 if long else 0, ha="right" if long else "center")
-    axes.set_yticks(places, names)
+    names = [name for name in classes]
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, names), default=0) > 3 else {}
+    axes.set_xticks(range(len(names)), names, **slanted)
+    axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="answer", ylabel="true class")
+    wrong, total = int(matrix.sum() - np.trace(matrix)), int(matrix.sum())
+    axes.set_title(f"{title}\n{wrong} of {total} wrong, error {style.error_rate(matrix):.2f} %")
+    return figure
 
 
 @style.own_style()
 def mistakes(
-    pixels: Array,
-    labels: Array,
-    predictions: Array,
-    margin: Array,
-    classes: Sequence[str],
-    limit: int = 40,
+    pixels: Array, labels: Array, predictions: Array, margin: Array, classes: Sequence[str], limit: int = 40
 ) -> Figure:
     """The wrong answers that outscore the truth by the largest margin, as pictures under "truth → answer".
 
@@ -65,7 +56,8 @@ def mistakes(
         figure = style.canvas(6, 2)
         style.note(figure.subplots(), f"No mistakes among {len(labels)} images.")
         return figure
-    names = [_verdict(classes[labels[index]], classes[predictions[index]]) for index in worst]
+    pairs = [(classes[labels[index]], classes[predictions[index]]) for index in worst]
+    names = [f"{truth} → {answer}" if len(truth + answer) < 9 else f"{truth}\n→ {answer}" for truth, answer in pairs]
     sure = [f"{value:.3g}" for value in np.asarray(margin)[worst]]
     shown = f"the {len(worst)} surest of {len(wrong)}" if len(worst) < len(wrong) else f"all {len(worst)}"
     title = f"{shown} mistakes: truth → answer, and its margin"
@@ -88,21 +80,12 @@ def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top:
     axes = figure.subplots()
     axes.axis("off")
     style.show_pixels(axes, grid, top)
-    for number, texts in enumerate(zip(above, below, strict=True)):
+    look: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}
+    for number, (name, margin) in enumerate(zip(above, below, strict=True)):
         row, column = divmod(number, columns)
         left, upper = column * (cells.shape[2] + 1) + beside + 0.5, row * (cells.shape[1] + 1) + over + 0.5
-        _frame(axes, left, upper, width, height, *texts)
+        right, lower, middle = left + width, upper + height, left + width / 2
+        axes.plot([left, right, right, left, left], [upper, upper, lower, lower, upper], color="k", linewidth=0.8)
+        axes.annotate(name, (middle, upper), (0, 4), va="bottom", fontsize=9, **look)
+        axes.annotate(margin, (middle, lower), (0, -3), va="top", fontsize=8, color="0.35", **look)
     return figure
-
-
-def _frame(axes: Axes, left: float, upper: float, width: int, height: int, above: str, below: str) -> None:
-    right, lower, middle = left + width, upper + height, left + width / 2
-    axes.plot([left, right, right, left, left], [upper, upper, lower, lower, upper], color="k", linewidth=0.8)
-    axes.annotate(above, (middle, upper), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=9)
-    axes.annotate(
-        below, (middle, lower), (0, -3), textcoords="offset points", ha="center", va="top", fontsize=8, color="0.35"
-    )
-
-
-def _verdict(truth: str, answer: str) -> str:
-    return plain(f"{truth} → {answer}" if len(truth + answer) < 9 else f"{truth}\n→ {answer}")

@@ -1,4 +1,4 @@
-"""The figures of one run: learning curves, metrics by layer, and the first layer's kernels."""
+"""The figures of one training: learning curves, metrics by layer, the first layer's kernels, distorted images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.style import Array, History, plain
+from cnnlab.plots.style import Array, History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def learning_curves(history: History, title: str) -> Figure:
     """Loss and error (%) against the epoch: of training, and of validation or of the test images that were watched."""
     figure = style.canvas(9, 3.6, margins=(0.9, 0.5, 0.1, 0.4))
-    figure.suptitle(plain(title))
+    figure.suptitle(title)
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.24})
     _curves(left, history, "loss", lambda split: style.series(history, f"{split}/loss"))
     _curves(right, history, "error (%)", lambda split: style.error_percent(history, split))
@@ -35,7 +35,7 @@ def _curves(axes: Axes, history: History, ylabel: str, values_of: Callable[[str]
         return style.note(axes, f"no {ylabel.split()[0]} was recorded")
     for look, values in curves.items():
         _, label, colour = look
-        axes.plot(style.epochs_of(history), values, color=colour, marker=looks[look], markersize=3.5, label=label)
+        axes.plot(style.series(history, "epoch"), values, color=colour, marker=looks[look], markersize=3.5, label=label)
     if style.wide_range(np.concatenate(list(curves.values()))):
         axes.set_yscale("log")
         style.plain_numbers(axes.yaxis)
@@ -45,36 +45,26 @@ def _curves(axes: Axes, history: History, ylabel: str, values_of: Callable[[str]
     style.whole_epochs(axes)
 
 
-def gradient_norms(history: History, title: str) -> Figure:
-    """The norm of each layer's gradient against the epoch: a fan that opens downwards to dark is vanishing."""
-    return by_layer(history, "grad_norm", title, "gradient norm", log=True)
-
-
 @style.own_style()
 def by_layer(history: History, family: str, title: str, ylabel: str = "", log: bool = False) -> Figure:
     """A family of metrics, such as `saturation/<layer>`, against the epoch: a line a layer, first dark, last light.
 
+    Of the norms of gradients, a fan that opens downwards to dark is vanishing.
     `ylabel` is what the numbers are, the family's name unless said; `log` draws them on a log scale.
     """
     ylabel = ylabel or family.replace("_", " ")
     height = max(4, 1.2 + 0.22 * len(style.layers_of(history, family)))  # of the legend
     figure = style.canvas(7.5, height, margins=(0.85, 0.5, 1.2, 0.35))
     axes = figure.subplots()
-    axes.set_title(plain(title))
+    axes.set_title(title)
     draw_by_layer(axes, history, family, ylabel, log, marker="o")
     if axes.lines:
         if log:
-            style.plain_numbers(axes.yaxis, subs=(1,) if style.wide_range(_positive(axes), 1000) else (1, 2, 5))
+            style.plain_numbers(axes.yaxis)
         axes.set_ylabel(ylabel + (" (log scale)" if log else ""))
         axes.legend(title="layer,\nfirst to last", loc="center left", bbox_to_anchor=(1, 0.5))
         style.whole_epochs(axes)
     return figure
-
-
-def _positive(axes: Axes) -> Array:
-    """Every value that is drawn, less the zeros, which a log scale leaves out."""
-    values = np.concatenate([np.asarray(line.get_ydata()) for line in axes.get_lines()])
-    return values[values > 0]
 
 
 def draw_by_layer(axes: Axes, history: History, family: str, ylabel: str, log: bool, **look: str) -> None:
@@ -84,54 +74,57 @@ def draw_by_layer(axes: Axes, history: History, family: str, ylabel: str, log: b
         return style.note(axes, f"no {ylabel} was recorded")
     if log:
         axes.set_yscale("log", nonpositive="mask")
-    for layer, colour in zip(layers, style.colours_by_depth(len(layers)), strict=True):
+    for layer, colour in style.by_depth(layers).items():
         values = style.series(history, f"{family}/{layer}")
-        axes.plot(style.epochs_of(history), values, color=colour, label=plain(layer), markersize=3.5, **look)  # type: ignore[arg-type]
+        axes.plot(style.series(history, "epoch"), values, color=colour, label=layer, markersize=3.5, **look)  # type: ignore[arg-type]
     axes.grid(alpha=0.3)
 
 
 @style.own_style()
-def kernels(
-    W: Array,
-    title: str,
-    shape: tuple[int, int, int] | None = None,
-    columns: int | None = None,
-) -> Figure:
+def kernels(W: Array, title: str, shape: tuple[int, int, int] | None = None, columns: int | None = None) -> Figure:
     """The weights of a first layer as pictures on one scale of colours around 0; nan is left blank.
 
     `W` is (F, K_h, C, K_w) of a convolution, or (units, D) of a dense layer over images of `shape` (H, C, W),
     without which D has to be a square. Several channels are shown as their mean. The first 64 of
     a convolution and 36 of a dense layer are drawn, or all if `columns` says how many lie side by side.
     """
-    pictures = _pictures(W, shape)
-    limit = len(pictures) if columns else 36 if W.ndim == 2 else 64
-    count, (_, height, width) = len(pictures), pictures.shape
-    pictures = pictures[:limit]
-    wide = math.ceil(math.sqrt(len(pictures) * 1.6 * height / width))
-    columns = columns or (len(pictures) if len(pictures) <= 8 else wide)
-    grid = style.mosaic(pictures, columns)
-    figure = style.canvas(7, min(0.6 + 5.7 * grid.shape[0] / grid.shape[1], 9), margins=(0.15, 0.15, 1.15, 0.45))
-    axes = figure.subplots()
-    largest = float(np.nanmax(np.abs(np.where(np.isfinite(grid), grid, np.nan)), initial=0)) or 1.0
-    axes.set_facecolor("0.35")
-    image = axes.imshow(grid, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
-    label = "weight" + (", mean over channels" if _channels(W, shape) > 1 else "")
-    style.colour_bar(image, label, (1.03, 0, 0.03, 1))
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(plain(title) + (f" (first {limit} of {count})" if count > limit else ""))
-    return figure
-
-
-def _channels(W: Array, shape: tuple[int, int, int] | None) -> int:
-    return W.shape[2] if W.ndim == 4 else shape[1] if shape else 1
-
-
-def _pictures(W: Array, shape: tuple[int, int, int] | None) -> Array:
-    """(F, H, W): a dense layer's weights lie in the order of its input, so they fold back into images."""
-    if W.ndim == 2:
+    limit = 36 if W.ndim == 2 else 64
+    if W.ndim == 2:  # in the order of the layer's input, so they fold back into images
         side = math.isqrt(W.shape[1])
         shape = shape or (side, 1, side)
         if math.prod(shape) != W.shape[1]:
             raise ValueError(f"kernels: {W.shape[1]} weights per unit do not fill images of shape {shape}")
         W = W.reshape(-1, *shape)
-    return np.asarray(W.mean(axis=2), dtype=float)
+    count, height, channels, width = W.shape
+    limit = min(count, count if columns else limit)
+    wide = math.ceil(math.sqrt(limit * 1.6 * height / width))
+    grid = style.mosaic(W[:limit].mean(axis=2), columns or (limit if limit <= 8 else wide))
+    figure = style.canvas(7, min(0.6 + 5.7 * grid.shape[0] / grid.shape[1], 9), margins=(0.15, 0.15, 1.15, 0.45))
+    axes = figure.subplots()
+    largest = np.abs(grid[np.isfinite(grid)]).max(initial=0) or 1.0
+    axes.set_facecolor("0.35")
+    image = axes.imshow(grid, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
+    label = "weight" + (", mean over channels" if channels > 1 else "")
+    figure.colorbar(image, cax=axes.inset_axes((1.03, 0, 0.03, 1)), label=label)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title + (f" (first {limit} of {count})" if count > limit else ""))
+    return figure
+
+
+@style.own_style()
+def distortions(
+    pixels: Array, distort: Callable[[Array, np.random.Generator], Array], title: str, images: int = 6, draws: int = 10
+) -> Figure:
+    """The first images of `pixels`, (N, H, W) or (N, H, W, 3), and beside each of them copies by `distort`."""
+    first = pixels[:images]
+    copies = distort(first.repeat(draws, axis=0), np.random.default_rng(0)).reshape(len(first), draws, *first.shape[1:])
+    rows = np.concatenate([first[:, None], copies], axis=1)
+    grid = style.mosaic(rows.reshape(-1, *first.shape[1:]), draws + 1)
+    figure = style.canvas(8, 0.5 + 7.8 * grid.shape[0] / grid.shape[1])
+    axes = figure.subplots()
+    axes.set_facecolor(style.COLOURS[0])
+    style.show_pixels(axes, grid, float(np.max(pixels, initial=1)))
+    axes.axvline(first.shape[2] + 1, color=style.COLOURS[1], linewidth=2)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title)
+    return figure

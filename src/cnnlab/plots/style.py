@@ -16,7 +16,6 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 History = Sequence[Mapping[str, float]]
 Array = np.ndarray
@@ -31,11 +30,15 @@ _ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings are global
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """matplotlib's own defaults, as a block or a decorator: no user's settings, fonts or back end show in a figure."""
+    """matplotlib's own defaults, as a block or a decorator: no user's settings, fonts or back end show in a figure.
+
+    Text is drawn as it stands, since a dollar sign in a name starts no formula.
+    """
     _import_matplotlib()
     from matplotlib import rc_context, rcParamsDefault
 
     defaults = {name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")}
+    defaults["text.parse_math"] = False
     with _ONE_AT_A_TIME, rc_context(defaults):
         yield
 
@@ -54,31 +57,18 @@ def _import_matplotlib() -> None:
 
 
 def canvas(width: float, height: float, margins: Sequence[float] = ()) -> Figure:
-    """An empty figure of that size in inches, drawn by Agg: no pyplot, so no global state and no display.
+    """An empty figure of that size in inches: no pyplot, so no global state and no display.
 
     `margins` (left, bottom, right, top; inches) say where the axes lie. Without them matplotlib finds out by
     measuring every text, several times, and then takes three times as long to draw.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout=None if margins else "constrained")
-    FigureCanvasAgg(figure)
     if margins:
         left, bottom, right, top = margins
         figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
     return figure
-
-
-def panels(count: int, columns: int, width: float, height: float, **share: Any) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` axes of that size in inches, row by row, unused places left out."""
-    columns = min(columns, max(count, 1))
-    rows = math.ceil(max(count, 1) / columns)
-    figure = canvas(max(columns * width + 0.9, 4.5), rows * height + 0.9)
-    axes = list(figure.subplots(rows, columns, squeeze=False, **share).flat)
-    for unused in axes[count:]:
-        unused.remove()
-    return figure, axes[:count]
 
 
 @own_style()
@@ -92,22 +82,11 @@ def png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
-def colours_by_depth(count: int) -> list[Any]:
-    """Colours from the first layer (dark) to the last (light), so that order can be read without the legend."""
+def by_depth(layers: Sequence[str]) -> dict[str, Any]:
+    """A colour for each layer, from dark (first) to light (last), so that order can be read without the legend."""
     from matplotlib import colormaps
 
-    return [colormaps["viridis"](position) for position in np.linspace(0, 0.88, count)]
-
-
-def colour_bar(image: AxesImage, label: str, place: tuple[float, float, float, float]) -> None:
-    """The scale of an image's colours at `place` (left, bottom, width, height; shares of the image's axes)."""
-    axes = image.axes
-    axes.figure.colorbar(image, cax=axes.inset_axes(place), label=label)
-
-
-def plain(text: str) -> str:
-    """The text as it stands: a dollar sign starts no formula."""
-    return text.replace("$", r"\$")
+    return dict(zip(layers, colormaps["viridis"](np.linspace(0, 0.88, len(layers))), strict=True))
 
 
 def note(axes: Axes, text: str) -> None:
@@ -118,15 +97,15 @@ def note(axes: Axes, text: str) -> None:
 
 def wide_range(values: Sequence[float] | Array, factor: float = 10) -> bool:
     """Whether positive values span more than this factor, so that a log scale shows more."""
-    finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
+    finite = np.asarray(values)[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() > factor * finite.min())
 
 
-def plain_numbers(axis: Any, subs: Sequence[float] = (1, 2, 5)) -> None:
+def plain_numbers(axis: Any) -> None:
     """Ticks of a log axis written 0.5, 1, 2 rather than as powers of ten, few enough to be read."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    subs = (1,) if wide_range(axis.get_view_interval(), 3000) else (1, 2, 5)
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
@@ -161,11 +140,6 @@ def held_out(history: History) -> tuple[str, str, str]:
     return "watch", "test images, watched", WATCHED
 
 
-def epochs_of(history: History) -> Array:
-    """The numbers of the epochs, counted from 1 where the history does not say."""
-    return np.array([epoch.get("epoch", index) for index, epoch in enumerate(history, start=1)])
-
-
 def layers_of(history: History, family: str) -> list[str]:
     """The layers that a family of metrics, `family/layer`, has values of, in the order in which they are named."""
     names = dict.fromkeys(key for epoch in history for key in epoch if key.startswith(f"{family}/"))
@@ -190,11 +164,11 @@ def mosaic(pictures: Array, columns: int) -> Array:
     """Pictures (F, H, W), or (F, H, W, 3) in colour, row by row in one, with a gap of nan around each."""
     count, height, width, *colours = pictures.shape
     rows = math.ceil(count / columns)
-    cells = np.full((rows * columns, height + 1, width + 1, *colours), np.nan)
-    cells[:count, 1:, 1:] = pictures
-    grid = cells.reshape(rows, columns, height + 1, width + 1, *colours).swapaxes(1, 2)
-    joined = grid.reshape(rows * (height + 1), columns * (width + 1), *colours)
-    return np.pad(joined, [(0, 1), (0, 1), *[(0, 0)] * len(colours)], constant_values=np.nan)
+    grid = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, *colours), np.nan)
+    for number, picture in enumerate(pictures):
+        upper, left = number // columns * (height + 1) + 1, number % columns * (width + 1) + 1
+        grid[upper : upper + height, left : left + width] = picture
+    return grid
 
 
 def show_pixels(axes: Axes, grid: Array, top: float) -> None:

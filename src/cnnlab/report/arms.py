@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,8 @@ from cnnlab.statistics import Interval, binomial_interval, mean_interval
 WORDS = (*GROUPS, *NUMBERS)
 FOLLOWERS = ("init", "lr")  # words that an arm may set to suit the others: then they are no question of their own
 
+Options = Mapping[str, Sequence[str]]  # the swept words, each with its options in order
+
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
@@ -24,7 +26,8 @@ class RunRecord:
 
     `words` are its choices, `metrics` the last value of each, `history` one dict an epoch, `confusion` (C, C)
     on the test set (row = truth), `reason` one line on why it failed; `code` is the digest of the code that made it
-    on `machine`, and `other_code` says that this is not the code that is here now.
+    on `machine`, and `other_code` says that this is not the code that is here now. In a sweep that is a list, `row` is
+    the name of the row that it was made for.
     """
 
     run_id: str
@@ -37,16 +40,12 @@ class RunRecord:
     code: str = ""
     machine: str = ""
     other_code: bool = False
+    row: str = ""
 
     def error(self, split: str) -> float:
         """The error on that split in per cent; nan where none was recorded."""
         right = self.metrics.get(f"{split}/accuracy", math.nan)
         return self.metrics.get(f"{split}/error_percent", 100 * (1 - right))
-
-    @property
-    def watched(self) -> bool:
-        """Whether its errors on the test images were watched while it was trained."""
-        return any(name.startswith("watch/") for name in self.metrics)
 
     @property
     def finished(self) -> bool:
@@ -60,17 +59,6 @@ class RunRecord:
             return ""
         return self.reason or ("no test error" if self.status == "FINISHED" else self.status.lower())
 
-    @property
-    def outcome(self) -> str:
-        """How it ended, in a few words."""
-        return self.failure or ("finished, by other code" if self.other_code else "finished")
-
-    @property
-    def seconds(self) -> float:
-        """The time of the run, or of its epochs if only those were taken; nan if neither was."""
-        epochs = [epoch["time/epoch_s"] for epoch in self.history if "time/epoch_s" in epoch]
-        return self.metrics.get("time/total_s", sum(epochs) if epochs else math.nan)
-
 
 @dataclass(frozen=True, eq=False)
 class Arm:
@@ -81,9 +69,14 @@ class Arm:
     records: tuple[RunRecord, ...]
 
     @property
+    def row(self) -> str:
+        """The name of its row, in a sweep that is a list."""
+        return self.records[0].row
+
+    @property
     def label(self) -> str:
-        """The arm's name: its options of the swept words."""
-        return " / ".join(self.swept.values()) or "all runs"
+        """What figures call it: its row, or its options of the swept words."""
+        return self.row or " / ".join(self.swept.values()) or "all runs"
 
     @cached_property
     def finished(self) -> tuple[RunRecord, ...]:
@@ -98,25 +91,16 @@ class Arm:
     @cached_property
     def error(self) -> Interval:
         """The mean test error (%): Student's t over seeds; with one seed the binomial interval of its test set."""
-        if len(self.errors) == 1 and self.confusion is not None:
-            total = int(self.confusion.sum())
-            return binomial_interval(round(self.errors[0] * total / 100), total).times(100)
-        return mean_interval(self.errors)
+        return error_interval(mean_interval(self.errors), 0 if self.confusion is None else int(self.confusion.sum()))
 
     @cached_property
     def val_error(self) -> Interval:
         """The mean validation error (%) over seeds."""
         return mean_interval([record.error("val") for record in self.finished])
 
-    @property
-    def train_loss(self) -> float:
-        """The mean of the last training loss."""
-        return _mean(record.metrics.get("train/loss", math.nan) for record in self.finished)
-
-    @property
-    def seconds(self) -> float:
-        """The mean time of a finished run."""
-        return _mean(record.seconds for record in self.finished)
+    def mean(self, metric: str) -> float:
+        """The mean of a metric over the finished runs; nan where there is none."""
+        return mean(record.metrics.get(metric, math.nan) for record in self.finished)
 
     @property
     def histories(self) -> list[list[dict[str, float]]]:
@@ -141,7 +125,16 @@ class Arm:
         return f"{done}: {reasons}" if reasons else done
 
 
-def _mean(values: Iterable[float]) -> float:
+def error_interval(errors: Interval, images: int, confidence: float = 0.95) -> Interval:
+    """The interval of a mean over seeds; of a single run, with its error (%), that of its test images."""
+    if errors.n != 1:
+        return errors
+    single = binomial_interval(round(errors.mean / 100 * images), images, confidence).times(100)
+    return replace(errors, low=single.low, high=single.high)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Their mean; nan if there are none."""
     return mean_interval(list(values)).mean
 
 
@@ -177,23 +170,16 @@ def arms(records: Sequence[RunRecord], swept: Iterable[str]) -> list[Arm]:
         seeds, seed = groups.setdefault(setting, {}), record.words.get("seed", "")
         if record.finished or not (seed in seeds and seeds[seed].finished):
             seeds[seed] = record
-    names = list(swept)
-    return [_arm(dict(setting), names, tuple(seeds.values())) for setting, seeds in groups.items()]
-
-
-def _arm(words: dict[str, str], swept: Sequence[str], records: tuple[RunRecord, ...]) -> Arm:
-    named = {name: words.get(name, "") for name in swept}
-    return Arm(words | named, named, records)
+    found = []
+    for setting, seeds in groups.items():
+        named = {word: dict(setting).get(word, "") for word in swept}
+        found.append(Arm(dict(setting) | named, named, tuple(seeds.values())))
+    return found
 
 
 def ranked(arms: Iterable[Arm]) -> list[Arm]:
     """The arms by validation error, never by test error; without validation as they come; without result last."""
-
-    def rank(arm: Arm) -> tuple[bool, float]:
-        error = arm.val_error.mean
-        return not arm.finished, error if math.isfinite(error) else math.inf
-
-    return sorted(arms, key=rank)
+    return sorted(arms, key=lambda arm: (not arm.finished, np.nan_to_num(arm.val_error.mean, nan=math.inf)))
 
 
 @dataclass(frozen=True)
@@ -218,26 +204,25 @@ class Step:
         return "fewer errors" if self.difference.mean < 0 else "more errors"
 
 
-def steps(arms: Sequence[Arm], words: Mapping[str, Sequence[str]]) -> list[Step]:
+def steps(arms: Sequence[Arm], words: Options) -> list[Step]:
     """For each swept word, each later option against the first one, wherever there are pairs."""
-    changes = [(word, options[0], option) for word, options in words.items() for option in options[1:]]
-    found = [_step(arms, *change) for change in changes]
-    return [step for step in found if step.difference.n or step.lost]
-
-
-def _step(arms: Sequence[Arm], word: str, baseline: str, option: str) -> Step:
-    before, after = _matched(arms, word, baseline), _matched(arms, word, option)
-    pairs = [(after[key], before[key]) for key in before if key in after]
-    whole = [pair for pair in pairs if all(record.finished for record in pair)]
-    differences = [new.error("test") - old.error("test") for new, old in whole]
-    return Step(word, baseline, option, mean_interval(differences), len(pairs) - len(whole))
+    found = []
+    for word, (baseline, *others) in words.items():
+        before = _matched(arms, word, baseline)
+        for option in others:
+            after = _matched(arms, word, option)
+            pairs = [(before[key], after[key]) for key in before if key in after]
+            changes = [new.error("test") - old.error("test") for old, new in pairs if old.finished and new.finished]
+            if pairs:
+                found.append(Step(word, baseline, option, mean_interval(changes), len(pairs) - len(changes)))
+    return found
 
 
 def _matched(arms: Sequence[Arm], word: str, option: str) -> dict[tuple[str, ...], RunRecord]:
-    """The runs with this option under all their other swept words and the seed."""
-    chosen = [arm for arm in arms if arm.swept[word] == option]
+    """The runs with this option, by all their other swept words and the seed."""
     return {
         (*(value for name, value in arm.swept.items() if name != word), record.words.get("seed", "")): record
-        for arm in chosen
+        for arm in arms
+        if arm.swept[word] == option
         for record in arm.records
     }

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.report.arms import RunRecord
-from cnnlab.report.tables import NOTHING, OTHER_CODE, number
-from cnnlab.statistics import Interval, accuracy, binomial_interval, mean_interval, t_interval
+from cnnlab.report.arms import RunRecord, error_interval, mean
+from cnnlab.report.tables import NOTHING, OTHER_CODE, number, percent
+from cnnlab.statistics import Interval, accuracy, mean_interval, t_interval
 
-COLUMNS = (
-    *("name", "paper_error", "paper_source", "our_error_mean", "our_error_sd", "seeds", "passes", "train_error"),
-    *("parameters", "macs", "seconds_per_run", "verdict", "runs", "code", "machine"),
-)
-SUMMED = ("size/parameters", "size/macs", "time/total_s")  # a vote costs what its voters cost together
+SUMMED = {"parameters": "size/parameters", "macs": "size/macs", "seconds_per_run": "time/total_s"}  # in a vote
 MARK = "*"  # at the name of a row with runs of other code
-UNKNOWN = mean_interval([])
 
 
 @dataclass(frozen=True)
@@ -54,22 +46,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """A row and what its finished runs found, a seed each: a line of `results.csv`.
+    """A row and what its finished runs found, a seed each.
 
     `error` is the test error in per cent after the last pass, a mean over seeds with Student's 95% interval; of a
-    single run it is the score interval of the test images. What is not known is nan, or empty.
-    `runs` are the ids of the runs, `code` and `machine` what made them.
+    single run it is the score interval of the test images. `figures` are means by name; what is not known is nan.
+    `made` has the ids of the runs, and the code and the machine that made them.
     """
 
     row: Row
-    error: Interval = UNKNOWN
-    train_error: float = math.nan
-    parameters: float = math.nan
-    macs: float = math.nan
-    seconds: float = math.nan
-    runs: str = ""
-    code: str = ""
-    machine: str = ""
+    error: Interval
+    figures: Mapping[str, float]
+    made: Mapping[str, str] = field(default_factory=dict)
     other_code: bool = False
 
     @classmethod
@@ -79,39 +66,15 @@ class Result:
         The training error of a network is measured during its last pass, that of a classifier and of boosted networks
         at the end.
         """
-
-        def mean(metric: str) -> float:
-            return mean_interval([record.metrics.get(metric, math.nan) for record in records]).mean
-
-        return cls(
-            row,
-            _error(mean_interval([record.error("test") for record in records]), row.images),
-            mean_interval([record.error("train") for record in records]).mean,
-            mean("size/parameters"),
-            mean("size/macs"),
-            mean_interval([record.seconds for record in records]).mean,
-            _each(record.run_id for record in records),
-            **_made(records),
-        )
-
-    @classmethod
-    def read(cls, row: Row, line: Mapping[str, str]) -> Result:
-        """What a line of `results.csv` says of the row; the line may lack the last three columns."""
-
-        def value(name: str) -> float:
-            return float(line[name] or math.nan)
-
-        return cls(
-            replace(row, passes=line["passes"]),
-            _error(t_interval(value("our_error_mean"), value("our_error_sd"), int(line["seeds"])), row.images),
-            value("train_error"),
-            value("parameters"),
-            value("macs"),
-            value("seconds_per_run"),
-            line.get("runs", ""),
-            line.get("code", ""),
-            line.get("machine", ""),
-        )
+        error = error_interval(mean_interval([record.error("test") for record in records]), row.images)
+        figures = {
+            "train_error": mean(record.error("train") for record in records),
+            **{
+                name: mean(record.metrics.get(metric, math.nan) for record in records)
+                for name, metric in SUMMED.items()
+            },
+        }
+        return cls(row, error, figures, _made(records), any(record.other_code for record in records))
 
     @property
     def verdict(self) -> str:
@@ -132,29 +95,27 @@ class Result:
         if math.isnan(row.paper):
             return ""
         margin = max(0.1, row.paper / 10)
-        narrow = _error(t_interval(error.mean, error.sd, error.n, 0.9), row.images, 0.9)
+        narrow = error_interval(t_interval(error.mean, error.sd, error.n, 0.9), row.images, 0.9)
         if _inside(narrow, row.paper - margin, row.paper + margin):
             return "agrees"
         return "differs" if _outside(error, row.paper, row.paper) else "cannot tell"
 
-    def cells(self) -> dict[str, str]:
-        """The row as text, by column."""
-        row, error = self.row, self.error
-        values = (
-            *(row.name, _plain(row.paper, ".2f"), row.source, _plain(error.mean, ".3f"), _plain(error.sd, ".4f")),
-            *(str(error.n), row.passes if error.n else "", _plain(self.train_error, ".2f")),
-            *(_plain(value, ".0f") for value in (self.parameters, self.macs, self.seconds)),
-            *(self.verdict, self.runs, self.code, self.machine),
-        )
-        return dict(zip(COLUMNS, values, strict=True))
-
-
-def _error(errors: Interval, images: int, confidence: float = 0.95) -> Interval:
-    """The interval of a mean over seeds; of a single run, with its error (%), that over the test images."""
-    if errors.n != 1:
-        return errors
-    single = binomial_interval(round(errors.mean / 100 * images), images, confidence).times(100)
-    return replace(errors, low=single.low, high=single.high)
+    def shown(self) -> dict[str, str]:
+        """The row as text, by column; a dash where nothing is known."""
+        row, error, figures = self.row, self.error, self.figures
+        return {
+            "row": row.name + MARK * self.other_code,
+            "source's error (%)": number(row.paper, "g"),
+            "ours (%)": percent(error),
+            "seeds": str(error.n),
+            "passes": (error.n and row.passes) or NOTHING,
+            "training error (%)": number(figures["train_error"], ".2f"),
+            "parameters": number(figures["parameters"], ",.0f"),
+            "s / run": number(figures["seconds_per_run"], ".0f"),
+            "goal": f"{row.goal[0]:g} to {row.goal[1]:g}" if row.goal else NOTHING,
+            "verdict": self.verdict,
+            "source": row.source,
+        }
 
 
 def _inside(error: Interval, low: float, high: float) -> bool:
@@ -169,17 +130,13 @@ def _each(texts: Iterable[str], between: str = " ") -> str:
     return between.join(dict.fromkeys(filter(None, texts)))
 
 
-def _made(records: Sequence[RunRecord]) -> dict[str, Any]:
-    """What the runs were made by."""
+def _made(records: Sequence[RunRecord]) -> dict[str, str]:
+    """What runs they are, and what they were made by."""
     return {
+        "runs": _each(record.run_id for record in records),
         "code": _each(record.code for record in records),
         "machine": _each((record.machine for record in records), "; "),
-        "other_code": any(record.other_code for record in records),
     }
-
-
-def _plain(value: float, form: str) -> str:
-    return "" if math.isnan(value) else format(value, form)
 
 
 def vote(records: Sequence[RunRecord], answers: ArrayLike, labels: ArrayLike) -> RunRecord:
@@ -189,45 +146,21 @@ def vote(records: Sequence[RunRecord], answers: ArrayLike, labels: ArrayLike) ->
     """
     given = np.asarray(answers)
     counts = np.array([(given == name).sum(0) for name in range(int(given.max()) + 1)])
-    metrics = {name: sum(record.metrics.get(name, math.nan) for record in records) for name in SUMMED}
+    metrics = {name: sum(record.metrics.get(name, math.nan) for record in records) for name in SUMMED.values()}
     metrics["test/error_percent"] = 100 * (1 - accuracy(labels, counts.argmax(0)))
-    made = _made(records) | {"run_id": _each(record.run_id for record in records)}
-    return replace(records[0], metrics=metrics, history=[], confusion=None, **made)
+    made, other_code = _made(records), any(record.other_code for record in records)
+    known = replace(records[0], metrics=metrics, history=[], confusion=None, other_code=other_code)
+    return replace(known, run_id=made["runs"], code=made["code"], machine=made["machine"])
 
 
-def results_csv(results: Iterable[Result]) -> str:
-    """The table for machines: errors in per cent, an empty field where nothing is known."""
-    file = io.StringIO()
-    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(result.cells() for result in results)
-    return file.getvalue()
-
-
-def results_table(results: Iterable[Result]) -> str:
+def results_table(results: Sequence[Result]) -> str:
     """The table for people, in Markdown, with a sentence under it where rows are of other code."""
     from tabulate import tabulate
 
-    results = list(results)
-    table = tabulate([_shown(result) for result in results], headers="keys", tablefmt="github", disable_numparse=True)
-    return table + (
-        f"\n\n{MARK} has runs by other code. {OTHER_CODE}" if any(result.other_code for result in results) else ""
-    )
+    rows = [result.shown() for result in results]
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) + mark_note(results)
 
 
-def _shown(result: Result) -> dict[str, str]:
-    cells, error, row = result.cells(), result.error, result.row
-    spread = f" ± {error.half_width:.2f}" if error.n > 1 else f" [{error.low:.2f}, {error.high:.2f}]" if error.n else ""
-    return {
-        "row": row.name + MARK * result.other_code,
-        "source's error (%)": number(row.paper, "g"),
-        "ours (%)": number(error.mean, ".2f") + spread,
-        "seeds": cells["seeds"],
-        "passes": cells["passes"] or NOTHING,
-        "training error (%)": cells["train_error"] or NOTHING,
-        "parameters": f"{int(cells['parameters']):,}" if cells["parameters"] else NOTHING,
-        "s / run": cells["seconds_per_run"] or NOTHING,
-        "goal": f"{row.goal[0]:g} to {row.goal[1]:g}" if row.goal else NOTHING,
-        "verdict": cells["verdict"],
-        "source": row.source,
-    }
+def mark_note(results: Iterable[Result]) -> str:
+    """What the mark of a row means, as a paragraph of its own; empty where no row is marked."""
+    return f"\n\n{MARK} has runs by other code. {OTHER_CODE}" if any(result.other_code for result in results) else ""

@@ -1,7 +1,9 @@
 """The tables of a sweep: rows of text that a terminal, Markdown and HTML show alike."""
 
+import csv
+import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cnnlab.report.arms import FOLLOWERS, Arm, Step, ranked
 from cnnlab.statistics import Interval
@@ -13,38 +15,39 @@ OTHER_CODE = (
 
 
 def table(arms: Iterable[Arm]) -> list[dict[str, str]]:
-    """One row an arm, best validation error first and failures last: swept words, lr, errors, loss, time, status."""
+    """One row an arm, best validation error first and failures last: swept words, lr, errors, loss, time, status.
+
+    In a sweep that is a list, an arm's row is named before its words.
+    """
     arms = ranked(arms)
+    listed = any(arm.row for arm in arms)
     followers = [word for word in FOLLOWERS if word == "lr" or len({arm.words.get(word) for arm in arms}) > 1]
-    return [_row(arm, followers) for arm in arms]
+    return [
+        {
+            **({"row": arm.row} if listed else {}),
+            **arm.swept,
+            **{word: arm.words.get(word, NOTHING) for word in followers},
+            "test error (%)": percent(arm.error),
+            "validation error (%)": percent(arm.val_error),
+            "train loss": number(arm.mean("train/loss"), ".4f"),
+            "s / run": number(arm.mean("time/total_s"), ".1f"),
+            "seeds": str(len(arm.finished)),
+            "status": arm.status,
+        }
+        for arm in arms
+    ]
 
 
-def _row(arm: Arm, followers: Sequence[str]) -> dict[str, str]:
-    return {
-        **arm.swept,
-        **{word: arm.words.get(word, NOTHING) for word in followers},
-        "test error (%)": percent(arm.error, len(arm.errors)),
-        "validation error (%)": percent(arm.val_error, len(arm.errors)),
-        "train loss": number(arm.train_loss, ".4f"),
-        "s / run": number(arm.seconds, ".1f"),
-        "seeds": str(len(arm.errors)),
-        "status": arm.status,
-    }
-
-
-def terminal_table(arms: Iterable[Arm]) -> str:
+def terminal_table(arms: Sequence[Arm]) -> str:
     """The table for the end of a sweep, with a line that says what its intervals are."""
     from tabulate import tabulate
 
-    arms = list(arms)
-    rows = tabulate(table(arms), headers="keys", disable_numparse=True)
-    return "\n".join(filter(None, (rows, legend(arms))))
+    return f"{tabulate(table(arms), headers='keys', disable_numparse=True)}\n{legend(arms)}".rstrip("\n")
 
 
-def legend(arms: Iterable[Arm]) -> str:
+def legend(arms: Sequence[Arm]) -> str:
     """What the intervals in the table are, and how to make runs of other code again; empty when it has neither."""
-    arms = list(arms)
-    counts = {len(arm.errors) for arm in arms if math.isfinite(arm.error.low)}
+    counts = {arm.error.n for arm in arms if math.isfinite(arm.error.low)}
     several = "±: 95% Student's t interval of the mean over seeds"
     single = "[ ]: 95% binomial (Wilson) interval of one seed's test set, blind to other seeds"
     intervals = "; ".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts))
@@ -67,16 +70,16 @@ def step_rows(steps: Iterable[Step]) -> list[dict[str, str]]:
     ]
 
 
-def percent(error: Interval, seeds: int) -> str:
+def percent(error: Interval) -> str:
     """An error (%) with its interval: "2.31 ± 0.12" over seeds, "2.31 [2.03, 2.63]" for one."""
-    if seeds > 1 and math.isfinite(error.low):
+    if error.n > 1 and math.isfinite(error.low):
         return f"{error.mean:.2f} ± {error.half_width:.2f}"
     return " ".join(filter(None, (number(error.mean, ".2f"), _bounds(error, ".2f"))))
 
 
-def number(value: float, form: str) -> str:
+def number(value: float, form: str, unknown: str = NOTHING) -> str:
     """The number in that form, a dash for nan."""
-    return format(value, form) if not math.isnan(value) else NOTHING
+    return unknown if math.isnan(value) else format(value, form)
 
 
 def count(number: int, noun: str) -> str:
@@ -84,7 +87,14 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" + "s" * (number != 1)
 
 
+def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as CSV, with every column that one of them has; what a row lacks is left empty."""
+    file = io.StringIO()
+    table = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return file.getvalue()
+
+
 def _bounds(interval: Interval, form: str) -> str:
-    if not math.isfinite(interval.low):
-        return ""
-    return f"[{interval.low:{form}}, {interval.high:{form}}]"
+    return f"[{interval.low:{form}}, {interval.high:{form}}]" if math.isfinite(interval.low) else ""

@@ -18,7 +18,7 @@ import yaml
 
 from cnnlab import code
 from cnnlab.config import targets
-from cnnlab.report import RunRecord
+from cnnlab.report.arms import RunRecord
 from cnnlab.report.tables import count
 from cnnlab.tracking.log import REASON
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
@@ -140,14 +140,13 @@ def newest_summary(study: Study) -> Run | None:
     return next(study.runs(f"tags.`{KIND}` = '{SUMMARY}' and attributes.status = 'FINISHED'"), None)
 
 
-def summarised(study: Study, summary: Run) -> tuple[list[str], str]:
-    """The fingerprints of the arms that a summary sums up, and the command that made them."""
-    kept = json.loads(_artifact(study, summary, "arms.json"))
-    return kept["fingerprints"], kept["command"]
+def summarised(study: Study, summary: Run) -> dict[str, Any]:
+    """What a summary keeps of its sweep: the `fingerprints` of its arms, the `command` that made them, its `rows`."""
+    return json.loads(_artifact(study, summary, "arms.json"))
 
 
-def log_summary(study: Study, identity: str, folder: Path, arms: list[str], command: str) -> str:
-    """A run without metrics that keeps a sweep's report, the list of arms behind it, and their command."""
+def log_summary(study: Study, identity: str, folder: Path, sweep: Mapping[str, Any]) -> str:
+    """A run without metrics that keeps a sweep's report, and what `summarised` gives back."""
     study.close_stale(identity)
     text = [line for line in (folder / "report.md").read_text().splitlines() if not line.startswith("![")]
     tags = {KIND: SUMMARY, FINGERPRINT: identity, "mlflow.note.content": "\n".join(text)[:5000]}
@@ -155,6 +154,6 @@ def log_summary(study: Study, identity: str, folder: Path, arms: list[str], comm
     for file in sorted(folder.iterdir()):
         if file.is_file():  # a folder is the report of a study in the group that has this one's name
             study.client.log_artifact(run.info.run_id, str(file), "report")
-    study.client.log_dict(run.info.run_id, {"fingerprints": arms, "command": command}, "arms.json")
+    study.client.log_text(run.info.run_id, json.dumps(sweep, indent=1), "arms.json")
     study.client.set_terminated(run.info.run_id, "FINISHED")
     return run.info.run_id
