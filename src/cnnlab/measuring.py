@@ -72,15 +72,16 @@ def saturated(epoch: Epoch) -> Metrics:
 
 def held_out(epoch: Epoch) -> Metrics:
     """Loss, accuracy and error on the validation images, if any are held out."""
-    return _judged("val", epoch, epoch.val_outputs, epoch.data.val) if len(epoch.data.val) else {}
+    labels = epoch.data.val.labels
+    return scores("val", epoch.val_outputs, labels, epoch.loss) if len(labels) else {}
 
 
 def watched(epoch: Epoch) -> Metrics:
     """The same on the test images, where a run asks to watch them; nothing may be chosen by it."""
     if not epoch.data.watch_test:
         return {}
-    test = epoch.data.test
-    return _judged("watch", epoch, outputs_for(epoch.network, epoch.params, epoch.data, test), test)
+    outputs = outputs_for(epoch.network, epoch.params, epoch.data, epoch.data.test)
+    return scores("watch", outputs, epoch.data.test.labels, epoch.loss)
 
 
 STEP_METRICS: tuple[Callable[[Update], Metrics], ...] = (gradient_norm, update_ratio)
@@ -110,14 +111,17 @@ def confusion(epoch: Epoch) -> list[list[int]]:
     return confusion_matrix(labels, epoch.val_outputs.argmax(0), classes).tolist() if len(labels) else []
 
 
-def _judged(split: str, epoch: Epoch, outputs: Array, images: Images) -> Metrics:
-    return scores(split, outputs, images.labels) | {f"{split}/loss": epoch.loss(outputs, images.labels)[0]}
-
-
-def scores(split: str, outputs: Array, labels: Array) -> Metrics:
-    """Accuracy (0 to 1) and error (per cent) of outputs `[classes, N]`, of which the largest is the answer."""
+def scores(split: str, outputs: Array, labels: Array, loss: Loss | None = None) -> Metrics:
+    """Accuracy (0 to 1), error (per cent) and loss, if one is given, of outputs `[classes, N]`; the largest answers."""
     right = accuracy(labels, outputs.argmax(0))
-    return {f"{split}/accuracy": right, f"{split}/error_percent": 100 * (1 - right)}
+    found = {f"{split}/accuracy": right, f"{split}/error_percent": 100 * (1 - right)}
+    return found | ({f"{split}/loss": loss(outputs, labels)[0]} if loss else {})
+
+
+def size(network: Sequential, shape: tuple[int, ...]) -> Metrics:
+    """How many parameters a network has for images of this shape, and what one image costs."""
+    cost = network.cost(shape)
+    return {"size/parameters": cost.parameters, "size/macs": cost.macs}
 
 
 def outputs_for(network: Sequential, params: Params, data: Dataset, images: Images) -> Array:

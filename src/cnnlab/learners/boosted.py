@@ -14,7 +14,7 @@ import numpy as np
 from cnnlab.data import Dataset, Distortion, Images
 from cnnlab.journal import Journal
 from cnnlab.learners.network import Network
-from cnnlab.measuring import Metrics, outputs_for, scores
+from cnnlab.measuring import Metrics, outputs_for, scores, size
 from cnnlab.training import Recipe, TrainingState, start, train
 
 NETWORKS = 3
@@ -56,12 +56,9 @@ class BoostedNetworks(Network):
             states.append(state)
         networks = [(recipe.network, state.params) for state in states]
         journal.trained(history, networks, data, distorted.distortion, {})
-        cost = recipe.network.cost(data.shape)
-        return _tested(recipe, states, data, journal) | {
-            "time/total_s": searched + sum(metrics["time/epoch_s"] for metrics in history),
-            "size/parameters": NETWORKS * cost.parameters,
-            "size/macs": NETWORKS * cost.macs,
-        }
+        sizes = {name: NETWORKS * value for name, value in size(recipe.network, data.shape).items()}
+        seconds = searched + sum(metrics["time/epoch_s"] for metrics in history)
+        return _tested(recipe, states, data, journal) | sizes | {"time/total_s": seconds}
 
 
 def _progress(journal: Journal, number: int) -> Callable[[int, int, int, float, float], None]:

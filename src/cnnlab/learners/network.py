@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cnnlab.data import Dataset, Distortion
 from cnnlab.journal import Journal
-from cnnlab.measuring import Metrics, outputs_for, scores
+from cnnlab.measuring import Metrics, outputs_for, scores, size
 from cnnlab.models import describe
 from cnnlab.nn import Loss, Optimizer, Schedule, Sequential
 from cnnlab.training import Recipe, start, train
@@ -46,16 +46,11 @@ class Network:
         state = journal.resumed(start(recipe, data.shape, seed))
         for _ in train(recipe, state, data, journal.progress):
             journal.epoch(state)
-        outputs, cost = outputs_for(recipe.network, state.params, data, data.test), recipe.network.cost(data.shape)
-        metrics = scores("test", outputs, data.test.labels) | {
-            "test/loss": recipe.loss(outputs, data.test.labels)[0],
-            "time/total_s": sum(metrics["time/epoch_s"] for metrics in state.history),
-            "size/parameters": cost.parameters,
-            "size/macs": cost.macs,
-        }
+        outputs = outputs_for(recipe.network, state.params, data, data.test)
+        metrics = scores("test", outputs, data.test.labels, recipe.loss) | size(recipe.network, data.shape)
         every = self.confusion_every or self.epochs
         kept = [*range(every, self.epochs, every), self.epochs] if len(data.val) else []
         confusions = {epoch: state.confusions[epoch - 1] for epoch in kept}
         journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion, confusions)
         journal.answers(outputs, data)
-        return metrics
+        return metrics | {"time/total_s": sum(epoch["time/epoch_s"] for epoch in state.history)}
