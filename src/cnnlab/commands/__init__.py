@@ -28,7 +28,10 @@ class Parser(ArgumentParser):
     """A parser that complains in one line."""
 
     def error(self, message: str) -> Never:
-        """Print the complaint and exit with 2."""
+        """Print the complaint and exit with 2; an option that is not known is told those that are."""
+        if message.startswith("unrecognized arguments: -"):
+            known = ", ".join(action.option_strings[-1] for action in self._actions if action.option_strings)
+            message += f": choose from {known}; a word has no dashes, as in epochs=3"
         self.exit(2, f"{self.prog}: {message}\n")
 
 
