@@ -145,8 +145,9 @@ class Home:
 
 
 def listen() -> None:
-    """Hear Ctrl-C again, where a background shell has taught its children not to."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Hear Ctrl-C and a closed terminal again, where a background shell has taught its children not to."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end(process: "subprocess.Popen[str]") -> Said:

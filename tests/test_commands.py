@@ -118,7 +118,7 @@ def test_a_run_that_cannot_be_is_answered_in_one_line(words: list[str], named: l
 @pytest.mark.parametrize(
     ("words", "place", "lines"),
     [
-        ((), "commands.train._single", 1),
+        ((), "commands.train._make", 1),
         (("-m", "seed=0,1", "hydra/launcher=basic"), "sweeps.Notices.post", 2),  # the first says what is to do
     ],
 )
@@ -143,7 +143,7 @@ def test_a_full_disk_is_one_line(
 def test_a_bug_is_a_traceback_and_nothing_of_hydra(
     said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cnnlab.commands.train._single", lambda _: {}["no such key"])
+    monkeypatch.setattr("cnnlab.commands.train._make", lambda _: {}["no such key"])
     code, text = said("train", "data=digits", "model=mlp")
     assert code == 1 and text.startswith("Traceback") and text.endswith("KeyError: 'no such key'")
     assert "Error executing" not in text

@@ -22,11 +22,11 @@ import pytest
 import yaml
 from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_one_line, plan_of, theta_of, wait_for
 
-from cnnlab import summaries
 from cnnlab.composing import Plan, Sweep, sweep_of
 from cnnlab.orphans import MARK
 from cnnlab.summaries import report_again
 from cnnlab.sweeps import Notices, duration, make_arm, run_sweep, time_left
+from cnnlab.tracking import records
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.records import _say_once
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
@@ -512,7 +512,7 @@ def test_sweeps_of_a_study_that_end_together_keep_one_summary(
     """Each looks for a summary before the other has one to show, unless they wait for each other."""
     plans = [plan_of(*TINIEST, "study=fake")]
     record(plans[0])
-    look, both = summaries.newest_summary, threading.Barrier(2)
+    look, both = records.newest_summary, threading.Barrier(2)
 
     def slowly(study: Study) -> Any:
         found = look(study)
@@ -520,7 +520,7 @@ def test_sweeps_of_a_study_that_end_together_keep_one_summary(
             both.wait(1)
         return found
 
-    monkeypatch.setattr(summaries, "newest_summary", slowly)
+    monkeypatch.setattr(records, "newest_summary", slowly)
     with ThreadPoolExecutor(2) as threads:
         ends = [
             threads.submit(run_sweep, Sweep(plans, "a command", 1, {}, []), pytest.fail, tmp_path / name)

@@ -15,8 +15,8 @@ PIECE = 128  # images that are warped together: few enough for the processor's c
 STEPS = np.array([[0, -1, 1, 0, 0], [0, 0, 0, -1, 1]])  # rows, columns
 
 
-def _within(low: float, high: float) -> Limit:
-    return Limit(f"a number from {low} to {high}", lambda value: low <= value <= high)
+def _within(low: float, high: float, kind: str = "a number") -> Limit:
+    return Limit(f"{kind} from {low} to {high}", lambda value: low <= value <= high)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Distortion(TypeChecked):
     outside is 0. ValueError on an amplitude that cannot be.
     """
 
-    shift: Annotated[int, _within(0, 99)] = 0
+    shift: Annotated[int, _within(0, 99, "a whole number")] = 0
     translation: Annotated[float, _within(0, 99)] = 0.0
     scale: Fraction = 0.0
     squeeze: Fraction = 0.0
