@@ -143,7 +143,7 @@ def test_a_full_disk_is_one_line(
 def test_a_bug_is_a_traceback_and_nothing_of_hydra(
     said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cnnlab.commands.train._make", lambda _: {}["no such key"])
+    monkeypatch.setattr("cnnlab.commands.train._make", lambda *_: {}["no such key"])
     code, text = said("train", "data=digits", "model=mlp")
     assert code == 1 and text.startswith("Traceback") and text.endswith("KeyError: 'no such key'")
     assert "Error executing" not in text
