@@ -130,7 +130,8 @@ def main() -> int:
             copies.put(copy)
         lines = []
         with ThreadPoolExecutor(said.jobs) as pool:
-            for line in pool.map(lambda change: unnoticed(change, copies), chosen):
+            for number, line in enumerate(pool.map(lambda change: unnoticed(change, copies), chosen), 1):
+                print(f"{number} of {len(chosen)}", end="\r", file=sys.stderr, flush=True)
                 if line:
                     lines.append(line)
                     why = "explained" if _place_free(line) in explained else "NOT EXPLAINED"
