@@ -1,5 +1,6 @@
 """The networks against the numbers that their papers print."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from cnnlab.models import (
 from cnnlab.models.lecun import LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5, TABLE_1
 from cnnlab.nn import (
     RBF,
+    AvgPool,
     Conv2D,
     Dense,
     Dropout,
@@ -37,6 +39,7 @@ from cnnlab.nn import (
     Sequential,
     Sigmoid,
     StochasticPool,
+    Subsample,
     Tanh,
     gradcheck,
 )
@@ -183,6 +186,14 @@ def test_each_network_has_its_papers_choices_by_default() -> None:
     assert [lenet5().layers[name] for name in ("A1", "A5")] == [Tanh(1.7159, 2 / 3)] * 2
     for model in (lenet1, lenet4, lecun1989):
         assert model().layers["OUT_f"] == Tanh(1.7159, 2 / 3)
+
+
+@pytest.mark.parametrize("model", [models.lenet5, models.lenet1, models.lenet4])
+def test_an_activation_follows_trainable_subsampling_alone(model: Callable[..., Sequential]) -> None:
+    """That of 1998 squashes its sums; a maximum or a mean is of values that are squashed already."""
+    for pooling, after in (Subsample(2), models.LENET_TANH), (MaxPool(2), None), (AvgPool(2), None):
+        layers = model(pooling=pooling).layers
+        assert [layers.get("A2"), layers.get("A4")] == [after, after]
 
 
 def test_weights_start_as_in_each_source() -> None:
