@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,9 @@ def test_the_history_has_the_promised_keys(
     network: Sequential, layers: set[str], activations: set[str], validation: int, split: str, digits: Dataset
 ) -> None:
     data = replace(digits, val=digits.val[:validation], watch_test=split == "watch")
+    began = perf_counter()
     state = trained(recipe(network=network, batch_size=100, rate=1e-6), data)
+    assert 0 < sum(record["time/epoch_s"] for record in state.history) <= perf_counter() - began
     expected = {"epoch", "lr", "train/loss", "train/accuracy", "time/epoch_s", "time/images_per_s"}
     expected |= {f"{split}/{kind}" for kind in ("loss", "accuracy", "error_percent") if split}
     expected |= {f"{kind}/{name}" for kind in ("grad_norm", "update_ratio") for name in layers}
