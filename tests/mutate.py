@@ -27,7 +27,7 @@ ROOMS = {  # what is changed, and the tests that should notice, quickest first
     "nn": ["tests/nn", "tests/parity/test_recorded.py"],
     "models": ["tests/test_models.py", "tests/test_lenet5_1998.py", "tests/parity/test_recorded.py"],
     "data": sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("test_data_*.py")),
-    "training.py": ["tests/test_training.py"],
+    "training.py": ["tests/test_training.py", "tests/test_data_distortion.py"],
     "measuring.py": ["tests/test_training.py"],
     "statistics.py": ["tests/test_statistics.py"],
 }

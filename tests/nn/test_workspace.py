@@ -189,5 +189,14 @@ def test_pieces_of_lenet5():
 
 
 def test_rows_that_a_product_computes_together():
-    asked = (28, 5, 6), (10, 5, 16), (24, 5, 4), (9, 5, 6), (28, 2, 6), (26, 3, 8), (7, 3, 8)  # rows, kernel's, filters
-    assert [_rows_together(*each) for each in asked] == [4, 1, 4, 3, 1, 2, 1]
+    asked = (
+        (28, 5, 6),
+        (10, 5, 16),
+        (24, 5, 4),
+        (9, 5, 6),
+        (28, 2, 6),
+        (26, 3, 8),
+        (7, 3, 8),
+        (9, 5, 32),
+    )  # rows, kernel's, filters
+    assert [_rows_together(*each) for each in asked] == [4, 1, 4, 3, 1, 2, 1, 1]
