@@ -213,6 +213,17 @@ def test_the_history_has_the_promised_keys(
     assert state.history[0]["time/images_per_s"] >= 200 / state.history[0]["time/epoch_s"]
 
 
+@pytest.mark.parametrize(("size", "measured"), [(100, 2), (20, 10), (7, 29), (5, 20)])
+def test_about_twenty_steps_of_an_epoch_are_measured_or_all(
+    size: int, measured: int, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    of_update = measuring.of_update
+    monkeypatch.setattr(measuring, "of_update", lambda *given: seen.append(given[0]) or of_update(*given))
+    trained(recipe(network=MLP, batch_size=size, epochs=1, rate=1e-6), replace(digits, train=digits.train[:200]))
+    assert len(seen) == measured
+
+
 def test_test_images_are_watched_under_a_name_of_their_own(digits: Dataset) -> None:
     """The training is the same whether they are watched, others are held out, or nothing is looked at."""
     plain = replace(digits, val=digits.val[:0])
