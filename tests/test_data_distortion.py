@@ -237,7 +237,8 @@ def test_amplitudes_that_cannot_be_are_refused(name: str, low: float, high: floa
     for value in (low - 0.1, high + 0.1, math.nan, math.inf):
         with pytest.raises(ValueError) as caught:
             Distortion(**{name: value})
-        assert str(caught.value) == f"{name}={value}: choose a number from {low} to {high}"
+        kind = "a whole number" if name == "shift" else "a number"
+        assert str(caught.value) == f"{name}={value}: choose {kind} from {low} to {high}"
     for value in (low, high):
         assert asdict(Distortion(**{name: value}))[name] == value
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from tests.conftest import listen
 
 from cnnlab import orphans
 from cnnlab.orphans import MARK, reaper
@@ -77,6 +78,7 @@ class Launcher:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=listen,
         )
 
     def wait_for(self, word: str) -> str:
