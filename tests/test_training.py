@@ -156,7 +156,8 @@ def test_the_optimizer_sees_the_curvature_as_often_as_it_asks(watched: Callable[
     x, labels = Dataset.batch(data, data.train, data.asked[0]), data.train.labels[data.asked[0]]
     begun = start(chosen, data.shape, 0).params
     np.testing.assert_array_equal(seen[0], mean_curvature(MLP, chosen.loss, begun, x, labels))
-    np.testing.assert_allclose(state.optimizer["gain"], 1 / (0.02 + np.max(seen, axis=0)), rtol=1e-6)
+    np.testing.assert_allclose(state.optimizer["h"], np.maximum(0, np.max(seen, axis=0)), rtol=1e-6)
+    np.testing.assert_allclose(state.optimizer["rates"], 1e-3 / (0.02 + state.optimizer["h"]), rtol=1e-6)
     assert record["val/accuracy"] > 0.3
 
 

@@ -19,6 +19,7 @@ from cnnlab.measuring import outputs_for
 from cnnlab.models import DenseOutput, keras_convnet, lenet5, nielsen_mlp, zhou
 from cnnlab.nn import (
     SGD,
+    Activation,
     AvgPool,
     Bound,
     Constant,
@@ -188,7 +189,10 @@ def profile(network: str, batch: int, seconds: float = SECONDS) -> str:
 
 def instrumented(how: Recipe, clock: Clock) -> Recipe:
     """The recipe with a clock in each layer, in the loss and in the optimiser."""
-    layers = {name: _timed(layer, "bind", name, clock) for name, layer in how.network.layers.items()}
+    layers = {
+        name: _timed(layer, "bind_over" if isinstance(layer, Activation) else "bind", name, clock)
+        for name, layer in how.network.layers.items()
+    }
     return replace(
         how,
         network=replace(how.network, layers=layers),
@@ -198,7 +202,7 @@ def instrumented(how: Recipe, clock: Clock) -> Recipe:
 
 
 def _timed(thing: Any, method: str, name: str, clock: Clock) -> Any:
-    """The same dataclass with a clock in one of its methods, or in what its `bind` returns.
+    """The same dataclass with a clock in one of its methods, or in what its `bind` or `bind_over` returns.
 
     Its class is a subclass of the original, so that `isinstance` answers as before.
     """
@@ -211,7 +215,7 @@ def _timed(thing: Any, method: str, name: str, clock: Clock) -> Any:
             backward=_clocked(found.backward, clock, (name, BACKWARD)),
         )
 
-    with_clock = bound if method == "bind" else _clocked(original, clock, (name, FORWARD))
+    with_clock = bound if method.startswith("bind") else _clocked(original, clock, (name, FORWARD))
     kind = type(type(thing).__name__, (type(thing),), {method: with_clock})
     return kind(**{field.name: getattr(thing, field.name) for field in fields(thing) if field.init})
 

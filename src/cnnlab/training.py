@@ -8,6 +8,7 @@ however many random numbers their layers draw.
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from math import isfinite
 from time import perf_counter
 
 import numpy as np
@@ -116,7 +117,7 @@ def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Works
         _observe_curvature(recipe, state, data, step * size)
         x = data.batch(shown, index)
         value, outputs, gradient = workspace.loss_gradient(recipe.loss, x, labels, state.noise)
-        if not np.isfinite(value):
+        if not isfinite(value):
             raise Diverged(done + step + 1)
         rate = recipe.rate * recipe.schedule((done + step) / total)
         if step % max(1, steps // measuring.STEPS):

@@ -1,5 +1,7 @@
 """Every layer in many settings, with an input that fits: the fixture `case`."""
 
+from collections.abc import Iterator
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +30,7 @@ from cnnlab.nn import (
     StochasticPool,
     Subsample,
     Tanh,
+    correlate,
 )
 from cnnlab.nn.layer import Array, Shape
 
@@ -152,6 +155,20 @@ CASES = {
     "stochastic": Case(stochastic(), MAPS),
     "stochastic training": Case(stochastic(), MAPS, training=True),
 }
+
+
+@pytest.fixture(params=[False, True], ids=["copies", "small products"])
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """`correlate` on a machine whose BLAS copies what it multiplies, and on one that need not, with its other ways."""
+    cached = correlate._rows_together, correlate._kernel_parts
+    for function in cached:
+        function.cache_clear()
+    monkeypatch.setattr(correlate, "small_products", lambda: request.param)
+    monkeypatch.setattr(correlate, "FEW", 64 * request.param)
+    monkeypatch.setattr(correlate, "SMALL", 48)
+    yield correlate
+    for function in cached:
+        function.cache_clear()
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES)

@@ -174,10 +174,12 @@ def test_rates_are_capped_by_mu():
 def test_rates_only_fall_unless_the_latest_look_alone_counts(largest, expected):
     theta, optimizer = np.zeros(2), DiagonalLM(mu=0.5, largest=largest)
     state = optimizer.init(theta)
-    optimizer.observe_curvature(np.array([0, 1.5]), state)
-    assert_allclose(state["gain"], [2, 0.5])
-    optimizer.observe_curvature(np.array([1.5, 0]), state)
-    assert_allclose(state["gain"], expected)
+    for curvature, gain in ([0, 1.5], [2, 0.5]), ([1.5, 0], expected):
+        optimizer.observe_curvature(np.array(curvature), state)
+        for rate in (1.0, 0.1, 0.1):
+            theta.fill(0)
+            optimizer.step(theta, np.ones(2), state, rate)
+            assert_allclose(theta, -rate * np.array(gain))
 
 
 @pytest.mark.parametrize("wrong", [{"mu": 0.0}, {"samples": 0}, {"every": 0}])

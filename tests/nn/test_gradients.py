@@ -26,7 +26,7 @@ from cnnlab.nn.windows import crop, margins, pad, pair
 TOLERANCE, CAUGHT = 1e-6, 1e-2
 
 
-def test_gradients_of_every_layer_and_network(case):
+def test_gradients_of_every_layer_and_network(case, machine):
     for seed in range(3):
         x = None if case.x.min() < 0 else case.x
         assert gradcheck(case.layer, case.shape, seed=seed, training=case.training, x=x) < TOLERANCE

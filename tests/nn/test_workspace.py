@@ -23,9 +23,9 @@ from cnnlab.nn import (
     split,
     unpack,
 )
-from cnnlab.nn.correlate import _rows_together
+from cnnlab.nn.correlate import _kernel_parts, _rows_together
 from cnnlab.nn.parameters import leaves
-from cnnlab.nn.workspace import FEWEST, LANES, LARGEST
+from cnnlab.nn.workspace import FEWEST, LANES, LARGEST, LEAST
 
 NETWORK = Sequential({"C1": Conv2D(2, 3), "A1": ReLU(), "S2": MaxPool(2), "F3": Dense(5), "A3": Tanh()})
 SHAPE = 6, 1, 5
@@ -36,6 +36,7 @@ LENET5 = Sequential({"C1": Conv2D(6, 5, padding="same"), "A1": Tanh(), "S2": Avg
 def small(monkeypatch):
     """Pieces of at most FEWEST images of that shape."""
     monkeypatch.setattr("cnnlab.nn.workspace.LARGEST", FEWEST * NETWORK.widest(SHAPE))
+    monkeypatch.setattr("cnnlab.nn.workspace.LEAST", 1)
 
 
 def start(network: Sequential, dtype: type = np.float64) -> dict:
@@ -170,7 +171,7 @@ def test_pieces_are_alike_and_none_is_larger_than_it_should_be(units, count):
     assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
     assert parts[0].start == 0 and parts[-1].stop == count
     assert len(set(sizes)) <= 1 and sum(sizes) % LANES == 0 and 0 < last <= max(sizes, default=last)
-    assert max(*sizes, last, LANES) < max(FEWEST, LARGEST // max(units, 4)) + LANES
+    assert max(*sizes, last, LANES) < max(FEWEST, LARGEST // max(units, 4), LEAST // (4 * units)) + LANES
 
 
 def test_the_widest_is_an_input_or_an_output():
@@ -182,21 +183,15 @@ def test_the_widest_is_an_input_or_an_output():
 
 def test_pieces_of_lenet5():
     """Their sizes decide the last bits of a sum, so that a seeded run depends on them."""
-    counts = (1, 111, 112, 256, 1000)
+    counts = (1, 32, 33, 64, 100, 256)
     sizes = [[piece.stop - piece.start for piece in split(LENET5, (28, 1, 28), count)] for count in counts]
-    assert sizes == [[1], [111], [64, 48], [96, 96, 64], [112] * 8 + [104]]
+    assert sizes == [[1], [32], [32, 1], [32, 32], [32, 32, 32, 4], [32] * 8]
     assert [piece.stop for piece in split(Dense(10**6), (4,), 100)] == [32, 64, 96, 100]
 
 
-def test_rows_that_a_product_computes_together():
-    asked = (
-        (28, 5, 6),
-        (10, 5, 16),
-        (24, 5, 4),
-        (9, 5, 6),
-        (28, 2, 6),
-        (26, 3, 8),
-        (7, 3, 8),
-        (9, 5, 32),
-    )  # rows, kernel's, filters
-    assert [_rows_together(*each) for each in asked] == [4, 1, 4, 3, 1, 2, 1, 1]
+def test_rows_that_a_product_computes_together(machine):
+    asked = (28, 5, 6), (10, 5, 16), (24, 5, 4), (9, 5, 6), (28, 2, 6), (26, 3, 8), (7, 3, 8), (9, 5, 32)
+    expected = [1] * 8 if machine.small_products() else [4, 1, 4, 3, 1, 2, 1, 1]  # by rows, the kernel's, and filters
+    assert [_rows_together(*each) for each in asked] == expected
+    asked = (16, 3), (19, 3), (36, 3), (50, 16), (48, 65)  # values of a kernel, filters
+    assert [_kernel_parts(*each) for each in asked] == ([1, 19, 3, 25, 1] if machine.small_products() else [1] * 5)

@@ -18,7 +18,9 @@ class Activation(Layer):
     instead, which fill arrays that are there already and so are faster.
     """
 
+    needs_output: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = False  # f(x) >= 0 everywhere
+    in_place: ClassVar[bool] = False  # f and derivative may be given one array as both input and output
 
     def f(self, x: Array, y: Array) -> None:
         """Fill y with f(x)."""
@@ -30,7 +32,11 @@ class Activation(Layer):
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """Same shape as x."""
-        y, dy = np.empty_like(x), np.empty_like(x)
+        return self.bind_over(x, np.empty_like(x), dx)
+
+    def bind_over(self, x: Array, y: Array, dx: Array | None) -> Bound:
+        """The same with a given array for the output, which may be x itself if the function is `in_place`."""
+        dy = np.empty_like(x)
 
         def backward() -> None:
             if dx is not None:
@@ -56,6 +62,7 @@ class Identity(Activation):
     """`f(x) = x`."""
 
     increasing: ClassVar[bool] = True
+    in_place: ClassVar[bool] = True
 
     def f(self, x: Array, y: Array) -> None:
         """x."""
@@ -71,6 +78,7 @@ class Sigmoid(Activation):
     """Logistic function `1 / (1 + exp(-x))`."""
 
     increasing: ClassVar[bool] = True
+    in_place: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = True
 
     def f(self, x: Array, y: Array) -> None:
@@ -92,6 +100,7 @@ class Tanh(Activation):
     """Scaled hyperbolic tangent `A tanh(S x)`; LeNet-5: A = 1.7159, S = 2/3 (LeCun et al. 1998, App. A)."""
 
     increasing: ClassVar[bool] = True
+    in_place: ClassVar[bool] = True
 
     amplitude: Positive = 1.0
     slope: Positive = 1.0
@@ -115,6 +124,7 @@ class ReLU(Activation):
     """Rectifier `max(x, 0)`; its derivative at 0 is taken as 0."""
 
     increasing: ClassVar[bool] = True
+    in_place: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = True
 
     def f(self, x: Array, y: Array) -> None:

@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
+from numpy.lib.introspect import opt_func_info
 
 from cnnlab.nn.layer import Array, Bound
 from cnnlab.nn.windows import diagonals, dilated, overlapping_rows, shifted_columns, window_grid
 
 Run = Callable[[], None]
+
+FEW = 64  # values in a row of maps, all images together, up to which calls take more time than computing
+SMALL = 1200  # values of a product with a transposed matrix, up to which OpenBLAS calls it small there
+MANY = 64  # filters beyond which small products would have too few rows to gain anything
 
 
 def correlation(
@@ -71,14 +76,17 @@ class Correlation:
 
     def kernel_gradient(self, dK: Array) -> Run:
         """Fills `dK[f, i, c, j] = sum_hwn dy[h, f, w] x[h s + i, c, w s + j]`, adding up the band's copies."""
-        errors = self._by_product(self.dy).transpose(0, 2, 1)
-        products = np.empty((*self.patches.shape[:2], errors.shape[2]), dK.dtype)
-        total = np.empty(products.shape[1:], dK.dtype)
+        errors = self._by_product(self.dy).transpose(0, 2, 1)[:, None]
+        rows, depth, width = self.patches.shape
+        parts = _kernel_parts(depth, errors.shape[3])
+        patches = self.patches.reshape(rows, parts, depth // parts, width)
+        products = np.empty((*patches.shape[:3], errors.shape[3]), dK.dtype)
+        total = np.empty((parts, depth // parts, errors.shape[3]), dK.dtype)
         dband = total.reshape(-1, *dK.shape[2:], self.together, len(dK)).transpose(3, 4, 0, 1, 2)
         first, *others = _copies(dband, dK, self.step[0])
 
         def run() -> None:
-            np.matmul(self.patches, errors, out=products)
+            np.matmul(patches, errors, out=products)
             np.add.reduce(products, out=total)
             np.copyto(dK, first)
             for other in others:
@@ -90,18 +98,23 @@ class Correlation:
         """Fills `dx[r, c, q] = sum_hwf dy[h, f, w] K[f, r - h s, c, q - w s]`, r and q counted from `corner`.
 
         The products give what each kernel column j contributes, `parts[r, c, j, w]`; the sum for q = w + j runs
-        along a diagonal. A stride above 1 is as good as zeros between the values of dy.
+        along a diagonal. A stride above 1 is as good as zeros between the values of dy; where there are few values,
+        zeros above and below dy make one product of all, else its first and last rows have products of their own.
         """
-        spread, errors = dilated(self.dy, self.step)
         (filters, kernel_rows, channels, kernel_columns), batch = self.K.shape, dx.shape[3]
-        rows, columns, (top, left) = spread.shape[0], spread.shape[2], corner
+        margin = kernel_rows - 1 if self.dy.shape[2] * batch <= FEW else 0
+        spread, errors = dilated(self.dy, self.step, margin)
+        rows, columns, (top, left) = spread.shape[0] - 2 * margin, spread.shape[2], corner
         parts = np.zeros(
             (rows + kernel_rows - 1, channels, kernel_columns, columns + kernel_columns - 1, batch), dx.dtype
         )
         flat = parts.reshape(len(parts), channels * kernel_columns, -1)[:, :, : columns * batch]
         weights = np.empty((channels, kernel_columns, kernel_rows, filters), dx.dtype)
         turned = self.K[:, ::-1].transpose(2, 3, 1, 0)
-        products = list(_products_with_rows(weights, spread, flat))
+        if margin:
+            products = [(weights.reshape(len(flat[0]), -1), overlapping_rows(spread, kernel_rows, 1, len(flat)), flat)]
+        else:
+            products = list(_products_with_rows(weights, spread, flat))
         seen = diagonals(parts)[top : top + dx.shape[0], :, :, left : left + dx.shape[2]]
         reached = dx[: seen.shape[0], :, : seen.shape[3]]
 
@@ -119,15 +132,34 @@ class Correlation:
 
 
 @cache
+def small_products() -> bool:
+    """Whether BLAS multiplies small matrices as they lie; usually it copies them first, into an order of its own.
+
+    OpenBLAS does so where it uses AVX-512, if a product takes few multiplications, or one with a transposed matrix
+    gives few values (`SMALL`). NumPy says whether the machine has that: then its tanh is made for "X86_V4".
+    """
+    made_for = opt_func_info(func_name="^tanh$", signature="f").get("tanh", {}).get("ff", {})
+    return made_for.get("current") == "X86_V4"
+
+
+@cache
 def _rows_together(rows: int, kernel_rows: int, filters: int) -> int:
     """How many output rows one product computes, a divisor of all rows.
 
-    BLAS first copies the patches, which a handful of filters is too little work to make up for. Rows that are computed
-    together share most of their patches. The price is zeros among the weights: a band in which the kernels stand once
-    for each row, each time `s` rows further down.
+    A handful of filters is too little work to make up for BLAS's copy of the patches, where it makes one. Rows that are
+    computed together share most of their patches. The price is zeros among the weights: a band in which the kernels
+    stand once for each row, each time `s` rows further down.
     """
-    most = min(24 // filters, kernel_rows - 1)
+    most = 1 if small_products() else min(24 // filters, kernel_rows - 1)
     return max((n for n in range(1, most + 1) if rows % n == 0), default=1)
+
+
+@cache
+def _kernel_parts(depth: int, filters: int) -> int:
+    """In how many products the `depth x filters` values of a kernel gradient are computed, a divisor of the depth."""
+    if not small_products() or filters > MANY:
+        return 1
+    return next(n for n in range(1, depth + 1) if depth % n == 0 and depth // n * filters <= SMALL)
 
 
 def _copies(band: Array, K: Array, step: int) -> Iterator[Array]:

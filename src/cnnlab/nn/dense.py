@@ -1,5 +1,6 @@
 """Fully connected layers, and dropout."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,7 +42,7 @@ class Dense(Layer):
         x = x.reshape(W.shape[1], batch)
         dx = None if dx is None else dx.reshape(x.shape)
         y, dy = np.empty((self.units, batch), x.dtype), np.empty((self.units, batch), x.dtype)
-        product = np.multiply if batch == 1 else np.matmul  # of a column and a row, where BLAS is slow
+        product: Callable[..., Array] = np.dot if batch == 1 else np.matmul  # of a column and a row, where BLAS is slow
 
         def forward(rng: Rng | None) -> None:
             np.matmul(W, x, out=y)

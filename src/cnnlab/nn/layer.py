@@ -55,6 +55,7 @@ class Layer(TypeChecked):
     stochastic: ClassVar[bool] = False  # draws random numbers while training
     increasing: ClassVar[bool] = False  # works value by value, and a larger input never gives a smaller output
     takes_largest: ClassVar[bool] = False  # every output is the largest of some inputs
+    needs_output: ClassVar[bool] = False  # backward reads the output again, so that nothing may be written over it
 
     def __init_subclass__(cls) -> None:
         """Make `bind` from the `forward` that a class writes, or `forward` from its `bind`."""

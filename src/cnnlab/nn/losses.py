@@ -106,15 +106,24 @@ class SoftmaxCrossEntropy(Loss):
 
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
         """Gradient `p - t`, where t is 1 at the label."""
-        count, labels = len(labels), _whole(labels, len(output))
-        p = np.subtract(output, np.maximum.reduce(output), order="C")
-        flat, right = p.reshape(-1), labels * count + np.arange(count)  # one index is quicker than two
-        likely = flat[right].sum()
+        t, count = one_hot(labels, len(output), output.dtype), len(labels)
+        largest, rubbish = np.maximum.reduce(output), self._rubbish()
+        if rubbish is not None:
+            largest = np.maximum(largest, rubbish)
+        p = output - largest
+        likely = np.vdot(t, p)
         np.exp(p, out=p)
         total = np.add.reduce(p)
-        p /= total * count
-        flat[right] -= 1 / count
-        return float(np.log(total).sum() - likely) / count, p
+        if rubbish is not None:
+            total += np.exp(rubbish - largest)
+        p /= total
+        p -= t
+        p *= 1 / count
+        return float(np.add.reduce(np.log(total)) - likely) / count, p
+
+    def _rubbish(self) -> float | None:
+        """The score of one more class, which is never the right one, if there is one."""
+        return None
 
     def curvature(self, output: Array, labels: Array) -> Array:
         """`p (1 - p)`."""
@@ -150,11 +159,8 @@ class MaximumAPosteriori(SoftmaxCrossEntropy):
 
     j: Positive  # as the paper says
 
-    def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
-        """Gradient `p - t` with p the probabilities beside the rubbish class."""
-        rubbish = np.full((1, output.shape[1]), -self.j, output.dtype)
-        value, gradient = super().__call__(np.concatenate([output, rubbish]), _whole(labels, len(output)))
-        return value, gradient[:-1]
+    def _rubbish(self) -> float:
+        return -self.j
 
     def curvature(self, output: Array, labels: Array) -> Array:
         """That of the first criterion, our choice: its own is nearly 0 for patterns that are learnt already."""

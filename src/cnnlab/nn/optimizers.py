@@ -132,16 +132,18 @@ class DiagonalLM(Optimizer):
         return np.arange(min(self.samples, count)) if self.first else rng.integers(count, size=self.samples)
 
     def init(self, theta: Array) -> OptimizerState:
-        """h, 0 until curvature is observed, and `1 / (mu + h)`."""
-        return {"h": np.zeros_like(theta), "gain": np.full_like(theta, 1 / self.mu)}
+        """h, 0 until curvature is observed; `rate / (mu + h)`, and the rate that it is of (0: not computed yet)."""
+        return {"h": np.zeros_like(theta), "rates": np.zeros_like(theta), "rate": np.zeros(())}
 
     def observe_curvature(self, curvature: Array, state: OptimizerState) -> None:
         """See the class."""
         np.maximum(curvature, state["h"] if self.largest else 0, out=state["h"])
-        np.divide(1, state["h"] + self.mu, out=state["gain"])
+        state["rate"].fill(0)
 
     def update(self, theta: Array, gradient: Array, state: OptimizerState, rate: float) -> None:
         """See the class."""
-        gradient *= state["gain"]
-        gradient *= rate
+        if state["rate"] != rate:
+            np.divide(rate, state["h"] + self.mu, out=state["rates"])
+            state["rate"].fill(rate)
+        gradient *= state["rates"]
         theta -= gradient

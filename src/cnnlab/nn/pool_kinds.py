@@ -18,6 +18,7 @@ class MaxPool(Pool):
     """Largest value of each window; its gradient goes to where that value stands, in a tie to the first place."""
 
     takes_largest: ClassVar[bool] = True
+    needs_output: ClassVar[bool] = True
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """`y = max_k x_k` over the tiles, so that `dx_k = dy` for the k of the largest value and 0 for the others.

@@ -51,9 +51,13 @@ class Sequential(Layer):
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """Each layer bound to the arrays of the one before: its `x` is that one's `y`, and its `dx` that one's `dy`."""
         bounds, y, dy = [], x, dx
+        below = None
         for name, layer in self._steps:
-            bounds.append(layer.bind(params[name], y, dy, grads[name]))
-            y, dy = bounds[-1].y, bounds[-1].dy
+            if isinstance(layer, Activation) and layer.in_place and below and not below.needs_output:
+                bounds.append(layer.bind_over(y, y, dy))
+            else:
+                bounds.append(layer.bind(params[name], y, dy, grads[name]))
+            y, dy, below = bounds[-1].y, bounds[-1].dy, layer
         draws = [name if layer.stochastic else "" for name, layer in self._steps]
         any_draws = any(draws)  # if none does, a step need not make a key, which takes time
 

@@ -112,13 +112,14 @@ def diagonals(x: Array) -> Array:
     return as_strided(x, x.shape, (*outer, row - column, column, image))
 
 
-def dilated(x: Array, step: tuple[int, int]) -> tuple[Array, Array]:
-    """Zeros with room for the maps and `step - 1` rows and columns between theirs, and a view of the maps' places.
+def dilated(x: Array, step: tuple[int, int], margin: int = 0) -> tuple[Array, Array]:
+    """Zeros with room for the maps, `step - 1` rows and columns between theirs, and a view of the maps' places.
 
-    For step 1 both are the maps' own array.
+    `margin` is so many rows of zeros above and below. For step 1 without a margin both are the maps' own array.
     """
-    if step == (1, 1):
+    if step == (1, 1) and not margin:
         return x, x
     (down, across), (rows, channels, columns, batch) = step, x.shape
-    spread = np.zeros(((rows - 1) * down + 1, channels, (columns - 1) * across + 1, batch), x.dtype)
-    return spread, spread[::down, :, ::across]
+    height = (rows - 1) * down + 1
+    spread = np.zeros((margin + height + margin, channels, (columns - 1) * across + 1, batch), x.dtype)
+    return spread, spread[margin : margin + height : down, :, ::across]

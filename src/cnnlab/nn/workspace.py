@@ -8,8 +8,9 @@ from cnnlab.nn.layer import Array, Bound, Layer, Params, Rng, Shape
 from cnnlab.nn.losses import Loss
 from cnnlab.nn.parameters import pack, unpack
 
-LARGEST = 2**19  # values in a layer's output for a piece, 2 MB: 111 images in LeNet-5
+LARGEST = 2**17  # values in a layer's output for a piece: half a megabyte
 FEWEST = 32  # images in a piece, however large they are: with fewer, calls take more time than computing
+LEAST = 7_000_000  # multiply-accumulates in a piece, for the same reason: 112 images in Zhou's network
 LANES = 16  # a piece is a multiple of this: vector units and matrix products work in sixteens
 
 
@@ -96,6 +97,7 @@ def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels:
 
 def split(network: Layer, shape: Shape, count: int) -> Iterator[slice]:
     """The pieces of `count` images of this shape, all of a size but the last, which may be smaller."""
-    number = max(1, -(-count // max(FEWEST, LARGEST // network.widest(shape))))
+    fitting = max(FEWEST, LARGEST // network.widest(shape), LEAST // max(1, network.cost(shape).macs))
+    number = max(1, -(-count // fitting))
     size = max(1, -(-count // (number * LANES))) * LANES
     return (slice(first, min(first + size, count)) for first in range(0, max(1, count), size))
