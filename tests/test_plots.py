@@ -95,6 +95,11 @@ def data(line):
     return np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()
 
 
+def frames(axes):
+    """The corners of each frame around a picture, (x, y) in pixels."""
+    return [(path.vertices + 0.5).astype(int) for path in axes.collections[0].get_paths()]
+
+
 def drawn(figure):
     """The figure as bytes, and that they are a small PNG."""
     content = plots.png(figure)
@@ -240,8 +245,8 @@ def test_mistakes_are_the_surest_wrong_answers():
     (axes,) = figure.axes
     assert texts(axes) == ["0 → 1", "0.7", "1 → 0", "0.6", "1\n→ Ankle boot", "0.5"]
     grid = np.ma.getdata(axes.images[0].get_array())
-    for line, index in zip(axes.lines, (3, 4, 1), strict=True):  # the pictures inside their frames
-        left, right, upper, lower = (int(f(c) + 0.5) for c in data(line) for f in (min, max))
+    for frame, index in zip(frames(axes), (3, 4, 1), strict=True):  # the pictures inside their frames
+        (left, upper), (right, lower) = frame.min(0), frame.max(0)
         np.testing.assert_array_equal(grid[upper:lower, left:right], pixels[index])
     assert np.sum(~np.isnan(grid)) == 3 * 16
     assert figure.get_suptitle() == "the 3 surest of 4 mistakes: truth → answer, and its margin"
@@ -256,7 +261,7 @@ def test_colour_images_are_shown_in_colour():
     pixels[0, 0, 0] = 255
     labels, answers = np.zeros(5, int), np.array([1, 1, 0, 0, 1])
     (axes,) = plots.mistakes(pixels, labels, answers, np.arange(5.0), ["a", "b"]).axes
-    grid, (left, upper) = axes.images[0].get_array(), (int(min(c) + 0.5) for c in data(axes.lines[0]))
+    grid, (left, upper) = axes.images[0].get_array(), frames(axes)[0].min(0)
     np.testing.assert_allclose(grid[upper : upper + 4, left : left + 3], pixels[4] / 255)
     assert grid.shape[2] == 3 and grid[0, 0].tolist() == [1, 1, 1]
     (axes,) = plots.distortions(pixels, lambda images, rng: 255 - images, "", images=2, draws=3).axes

@@ -66,6 +66,8 @@ def mistakes(
 
 def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top: float, title: str) -> Figure:
     """Framed pictures of 0 to `top`, each between two captions; on one axes, since one for each is slow."""
+    from matplotlib.collections import PolyCollection
+
     height, width, *colours = pictures.shape[1:]
     columns = min(8, len(pictures))
     lines = 1 + max(text.count("\n") for text in above)
@@ -81,11 +83,13 @@ def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top:
     axes.axis("off")
     style.show_pixels(axes, grid, top)
     look: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}
+    frames = []
     for number, (name, margin) in enumerate(zip(above, below, strict=True)):
         row, column = divmod(number, columns)
         left, upper = column * (cells.shape[2] + 1) + beside + 0.5, row * (cells.shape[1] + 1) + over + 0.5
         right, lower, middle = left + width, upper + height, left + width / 2
-        axes.plot([left, right, right, left, left], [upper, upper, lower, lower, upper], color="k", linewidth=0.8)
+        frames.append([(left, upper), (right, upper), (right, lower), (left, lower)])
         axes.annotate(name, (middle, upper), (0, 4), va="bottom", fontsize=9, **look)
         axes.annotate(margin, (middle, lower), (0, -3), va="top", fontsize=8, color="0.35", **look)
+    axes.add_collection(PolyCollection(frames, facecolor="none", edgecolor="k", linewidth=0.8), autolim=False)
     return figure

@@ -39,6 +39,7 @@ def own_style() -> Iterator[None]:
 
     defaults = {name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")}
     defaults["text.parse_math"] = False
+    defaults["axes.titley"] = 1  # else the room above the ticks is looked for, in vain
     with _ONE_AT_A_TIME, rc_context(defaults):
         yield
 

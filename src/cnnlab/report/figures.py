@@ -157,7 +157,8 @@ def learning_curves(arms: Sequence[Arm], words: Options) -> Figure | None:
             break
     else:
         return None
-    figure = style.canvas(9.5, 1.6 + max(2.9, 0.175 * len(curves)))
+    beside = 0.4 + 0.056 * max(len(_name(curve)) for curve in curves)
+    figure = style.canvas(6.7 + beside, 1.6 + max(2.9, 0.175 * len(curves)), margins=(0.65, 0.5, beside, 0.1))
     axes = figure.subplots()
     word = max(words, key=lambda word: _spread(curves, word, words[word]), default="")
     options = dict(zip(words.get(word, ()), itertools.cycle(style.COLOURS), strict=False))
@@ -184,6 +185,10 @@ def _spread(curves: Sequence[Curve], word: str, options: Sequence[str]) -> float
     return float(np.ptp([float(np.mean(values)) for values in ends if values] or [0.0]))
 
 
+def _name(curve: Curve) -> str:
+    return f"{curve.arm.label}  {curve.end:.2f}"
+
+
 def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str]) -> None:
     """Each line's name beside the frame, in the order of the line ends, far enough apart to be read."""
     axes.set_ylim(axes.get_ylim())
@@ -195,7 +200,7 @@ def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str]) -> 
     places = np.minimum.accumulate(wished + steps) - steps  # pushed down where they are crowded
     for (curve, colour), place in zip(ordered, np.maximum(places, steps[::-1]), strict=True):  # and up from the floor
         axes.annotate(
-            f"{curve.arm.label}  {curve.end:.2f}",
+            _name(curve),
             (curve.epochs[-1], curve.end),
             (1.04, place),
             textcoords="axes fraction",

@@ -30,11 +30,11 @@ def by_layer(arms: Sequence[Arm], family: str, ylabel: str = "", log: bool = Fal
     layers = {tuple(style.layers_of(arm.histories[0], family)) for arm in usable[:MOST_PANELS]}
     if not any(layers):
         return None
-    figure, places = _panels(len(arms), len(usable), 1.85, 1.5, sharex=True, sharey=True)
+    labels = [arm.label + ("" if arm.errors else "\n(failed)") for arm in usable]
+    figure, places = _panels(len(arms), labels, 1.67, 1.2, 0.8, sharex=True, sharey=True)
     for place, (axes, arm) in enumerate(zip(places, usable, strict=False)):
         history = arm.histories[0]
         draw_by_layer(axes, history, family, ylabel, log, marker="." if len(history) < 4 else "")
-        _name_panel(axes, arm.label + ("" if arm.errors else "\n(failed)"))
         axes.label_outer()
         if place + _columns(len(places)) >= len(places):  # nothing lies below
             style.whole_epochs(axes)
@@ -46,7 +46,7 @@ def by_layer(arms: Sequence[Arm], family: str, ylabel: str = "", log: bool = Fal
     figure.supylabel(ylabel + (" (log scale)" if log else ""), fontsize=10)
     names = layers.pop() if len(layers) == 1 else ("first layer", "middle", "last layer")
     lines = [Line2D([], [], color=colour, label=name) for name, colour in style.by_depth(names).items()]
-    figure.legend(handles=lines, loc="outside right upper", fontsize=8, title="first to last", title_fontsize=8)
+    figure.legend(handles=lines, loc="upper right", fontsize=8, title="first to last", title_fontsize=8)
     return figure
 
 
@@ -58,43 +58,54 @@ def confusion_grid(arms: Sequence[Arm]) -> Figure | None:
     usable = [(arm.label, arm.confusion) for arm in arms if arm.confusion is not None]
     if not usable:
         return None
-    figure, places = _panels(len(arms), len(usable), 1.6, 1.75)
+    labels = [f"{label}\n{style.error_rate(matrix):.2f} %" for label, matrix in usable]
+    figure, places = _panels(len(arms), labels, 1.5, 1.5, 0.5)
     shares = [np.maximum(style.mistakes_only(matrix), 0.1) for _, matrix in usable[:MOST_PANELS]]
     norm = LogNorm(0.1, max(float(np.nanmax(share, initial=1)) for share in shares))
-    for axes, (label, matrix), share in zip(places, usable, shares, strict=False):
+    for axes, share in zip(places, shares, strict=True):
         axes.set_facecolor(style.GREY)
         axes.imshow(share, cmap="Oranges", norm=norm)
         axes.set(xticks=[], yticks=[])
-        _name_panel(axes, f"{label}\n{style.error_rate(matrix):.2f} %")
     figure.supxlabel("answer", fontsize=10)
     figure.supylabel("true class", fontsize=10)
-    bar = figure.colorbar(places[0].images[0], ax=places, shrink=0.6, label="mistakes, % of the class")
+    place = figure.add_axes((1 - 0.95 / figure.get_figwidth(), 0.2, 0.2 / figure.get_figwidth(), 0.6))
+    bar = figure.colorbar(places[0].images[0], cax=place, label="mistakes, % of the class")
     style.plain_numbers(bar.ax.yaxis)
     return figure
 
 
-def _panels(arms: int, usable: int, width: float, height: float, **share: Any) -> tuple[Figure, list[Axes]]:
-    """Axes of that size (inches) for the arms that have something to show, and a title that counts those left out."""
-    count = min(usable, MOST_PANELS)
-    columns = _columns(count)
-    rows = math.ceil(count / columns)
-    figure = style.canvas(max(columns * width + 0.9, 4.5), rows * height + 0.9)
-    places = list(figure.subplots(rows, columns, squeeze=False, **share).flat)
-    for unused in places[count:]:
+def _panels(
+    arms: int, labels: Sequence[str], width: float, height: float, left: float, **share: Any
+) -> tuple[Figure, list[Axes]]:
+    """Axes of that size (inches) under the labels of what can be shown, and a title that counts the arms left out.
+
+    There is room for a legend on their right, and `left` of it on their left.
+    """
+    names = [_in_lines(label) for label in labels[:MOST_PANELS]]
+    columns = _columns(len(names))
+    rows = math.ceil(len(names) / columns)
+    right, bottom, beside, over = 1.15, 0.5, 0.15, 0.12 * max(name.count("\n") + 2 for name in names)
+    top = over + 0.3 * (len(names) < arms)
+    across, down = columns * (width + beside) - beside, rows * (height + over) - over
+    figure = style.canvas(max(left + across + right, 4.5), bottom + down + top, margins=(left, bottom, right, top))
+    gaps = {"wspace": beside / width, "hspace": over / height}
+    places = list(figure.subplots(rows, columns, squeeze=False, gridspec_kw=gaps, **share).flat)
+    for axes, name in zip(places, names, strict=False):
+        axes.set_title(name, fontsize=7)
+        axes.tick_params(labelsize=7)
+    for unused in places[len(names) :]:
         unused.remove()
-    if count < arms:
-        why = "the others have no result" if count == usable else "the first ones"
-        figure.suptitle(f"{count} of {arms} arms ({why})", fontsize=10)
-    return figure, places[:count]
+    if len(names) < arms:
+        why = "the others have no result" if len(names) == len(labels) else "the first ones"
+        figure.suptitle(f"{len(names)} of {arms} arms ({why})", fontsize=10)
+    return figure, places[: len(names)]
 
 
 def _columns(count: int) -> int:
     return min(count, 4 if count <= 8 else 6)
 
 
-def _name_panel(axes: Axes, label: str) -> None:
+def _in_lines(label: str) -> str:
     """The label in lines that fit a panel; non-breaking spaces keep each slash with the word before it."""
     glued = label.replace(" / ", "\u00a0/ ")
-    lines = [piece for line in glued.split("\n") for piece in textwrap.wrap(line, 28) or [""]]
-    axes.set_title("\n".join(lines), fontsize=7)
-    axes.tick_params(labelsize=7)
+    return "\n".join(piece for line in glued.split("\n") for piece in textwrap.wrap(line, 28) or [""])

@@ -152,7 +152,7 @@ class RunLog:
         from cnnlab.plots.style import own_style
 
         with own_style():
-            draw(*arguments, **options).savefig(self.path(name))
+            draw(*arguments, **options).savefig(self.path(name), pil_kwargs={"compress_level": 1})
 
     def model(self, networks: Sequence[bytes], shape: tuple[int, int, int]) -> None:
         """The trained network, or those whose outputs add up, by the content of npz files, as an MLflow model."""

@@ -128,11 +128,14 @@ def _artifact(study: Study, run: Run, name: str) -> bytes:
 
 def _downloaded(study: Study, run: Run, name: str, folder: str) -> Path:
     """A file or a folder that a run kept, brought into a folder; FilesGone, in one line, where it is not there."""
-    above = name.rpartition("/")[0] or None
-    if name not in {kept.path for kept in study.client.list_artifacts(run.info.run_id, above)}:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    place = run.info.artifact_uri  # the client would ask the store for it, for each file
+    files = get_artifact_repository(place, study.client.tracking_uri)
+    if name not in {kept.path for kept in files.list_artifacts(name.rpartition("/")[0] or None)}:
         lost = f"run {run.info.run_id} of study {study.name} ({run.info.run_name}) has lost files that it kept"
         raise FilesGone(f"{lost}: rerun=true makes it again")
-    return Path(study.client.download_artifacts(run.info.run_id, name, folder))
+    return Path(files.download_artifacts(name, folder))  # type: ignore[no-untyped-call]
 
 
 def newest_summary(study: Study) -> Run | None:
