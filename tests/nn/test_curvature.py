@@ -176,7 +176,7 @@ def test_rates_only_fall_unless_the_latest_look_alone_counts(largest, expected):
     state = optimizer.init(theta)
     for curvature, gain in ([0, 1.5], [2, 0.5]), ([1.5, 0], expected):
         optimizer.observe_curvature(np.array(curvature), state)
-        for rate in (1.0, 0.1, 0.1):
+        for rate in (0.0, 1.0, 0.1, 0.1, 0.0):
             theta.fill(0)
             optimizer.step(theta, np.ones(2), state, rate)
             assert_allclose(theta, -rate * np.array(gain))

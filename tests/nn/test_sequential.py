@@ -9,6 +9,8 @@ from nn.loops import normal, run
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cnnlab.nn import (
+    Activation,
+    Bound,
     Conv2D,
     Cost,
     Dense,
@@ -159,3 +161,66 @@ def test_predicting_and_training_agree_where_nothing_is_random():
     net = network(S2=StochasticPool(2), A1=ReLU())
     params, x = start(net), np.zeros((*SHAPE, 2))
     assert_array_equal(net.forward(params, x)[0], net.forward(params, x, np.random.default_rng(0))[0])
+
+
+class Sine(Activation):
+    """Computes its gradient from its own output, as the layer contract allows, and says nothing of that."""
+
+    def bind(self, params, x, dx, grads):
+        y, dy = np.empty_like(x), np.empty_like(x)
+        return Bound(y, dy, lambda rng: np.sin(x, out=y), lambda: np.multiply(dy, np.sqrt(1 - y * y), out=dx))
+
+
+class Wide(Dense):
+    """A dense layer that looks at its output again before it goes back."""
+
+    def bind(self, params, x, dx, grads):
+        inner = super().bind(params, x, dx, grads)
+
+        def backward():
+            np.multiply(inner.dy, inner.y, out=inner.dy)
+            inner.backward()
+
+        return inner._replace(backward=backward)
+
+
+class Swish(Sigmoid):
+    """Reads its input after its output is written, which cannot be in place."""
+
+    def f(self, x, y):
+        super().f(x, y)
+        y *= x
+
+    def derivative(self, y, d):
+        d.fill(1)
+
+
+class Doubled(Tanh):
+    """Computes by a way of its own."""
+
+    def forward(self, params, x, rng=None):
+        return 2 * x, lambda dy: (2 * dy, {})
+
+
+@pytest.mark.parametrize("below", [Sine(), Wide(4), MaxPool((1, 1)), Tanh(), Dropout()])
+@pytest.mark.parametrize("above", [Tanh(), ReLU(), Swish(), Doubled()])
+def test_no_layer_writes_over_what_another_needs(below, above):
+    """The values and gradients of two layers in a row are those of the two alone, one after the other."""
+    if isinstance(below, MaxPool):
+        layers, shape = {"C": Conv2D(2, 1), "B": below, "A": above, "F": Dense(3)}, (3, 1, 2)
+    else:
+        layers, shape = {"I": Dense(4), "B": below, "A": above, "F": Dense(3)}, (5,)
+    net = Sequential(layers, input_gradient=True)
+    params, x, dy = net.init(shape, np.random.default_rng(0))[0], normal(*shape, 3), normal(3, 3)
+    y, backward = net.forward(params, x)
+    found, grads = backward(dy)
+    alone, backs = x, []
+    for name, layer in layers.items():
+        alone, back = layer.forward(params[name], alone)
+        backs.append((name, back))
+    assert_allclose(y, alone, rtol=1e-6)
+    for name, back in reversed(backs):
+        dy, expected = back(dy)
+        for key, value in expected.items():
+            assert_allclose(grads[name][key], value, rtol=1e-6)
+    assert_allclose(found, dy, rtol=1e-6)

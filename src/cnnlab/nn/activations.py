@@ -18,9 +18,14 @@ class Activation(Layer):
     instead, which fill arrays that are there already and so are faster.
     """
 
-    needs_output: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = False  # f(x) >= 0 everywhere
     in_place: ClassVar[bool] = False  # f and derivative may be given one array as both input and output
+
+    def __init_subclass__(cls) -> None:
+        """A class that computes in another way than its parent says itself whether that may be in place."""
+        super().__init_subclass__()
+        if {"f", "derivative", "forward", "bind"} & vars(cls).keys() and "in_place" not in vars(cls):
+            cls.in_place = False
 
     def f(self, x: Array, y: Array) -> None:
         """Fill y with f(x)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Conv2D(Layer):
     input maps that it sees (LeCun et al. 1998, Table 1); weights that are not connected count nowhere.
     Parameters: `W` (filters, K_h, C, K_w), `b` (filters,) or (H_out, filters, W_out).
     """
+
+    forgets_output: ClassVar[bool] = True
 
     filters: Natural
     kernel: Pair

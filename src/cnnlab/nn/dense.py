@@ -19,6 +19,8 @@ class Dense(Layer):
     Parameters: `W` (units, D), `b` (units,), which starts at `bias_start` plus what the initializer draws.
     """
 
+    forgets_output: ClassVar[bool] = True
+
     units: Natural
     bias: bool = True
     initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen

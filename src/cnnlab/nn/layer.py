@@ -55,7 +55,7 @@ class Layer(TypeChecked):
     stochastic: ClassVar[bool] = False  # draws random numbers while training
     increasing: ClassVar[bool] = False  # works value by value, and a larger input never gives a smaller output
     takes_largest: ClassVar[bool] = False  # every output is the largest of some inputs
-    needs_output: ClassVar[bool] = False  # backward reads the output again, so that nothing may be written over it
+    forgets_output: ClassVar[bool] = False  # its backward never reads the output again: it may be written over
 
     def __init_subclass__(cls) -> None:
         """Make `bind` from the `forward` that a class writes, or `forward` from its `bind`."""
@@ -64,6 +64,8 @@ class Layer(TypeChecked):
             cls.bind = _bind_by(cls.forward)  # type: ignore[method-assign]
         elif "bind" in written and "forward" not in written:
             cls.forward = _forward_by(cls.bind)  # type: ignore[method-assign]
+        if {"forward", "bind"} & written.keys() and "forgets_output" not in written:
+            cls.forgets_output = False  # what a parent says holds for the parent's own way alone
 
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of the output for an input of this shape; ValueError where there is none."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ class Subsample(Pool):
     (LeCun et al. 1998, II-B.) `mean` takes the window's mean instead, as II-A words it. The activation is a layer of
     its own. Parameters: `W` and `b` (C,), starting at `coefficient` and `bias`.
     """
+
+    forgets_output: ClassVar[bool] = True
 
     mean: bool = False
     coefficient: float = 0.5

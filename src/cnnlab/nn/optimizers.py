@@ -132,13 +132,13 @@ class DiagonalLM(Optimizer):
         return np.arange(min(self.samples, count)) if self.first else rng.integers(count, size=self.samples)
 
     def init(self, theta: Array) -> OptimizerState:
-        """h, 0 until curvature is observed; `rate / (mu + h)`, and the rate that it is of (0: not computed yet)."""
-        return {"h": np.zeros_like(theta), "rates": np.zeros_like(theta), "rate": np.zeros(())}
+        """h, 0 until curvature is observed; `rate / (mu + h)`, and the rate that it is of (nan: none yet)."""
+        return {"h": np.zeros_like(theta), "rates": np.zeros_like(theta), "rate": np.array(np.nan)}
 
     def observe_curvature(self, curvature: Array, state: OptimizerState) -> None:
         """See the class."""
         np.maximum(curvature, state["h"] if self.largest else 0, out=state["h"])
-        state["rate"].fill(0)
+        state["rate"].fill(np.nan)
 
     def update(self, theta: Array, gradient: Array, state: OptimizerState, rate: float) -> None:
         """See the class."""

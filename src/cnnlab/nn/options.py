@@ -1,7 +1,7 @@
 """What the arguments of a layer, loss or rule may be: annotated types with limits, checked when it is made.
 
 A wrong argument is a ValueError in one line that begins with its name and value. Configs are checked by the same
-annotated, before anything is made of them; so limits and messages use the words of a config (true, null).
+annotations, before anything is made of them; so limits and messages use the words of a config (true, null).
 """
 
 from __future__ import annotations

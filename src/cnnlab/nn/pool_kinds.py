@@ -18,7 +18,6 @@ class MaxPool(Pool):
     """Largest value of each window; its gradient goes to where that value stands, in a tie to the first place."""
 
     takes_largest: ClassVar[bool] = True
-    needs_output: ClassVar[bool] = True
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """`y = max_k x_k` over the tiles, so that `dx_k = dy` for the k of the largest value and 0 for the others.
@@ -55,6 +54,8 @@ class MaxPool(Pool):
 @dataclass(frozen=True)
 class AvgPool(Pool):
     """Mean of each window."""
+
+    forgets_output: ClassVar[bool] = True
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """`y = sum_k x_k / K` over the K tiles, so that `dx_k = dy / K` for each."""

@@ -53,7 +53,7 @@ class Sequential(Layer):
         bounds, y, dy = [], x, dx
         below = None
         for name, layer in self._steps:
-            if isinstance(layer, Activation) and layer.in_place and below and not below.needs_output:
+            if isinstance(layer, Activation) and layer.in_place and below and below.forgets_output:
                 bounds.append(layer.bind_over(y, y, dy))
             else:
                 bounds.append(layer.bind(params[name], y, dy, grads[name]))
