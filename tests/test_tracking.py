@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,28 @@ def test_an_interrupted_run_waits_for_nothing_but_its_end(fragile: Callable[[], 
             log.tag("a", str(value))
         log.close("KILLED")
     assert fragile()[-1] == "closed KILLED" and len(fragile()) < 10
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_ctrl_c_between_the_two_parts_of_an_answer_or_after_it_spoils_no_later_one(
+    part: int, fragile: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+
+    def interrupted(file: int, size: int) -> bytes:
+        reads.append(os.read(file, size))
+        if len(reads) == 3 + part:  # an answer is its length, and then itself
+            os.kill(os.getpid(), signal.SIGINT)
+        return reads[-1]
+
+    with log_apart() as log:
+        log.begin("asked", "", {}, {})
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Connection._recv, "__defaults__", (interrupted,))  # type: ignore[attr-defined]
+            while True:
+                log.tag("a", "b")
+        log.close("KILLED")
+    assert fragile()[-1] == "closed KILLED"
 
 
 def test_the_far_end_s_death_is_an_error_of_one_line(fragile: Callable[[], list[str]]) -> None:

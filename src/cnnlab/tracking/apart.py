@@ -75,7 +75,8 @@ class _Apart:
         if status == "FINISHED":
             self._wait()
         if status == "KILLED":
-            self._oldest.value += 1  # what is still under way is not worth waiting for
+            with uninterrupted():  # or its lock could stay taken
+                self._oldest.value += 1  # what is still under way is not worth waiting for
         self._send(ALWAYS, "close", status)
         self._wait()
 
@@ -117,17 +118,18 @@ class _Apart:
     def _receive(self) -> None:
         """The next answer; raises it where it is an error."""
         ready = wait([self._answers, self._process.sentinel])
-        try:
-            answer = self._answers.recv() if self._answers in ready else Died
-        except EOFError:
-            answer = Died
-        if answer is Died:
-            raise Died("the process that keeps the run's record died")
-        self._settled += 1
-        self._begun = answer if self._begun is None else self._begun
-        if isinstance(answer, Exception):
-            self._generation = self._oldest.value
-            raise answer
+        with uninterrupted():  # half an answer read would spoil those after it, and an uncounted one be awaited forever
+            try:
+                answer = self._answers.recv() if self._answers in ready else Died
+            except EOFError:
+                answer = Died
+            if answer is Died:
+                raise Died("the process that keeps the run's record died")
+            self._settled += 1
+            self._begun = answer if self._begun is None else self._begun
+            if isinstance(answer, Exception):
+                self._generation = self._oldest.value
+                raise answer
 
 
 @contextmanager
