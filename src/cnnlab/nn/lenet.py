@@ -9,7 +9,7 @@ import numpy as np
 from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape
 from cnnlab.nn.options import Natural, Positive, refuse
 from cnnlab.nn.parameters import squared
-from cnnlab.nn.pool import Pool, summed
+from cnnlab.nn.pool import Pool
 from cnnlab.nn.windows import pair, refuse_vectors
 
 
@@ -34,11 +34,14 @@ class Subsample(Pool):
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
         """`y = W s + b`, so that `dW = sum dy s`, `db = sum dy`, and each value of the window gets `dx = W dy`."""
-        tiles, y, dy, parts, collect = self._arrays(x, dx)
-        (W, b), s = (params[name][:, None, None] for name in "Wb"), np.empty_like(y)
+        sums = self._sums(x, dx)
+        (W, b), s, dy = (params[name][:, None, None] for name in "Wb"), sums.y, sums.dy
+        y = np.empty_like(s)
 
         def forward(rng: Rng | None) -> None:
-            np.multiply(summed(tiles, s), self._share, out=s)
+            sums.forward(rng)
+            if self.mean:
+                np.multiply(s, self._share, out=s)
             np.multiply(s, W, out=y)
             np.add(y, b, out=y)
 
@@ -46,9 +49,7 @@ class Subsample(Pool):
             np.einsum("hcwn,hcwn->c", dy, s, out=grads["W"])
             np.einsum("hcwn->c", dy, out=grads["b"])
             np.multiply(dy, W * self._share, out=dy)
-            for part in parts:
-                np.copyto(part, dy)
-            collect()
+            sums.backward()
 
         return Bound(y, dy, forward, backward)
 

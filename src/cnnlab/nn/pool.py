@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cnnlab.nn.layer import Array, Backward, Layer, Params, Rng, Shape
+from cnnlab.nn.layer import Array, Backward, Bound, Layer, Params, Rng, Shape
 from cnnlab.nn.windows import Pair, pair, window_grid
 
 Cell = tuple[slice, slice, slice]
@@ -97,6 +97,36 @@ class Pool(Layer):
         tiles = self._tiles(x)
         y, dy = np.empty((2, *tiles[0].shape), x.dtype)
         return tiles, y, dy, *self._parts(np.empty_like(x) if dx is None else dx)
+
+    def _sums(self, x: Array, dx: Array | None) -> Bound:
+        """`y = sum_k x_k` over each window, so that `dx_k = dy`: first down, then across.
+
+        Down, whole rows of maps lie side by side, so that only a sum of half the values is left where they do not.
+        """
+        (rows, columns), (down, across) = self._window()
+        first = Pool((rows, 1), (down, 1))._sum(x, dx)
+        second = Pool((1, columns), (1, across))._sum(first.y, first.dy)
+
+        def forward(rng: Rng | None) -> None:
+            first.forward(rng)
+            second.forward(rng)
+
+        def backward() -> None:
+            second.backward()
+            first.backward()
+
+        return Bound(second.y, second.dy, forward, backward)
+
+    def _sum(self, x: Array, dx: Array | None) -> Bound:
+        """The same, all tiles at once."""
+        tiles, y, dy, parts, collect = self._arrays(x, dx)
+
+        def backward() -> None:
+            for part in parts:
+                np.copyto(part, dy)
+            collect()
+
+        return Bound(y, dy, lambda rng: summed(tiles, y), backward)
 
 
 @lru_cache

@@ -58,18 +58,17 @@ class AvgPool(Pool):
     forgets_output: ClassVar[bool] = True
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """`y = sum_k x_k / K` over the K tiles, so that `dx_k = dy / K` for each."""
-        tiles, y, dy, parts, collect = self._arrays(x, dx)
-        share = 1 / len(tiles)
+        """`y = sum_k x_k / K` over the K values of a window, so that `dx_k = dy / K` for each."""
+        sums, share = self._sums(x, dx), 1 / prod(pair(self.size))
+        y, dy = sums.y, sums.dy
 
         def forward(rng: Rng | None) -> None:
-            np.multiply(summed(tiles, y), share, out=y)
+            sums.forward(rng)
+            np.multiply(y, share, out=y)
 
         def backward() -> None:
             np.multiply(dy, share, out=dy)
-            for part in parts:
-                np.copyto(part, dy)
-            collect()
+            sums.backward()
 
         return Bound(y, dy, forward, backward)
 
