@@ -7,9 +7,11 @@ row is a product of the kernels with a strided view that costs nothing (`overlap
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from math import prod
 
 import numpy as np
 from numpy.lib.introspect import opt_func_info
+from numpy.lib.stride_tricks import sliding_window_view
 
 from cnnlab.nn.layer import Array, Bound
 from cnnlab.nn.windows import diagonals, dilated, overlapping_rows, shifted_columns, window_grid
@@ -52,7 +54,7 @@ class Correlation:
         self.K, self.step, self.together = K, step, _rows_together(rows, kernel_rows, filters)
         self.y = np.empty((rows, filters, columns, batch), x.dtype)
         self.dy = np.empty_like(self.y)
-        shifted = shifted_columns(x, kernel_columns, step[1], columns)
+        self.shifted = shifted = shifted_columns(x, kernel_columns, step[1], columns)
         unrolled = np.empty(shifted.shape, x.dtype)
         reach = kernel_rows + (self.together - 1) * step[0]
         self.patches = overlapping_rows(unrolled, reach, self.together * step[0], rows // self.together)
@@ -76,6 +78,8 @@ class Correlation:
 
     def kernel_gradient(self, dK: Array) -> Run:
         """Fills `dK[f, i, c, j] = sum_hwn dy[h, f, w] x[h s + i, c, w s + j]`, adding up the band's copies."""
+        if small_products() and self.step[0] == 1 and 0 < self.dy.shape[2] * self.dy.shape[3] <= FEW:
+            return self._kernel_gradient_by_maps(dK)
         errors = self._by_product(self.dy).transpose(0, 2, 1)[:, None]
         rows, depth, width = self.patches.shape
         parts = _kernel_parts(depth, errors.shape[3])
@@ -91,6 +95,24 @@ class Correlation:
             np.copyto(dK, first)
             for other in others:
                 np.add(dK, other, out=dK)
+
+        return run
+
+    def _kernel_gradient_by_maps(self, dK: Array) -> Run:
+        """The same where rows are short: of copies with each map's rows in sequence, it is one product for each i."""
+        shifted, errors = self.shifted.transpose(1, 2, 0, 3, 4), self.dy.transpose(1, 0, 2, 3)
+        maps, error_maps = np.empty(shifted.shape, dK.dtype), np.empty(errors.shape, dK.dtype)
+        channels, kernel_columns, _, *row = maps.shape
+        flat, flat_errors = maps.reshape(channels * kernel_columns, -1), error_maps.reshape(len(dK), -1)
+        patches = sliding_window_view(flat, flat_errors.shape[1], 1)[:, :: prod(row)].transpose(1, 0, 2)
+        products = np.empty((*patches.shape[:2], len(dK)), dK.dtype)
+        found = products.reshape(-1, channels, kernel_columns, len(dK)).transpose(3, 0, 1, 2)
+
+        def run() -> None:
+            np.copyto(maps, shifted)
+            np.copyto(error_maps, errors)
+            np.matmul(patches, flat_errors.T, out=products)
+            np.copyto(dK, found)
 
         return run
 
