@@ -8,7 +8,6 @@ import numpy as np
 
 from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape
 from cnnlab.nn.options import Natural, Positive, refuse
-from cnnlab.nn.parameters import squared
 from cnnlab.nn.pool import Pool
 from cnnlab.nn.windows import pair, refuse_vectors
 
@@ -59,11 +58,15 @@ class Subsample(Pool):
 
     def curvature(self, params: Params, x: Array) -> Backward:
         """`W^2 h` to each value of the window, by its share squared; `sum h s^2` to W and `sum h` to b."""
-        s, _ = self.forward({"W": np.ones_like(params["W"]), "b": np.zeros_like(params["b"])}, x)
-        _, back = self.forward(squared(params), x)
+        dx = np.empty_like(x)
+        sums, scale = self._sums(x, dx), np.square(params["W"] * self._share)[:, None, None]
+        sums.forward(None)
+        s = sums.y * self._share
 
         def backward(h: Array) -> tuple[Array, Params]:
-            return back(h * self._share)[0], {"W": (h * s * s).sum((0, 2, 3)), "b": h.sum((0, 2, 3))}
+            np.multiply(h, scale, out=sums.dy)
+            sums.backward()
+            return dx.copy(), {"W": (h * s * s).sum((0, 2, 3)), "b": h.sum((0, 2, 3))}
 
         return backward
 

@@ -67,7 +67,7 @@ class Pool(Layer):
 
         def backward(dy: Array) -> tuple[Array, Params]:
             dx = np.empty_like(x)
-            parts, collect = self._parts(dx)
+            parts, collect = _parts(dx, *self._window())
             for part, gradient in zip(parts, spread(dy), strict=True):
                 part[...] = gradient
             collect()
@@ -75,37 +75,17 @@ class Pool(Layer):
 
         return backward
 
-    def _parts(self, dx: Array) -> tuple[list[Array], Collect]:
-        """Where to write each tile's gradient, and what to call then, so that dx is their sum.
-
-        If the windows fill the maps side by side, the parts are views of dx, and nothing is left to do.
-        """
-        cells, filled = _cells(dx.shape[:3], *self._window())
-        if filled:
-            return [dx[cell] for cell in cells], lambda: None
-        parts = [np.empty_like(dx[cell]) for cell in cells]
-
-        def collect() -> None:
-            dx.fill(0)
-            for cell, part in zip(cells, parts, strict=True):
-                dx[cell] += part
-
-        return parts, collect
-
     def _arrays(self, x: Array, dx: Array | None) -> tuple[list[Array], Array, Array, list[Array], Collect]:
         """What a `bind` needs: tiles, y, dy, and `_parts`."""
         tiles = self._tiles(x)
         y, dy = np.empty((2, *tiles[0].shape), x.dtype)
-        return tiles, y, dy, *self._parts(np.empty_like(x) if dx is None else dx)
+        return tiles, y, dy, *_parts(np.empty_like(x) if dx is None else dx, *self._window())
 
     def _sums(self, x: Array, dx: Array | None) -> Bound:
-        """`y = sum_k x_k` over each window, so that `dx_k = dy`: first down, then across.
-
-        Down, whole rows of maps lie side by side, so that only a sum of half the values is left where they do not.
-        """
+        """`y = sum_k x_k` over each window, so that `dx_k = dy`: first down, where rows are contiguous, then across."""
         (rows, columns), (down, across) = self._window()
-        first = Pool((rows, 1), (down, 1))._sum(x, dx)
-        second = Pool((1, columns), (1, across))._sum(first.y, first.dy)
+        first = _sums(x, np.empty_like(x) if dx is None else dx, (rows, 1), (down, 1))
+        second = _sums(first.y, first.dy, (1, columns), (1, across))
 
         def forward(rng: Rng | None) -> None:
             first.forward(rng)
@@ -117,16 +97,37 @@ class Pool(Layer):
 
         return Bound(second.y, second.dy, forward, backward)
 
-    def _sum(self, x: Array, dx: Array | None) -> Bound:
-        """The same, all tiles at once."""
-        tiles, y, dy, parts, collect = self._arrays(x, dx)
 
-        def backward() -> None:
-            for part in parts:
-                np.copyto(part, dy)
-            collect()
+def _sums(x: Array, dx: Array, size: tuple[int, int], step: tuple[int, int]) -> Bound:
+    """The same, all tiles at once."""
+    tiles = [x[cell] for cell in _cells(x.shape[:3], size, step)[0]]
+    y, dy = np.empty((2, *tiles[0].shape), x.dtype)
+    parts, collect = _parts(dx, size, step)
 
-        return Bound(y, dy, lambda rng: summed(tiles, y), backward)
+    def backward() -> None:
+        for part in parts:
+            np.copyto(part, dy)
+        collect()
+
+    return Bound(y, dy, lambda rng: summed(tiles, y), backward)
+
+
+def _parts(dx: Array, size: tuple[int, int], step: tuple[int, int]) -> tuple[list[Array], Collect]:
+    """Where to write each tile's gradient, and what to call then, so that dx is their sum.
+
+    If the windows fill the maps side by side, the parts are views of dx, and nothing is left to do.
+    """
+    cells, filled = _cells(dx.shape[:3], size, step)
+    if filled:
+        return [dx[cell] for cell in cells], lambda: None
+    parts = [np.empty_like(dx[cell]) for cell in cells]
+
+    def collect() -> None:
+        dx.fill(0)
+        for cell, part in zip(cells, parts, strict=True):
+            dx[cell] += part
+
+    return parts, collect
 
 
 @lru_cache

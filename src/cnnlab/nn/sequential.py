@@ -73,16 +73,16 @@ class Sequential(Layer):
         return Bound(y, np.empty_like(y) if dy is None else dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """The layers' own, from the last to the first."""
-        backwards = []
+        """The layers' own, from the last to the first, each made when it is its turn: so its arrays fit the cache."""
+        inputs = []
         for name, layer in self._steps:
-            backwards.append((name, layer.curvature(params[name], x)))
+            inputs.append((name, layer, x))
             x, _ = layer.forward(params[name], x)
 
         def backward(h: Array) -> tuple[Array, Params]:
             found: Params = {}
-            for name, back in reversed(backwards):
-                h, found[name] = back(h)
+            for name, layer, x in reversed(inputs):
+                h, found[name] = layer.curvature(params[name], x)(h)
             return h, {name: found[name] for name in self.layers}
 
         return backward

@@ -86,10 +86,10 @@ def predict(network: Layer, params: Params, shape: Shape, count: int, batch: Cal
 
 def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels: Array) -> Array:
     """The mean loss's second derivatives, by `Loss.curvature` and `Layer.curvature`: a vector like `pack`'s."""
-    found = []
+    workspace, found = Workspace(network, params, x.shape[:-1]), []
     for piece in split(network, x.shape[:-1], len(labels)):
         part, truth = x[..., piece], labels[piece]
-        h = loss.curvature(network.forward(params, part)[0], truth)
+        h = loss.curvature(workspace.predict(part), truth)
         share = len(truth) / len(labels)
         found.append(pack(network.curvature(params, part)(h * share)[1], params))
     return np.add.reduce(found)
