@@ -8,6 +8,7 @@ import numpy as np
 
 from cnnlab.nn.activations import Activation
 from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, run_once, size
+from cnnlab.nn.workspace import split
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,17 @@ class Sequential(Layer):
 
 def saturation(network: Sequential, params: Params, x: Array) -> dict[str, float]:
     """For each activation, the fraction of a batch's values at which its slope is under a tenth of its steepest."""
-    found = {}
-    for name, layer in network.layers.items():
-        x, backward = layer.forward(params[name], x)
-        if isinstance(layer, Activation):
-            slopes, _ = backward(np.ones_like(x))
-            found[name] = float(np.mean(np.abs(slopes) < 0.1 * layer.steepest))
-    return found
+    limits = {name: 0.1 * layer.steepest for name, layer in network.layers.items() if isinstance(layer, Activation)}
+    flat, values = dict.fromkeys(limits, 0), dict.fromkeys(limits, 0)
+    for piece in split(network, x.shape[:-1], x.shape[-1]):
+        y = x[..., piece]
+        for name, layer in network.layers.items():
+            y, backward = layer.forward(params[name], y)
+            if name in limits:
+                slopes, _ = backward(np.ones_like(y))
+                flat[name] += int(np.count_nonzero(np.abs(slopes) < limits[name]))
+                values[name] += slopes.size
+    return {name: flat[name] / values[name] for name in limits}
 
 
 def _key(rng: Rng) -> int:
