@@ -125,7 +125,7 @@ def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Works
         else:
             measured.append(_measured_step(recipe, state, gradient, rate))
         loss += value * len(labels)
-        right += int((outputs.argmax(0) == labels).sum())
+        right += int(np.count_nonzero(outputs.argmax(0) == labels))
         seen = step * size + len(labels)
         progress(seen_before + seen, recipe.epochs * len(images), len(labels), loss / seen, right / seen)
     if not np.isfinite(state.theta).all():

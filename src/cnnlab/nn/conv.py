@@ -98,8 +98,10 @@ class Conv2D(Layer):
         padded = pad(x, around, self.pad_value)
         inside = crop(padded, around)
         if padded is x and x.shape[:3:2] == pair(self.kernel) and not self.flip:  # one window: a fully connected layer
-            rows, drows = ({"W": each.reshape(self.filters, -1)} for each in (K, dW))
-            core = Dense(self.filters, bias=False).bind(rows, x, dx, drows)
+            dense, ddense = {"W": K.reshape(self.filters, -1)}, {"W": dW.reshape(self.filters, -1)}
+            if b is not None:
+                dense["b"], ddense["b"], b = b.reshape(-1), grads["b"].reshape(-1), None
+            core = Dense(self.filters, bias="b" in dense).bind(dense, x, dx, ddense)
         else:
             corner = around[0][0], around[1][0]
             core = correlation(padded, self._turned(K), dx, self._turned(dW), pair(self.stride), corner)

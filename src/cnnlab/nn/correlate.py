@@ -31,13 +31,15 @@ def correlation(
     x may have margins: dx is without them, and `corner` is the row and column of x where dx begins.
     """
     core = Correlation(x, K, step)
-    kernel_gradient = core.kernel_gradient(dK)
-    input_gradient = None if dx is None else core.input_gradient(dx, corner)
+
+    @cache
+    def gradients() -> list[Run]:
+        """Their arrays are made when first needed, which is never where a network only predicts."""
+        return [core.kernel_gradient(dK)] + ([] if dx is None else [core.input_gradient(dx, corner)])
 
     def backward() -> None:
-        kernel_gradient()
-        if input_gradient:
-            input_gradient()
+        for run in gradients():
+            run()
 
     return Bound(core.y, core.dy, lambda rng: core.forward(), backward)
 

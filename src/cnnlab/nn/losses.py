@@ -107,9 +107,8 @@ class SoftmaxCrossEntropy(Loss):
     def __call__(self, output: Array, labels: Array) -> tuple[float, Array]:
         """Gradient `p - t`, where t is 1 at the label."""
         t, count = one_hot(labels, len(output), output.dtype), len(labels)
-        largest, rubbish = np.maximum.reduce(output), self._rubbish()
-        if rubbish is not None:
-            largest = np.maximum(largest, rubbish)
+        rubbish = self._rubbish()
+        largest = np.maximum.reduce(output, initial=rubbish)
         p = output - largest
         likely = np.vdot(t, p)
         np.exp(p, out=p)

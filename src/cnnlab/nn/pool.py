@@ -104,12 +104,15 @@ def _sums(x: Array, dx: Array, size: tuple[int, int], step: tuple[int, int]) -> 
     y, dy = np.empty((2, *tiles[0].shape), x.dtype)
     parts, collect = _parts(dx, size, step)
 
+    def forward(rng: Rng | None) -> None:
+        summed(tiles, y)
+
     def backward() -> None:
         for part in parts:
             np.copyto(part, dy)
         collect()
 
-    return Bound(y, dy, lambda rng: summed(tiles, y), backward)
+    return Bound(y, dy, forward, backward)
 
 
 def _parts(dx: Array, size: tuple[int, int], step: tuple[int, int]) -> tuple[list[Array], Collect]:
