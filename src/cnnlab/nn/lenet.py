@@ -47,7 +47,9 @@ class Subsample(Pool):
         def backward() -> None:
             np.einsum("hcwn,hcwn->c", dy, s, out=grads["W"])
             np.einsum("hcwn->c", dy, out=grads["b"])
-            np.multiply(dy, W * self._share, out=dy)
+            np.multiply(dy, W, out=dy)
+            if self.mean:
+                np.multiply(dy, self._share, out=dy)
             sums.backward()
 
         return Bound(y, dy, forward, backward)

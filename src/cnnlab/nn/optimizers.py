@@ -142,7 +142,7 @@ class DiagonalLM(Optimizer):
 
     def update(self, theta: Array, gradient: Array, state: OptimizerState, rate: float) -> None:
         """See the class."""
-        if state["rate"] != rate:
+        if float(state["rate"]) != rate:
             np.divide(rate, state["h"] + self.mu, out=state["rates"])
             state["rate"].fill(rate)
         gradient *= state["rates"]

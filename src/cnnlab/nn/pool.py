@@ -84,35 +84,24 @@ class Pool(Layer):
     def _sums(self, x: Array, dx: Array | None) -> Bound:
         """`y = sum_k x_k` over each window, so that `dx_k = dy`: first down, where rows are contiguous, then across."""
         (rows, columns), (down, across) = self._window()
-        first = _sums(x, np.empty_like(x) if dx is None else dx, (rows, 1), (down, 1))
-        second = _sums(first.y, first.dy, (1, columns), (1, across))
+        slabs = [x[cell] for cell in _cells(x.shape[:3], (rows, 1), (down, 1))[0]]
+        half = np.empty(slabs[0].shape, x.dtype)  # the sums down, and later their gradients
+        tiles = [half[cell] for cell in _cells(half.shape[:3], (1, columns), (1, across))[0]]
+        y, dy = np.empty((2, *tiles[0].shape), x.dtype)
+        to_half = _parts(half, (1, columns), (1, across))
+        to_x = _parts(np.empty_like(x) if dx is None else dx, (rows, 1), (down, 1))
 
         def forward(rng: Rng | None) -> None:
-            first.forward(rng)
-            second.forward(rng)
+            summed(slabs, half)
+            summed(tiles, y)
 
         def backward() -> None:
-            second.backward()
-            first.backward()
+            for gradient, (parts, collect) in (dy, to_half), (half, to_x):
+                for part in parts:
+                    np.copyto(part, gradient)
+                collect()
 
-        return Bound(second.y, second.dy, forward, backward)
-
-
-def _sums(x: Array, dx: Array, size: tuple[int, int], step: tuple[int, int]) -> Bound:
-    """The same, all tiles at once."""
-    tiles = [x[cell] for cell in _cells(x.shape[:3], size, step)[0]]
-    y, dy = np.empty((2, *tiles[0].shape), x.dtype)
-    parts, collect = _parts(dx, size, step)
-
-    def forward(rng: Rng | None) -> None:
-        summed(tiles, y)
-
-    def backward() -> None:
-        for part in parts:
-            np.copyto(part, dy)
-        collect()
-
-    return Bound(y, dy, forward, backward)
+        return Bound(y, dy, forward, backward)
 
 
 def _parts(dx: Array, size: tuple[int, int], step: tuple[int, int]) -> tuple[list[Array], Collect]:
