@@ -129,7 +129,8 @@ class Conv2D(Layer):
 
     def curvature(self, params: Params, x: Array) -> Backward:
         """The backward of the squared weights over the squared maps."""
-        return replace(self, pad_value=self.pad_value**2).forward(squared(params), np.square(x))[1]
+        layer = replace(self, pad_value=self.pad_value**2) if self.pad_value else self
+        return layer.forward(squared(params), np.square(x))[1]
 
     def cost(self, shape: Shape) -> Cost:
         """Every connection counts, also that to the bias; shared weights count once as parameters."""

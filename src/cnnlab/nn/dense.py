@@ -53,7 +53,9 @@ class Dense(Layer):
 
         def backward() -> None:
             product(dy, x.T, out=grads["W"])
-            if b is not None:
+            if b is not None and batch == 1:
+                np.copyto(grads["b"], dy[:, 0])
+            elif b is not None:
                 np.add.reduce(dy, 1, out=grads["b"])
             if dx is not None:
                 np.matmul(W.T, dy, out=dx)
