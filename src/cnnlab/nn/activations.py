@@ -67,10 +67,17 @@ class Activation(Layer):
         x = np.arange(-1000, 1001) / 100
         return float(np.abs(self.forward({}, x)[1](np.ones_like(x))[0]).max())
 
-    def curvature(self, params: Params, x: Array) -> Backward:
+    def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
         """`f'(x)^2 h`; the term with f'' is left out."""
-        backward = self.forward(params, x)[1]
-        return lambda h: backward(backward(h)[0])
+        bound = self.bind(params, x, hx, found)
+
+        def backward() -> None:
+            if hx is not None:
+                bound.backward()
+                np.copyto(bound.dy, hx)
+                bound.backward()
+
+        return bound._replace(backward=backward)
 
 
 @dataclass(frozen=True)

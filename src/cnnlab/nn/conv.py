@@ -9,9 +9,8 @@ import numpy as np
 from cnnlab.nn.correlate import correlation
 from cnnlab.nn.dense import Dense
 from cnnlab.nn.initializers import FanInUniform, Initializer
-from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape
+from cnnlab.nn.layer import Array, Bound, Cost, Layer, Params, Rng, Shape, bind_squares
 from cnnlab.nn.options import Limit, Natural, refuse
-from cnnlab.nn.parameters import squared
 from cnnlab.nn.windows import Padding, Pair, crop, margins, pad, pair, window_grid
 
 Bias = Annotated[str | None, Limit("map, position or None", lambda value: value in ("map", "position", None))]
@@ -127,10 +126,9 @@ class Conv2D(Layer):
 
         return Bound(y, dy, forward, backward)
 
-    def curvature(self, params: Params, x: Array) -> Backward:
+    def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
         """The backward of the squared weights over the squared maps."""
-        layer = replace(self, pad_value=self.pad_value**2) if self.pad_value else self
-        return layer.forward(squared(params), np.square(x))[1]
+        return bind_squares(self, replace(self, pad_value=self.pad_value**2), params, x, hx, found)
 
     def cost(self, shape: Shape) -> Cost:
         """Every connection counts, also that to the bias; shared weights count once as parameters."""

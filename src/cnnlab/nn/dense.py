@@ -7,9 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from cnnlab.nn.initializers import FanInUniform, Initializer
-from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, size
+from cnnlab.nn.layer import Array, Backward, Bound, Cost, Layer, Params, Rng, Shape, bind_squares, size
 from cnnlab.nn.options import BelowOne, Natural
-from cnnlab.nn.parameters import squared
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ class Dense(Layer):
 
         return Bound(y, dy, forward, backward)
 
-    def curvature(self, params: Params, x: Array) -> Backward:
+    def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
         """The backward of the squared weights over the squared input."""
-        return self.forward(squared(params), np.square(x))[1]
+        return bind_squares(self, self, params, x, hx, found)
 
     def cost(self, shape: Shape) -> Cost:
         """Each unit is connected to every input value and to its bias."""

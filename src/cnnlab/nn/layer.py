@@ -64,6 +64,10 @@ class Layer(TypeChecked):
             cls.bind = _bind_by(cls.forward)  # type: ignore[method-assign]
         elif "bind" in written and "forward" not in written:
             cls.forward = _forward_by(cls.bind)  # type: ignore[method-assign]
+        if "curvature" in written and "bind_curvature" not in written:
+            cls.bind_curvature = Layer.bind_curvature  # type: ignore[method-assign]
+        elif "bind_curvature" in written and "curvature" not in written:
+            cls.curvature = _curvature_by(cls.bind_curvature)  # type: ignore[method-assign]
         if {"forward", "bind"} & written.keys() and "forgets_output" not in written:
             cls.forgets_output = False  # what a parent says holds for the parent's own way alone
 
@@ -99,6 +103,17 @@ class Layer(TypeChecked):
         """
         return self.forward(params, x)[1]
 
+    def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
+        """The same over arrays made once: `y` is the layer's output, `dy` takes h, and `hx` and `found` are filled.
+
+        A class writes either this or `curvature`.
+        """
+        return _bind_by(Layer._predicting)(self, params, x, hx, found)
+
+    def _predicting(self, params: Params, x: Array, rng: Rng | None) -> tuple[Array, Backward]:
+        """Output and curvature."""
+        return self.forward(params, x)[0], self.curvature(params, x)
+
     def cost(self, shape: Shape) -> Cost:
         """Parameters, connections and multiply-accumulates for an input of this shape."""
         return Cost()
@@ -116,6 +131,35 @@ def _forward_by(bind: Callable[..., Bound]) -> Callable[..., tuple[Array, Backwa
 
     forward.__doc__ = Layer.forward.__doc__
     return forward
+
+
+def _curvature_by(bind_curvature: Callable[..., Bound]) -> Callable[..., Backward]:
+    """A `curvature` that binds its layer to fresh arrays."""
+
+    def curvature(self: Layer, params: Params, x: Array) -> Backward:
+        return run_once(bind_curvature, self, params, x, None)[1]
+
+    curvature.__doc__ = bind_curvature.__doc__
+    return curvature
+
+
+def bind_squares(layer: Layer, squared: Layer, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
+    """The curvature of a layer that is linear: the backward of its squared weights over the squared input.
+
+    `squared` is the layer with the squares of whatever constants it has.
+    """
+    plain = layer.bind(params, x, None, found)
+    weights, inputs = mapped(params, lambda leaf: np.empty(leaf.shape, leaf.dtype)), np.empty_like(x)
+    bound = squared.bind(weights, inputs, hx, found)
+
+    def forward(rng: Rng | None) -> None:
+        plain.forward(rng)
+        np.square(x, out=inputs)
+        for square, leaf in zip(leaves(weights), leaves(params), strict=True):
+            np.square(leaf, out=square)
+        bound.forward(rng)
+
+    return Bound(plain.y, bound.dy, forward, bound.backward)
 
 
 def _bind_by(forward: Callable[..., tuple[Array, Backward]]) -> Callable[..., Bound]:

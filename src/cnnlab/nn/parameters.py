@@ -22,11 +22,6 @@ def mapped(tree: Params, make: Callable[[Array], Array]) -> Params:
     return {k: mapped(v, make) if isinstance(v, dict) else make(v) for k, v in tree.items()}
 
 
-def squared(params: Params) -> Params:
-    """The squares of all parameters, through which curvature is carried back (see `Layer.curvature`)."""
-    return mapped(params, np.square)
-
-
 def pack(tree: Params, like: Params | None = None) -> Array:
     """All arrays end to end in one vector, in the order of `leaves`."""
     return np.concatenate([_NOTHING, *(leaf.ravel() for leaf in leaves(tree, like))])

@@ -73,20 +73,22 @@ class Sequential(Layer):
 
         return Bound(y, np.empty_like(y) if dy is None else dy, forward, backward)
 
-    def curvature(self, params: Params, x: Array) -> Backward:
-        """The layers' own, from the last to the first, each made when it is its turn: so its arrays fit the cache."""
-        inputs = []
+    def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
+        """As `bind`, with each layer's own curvature."""
+        bounds, y, h = [], x, hx
         for name, layer in self._steps:
-            inputs.append((name, layer, x))
-            x, _ = layer.forward(params[name], x)
+            bounds.append(layer.bind_curvature(params[name], y, h, found[name]))
+            y, h = bounds[-1].y, bounds[-1].dy
 
-        def backward(h: Array) -> tuple[Array, Params]:
-            found: Params = {}
-            for name, layer, x in reversed(inputs):
-                h, found[name] = layer.curvature(params[name], x)(h)
-            return h, {name: found[name] for name in self.layers}
+        def forward(rng: Rng | None) -> None:
+            for bound in bounds:
+                bound.forward(None)
 
-        return backward
+        def backward() -> None:
+            for bound in reversed(bounds):
+                bound.backward()
+
+        return Bound(y, np.empty_like(y) if h is None else h, forward, backward)
 
     def widest(self, shape: Shape) -> int:
         """The largest of the layers'."""

@@ -8,6 +8,8 @@ from cnnlab.nn.layer import Array, Bound, Layer, Params, Rng, Shape
 from cnnlab.nn.losses import Loss
 from cnnlab.nn.parameters import pack, unpack
 
+Criterion = Callable[[Array, Array], tuple[float, Array]]  # a loss, or what is carried back in place of its gradient
+
 LARGEST = 2**17  # values in a layer's output for a piece: half a megabyte
 FEWEST = 32  # images in a piece, however large they are: with fewer, calls take more time than computing
 LEAST = 7_000_000  # multiply-accumulates in a piece, for the same reason: 112 images in Zhou's network
@@ -21,8 +23,8 @@ class Workspace:
     What a method returns is valid until the next call.
     """
 
-    def __init__(self, network: Layer, params: Params, shape: Shape) -> None:
-        self._network, self._params, self._shape = network, params, shape
+    def __init__(self, network: Layer, params: Params, shape: Shape, bind: Callable[..., Bound] | None = None) -> None:
+        self._network, self._params, self._shape, self._bind = network, params, shape, bind or network.bind
         self._gradient = pack(params)
         self._bound: dict[int, tuple[Array, Bound]] = {}
         self._split: dict[int, list[slice]] = {}
@@ -31,7 +33,7 @@ class Workspace:
         """The network's outputs `[classes, N]`, for as many images as make a piece."""
         return self._forward(x, None).y
 
-    def loss_gradient(self, loss: Loss, x: Array, labels: Array, rng: Rng | None) -> tuple[float, Array, Array]:
+    def loss_gradient(self, loss: Criterion, x: Array, labels: Array, rng: Rng | None) -> tuple[float, Array, Array]:
         """The mean loss of a batch, the network's outputs, and the gradient in the order of `pack`.
 
         Each piece goes forward and backward before the next one.
@@ -49,7 +51,7 @@ class Workspace:
             parts.append(outputs.copy())
         return total, np.concatenate(parts, axis=1), gradient
 
-    def _step(self, loss: Loss, x: Array, labels: Array, rng: Rng | None, share: float) -> tuple[float, Array]:
+    def _step(self, loss: Criterion, x: Array, labels: Array, rng: Rng | None, share: float) -> tuple[float, Array]:
         bound = self._forward(x, rng)
         value, dy = loss(bound.y, labels)
         np.multiply(dy, share, out=bound.dy)
@@ -69,7 +71,7 @@ class Workspace:
         if count not in self._bound:
             x = np.empty((*self._shape, count), self._gradient.dtype)
             grads = unpack(self._gradient, self._params)
-            self._bound[count] = x, self._network.bind(self._params, x, None, grads)
+            self._bound[count] = x, self._bind(self._params, x, None, grads)
         return self._bound[count]
 
     def _pieces(self, count: int) -> list[slice]:
@@ -86,13 +88,8 @@ def predict(network: Layer, params: Params, shape: Shape, count: int, batch: Cal
 
 def mean_curvature(network: Layer, loss: Loss, params: Params, x: Array, labels: Array) -> Array:
     """The mean loss's second derivatives, by `Loss.curvature` and `Layer.curvature`: a vector like `pack`'s."""
-    workspace, found = Workspace(network, params, x.shape[:-1]), []
-    for piece in split(network, x.shape[:-1], len(labels)):
-        part, truth = x[..., piece], labels[piece]
-        h = loss.curvature(workspace.predict(part), truth)
-        share = len(truth) / len(labels)
-        found.append(pack(network.curvature(params, part)(h * share)[1], params))
-    return np.add.reduce(found)
+    workspace = Workspace(network, params, x.shape[:-1], network.bind_curvature)
+    return workspace.loss_gradient(lambda y, labels: (0.0, loss.curvature(y, labels)), x, labels, None)[2]
 
 
 def split(network: Layer, shape: Shape, count: int) -> Iterator[slice]:
