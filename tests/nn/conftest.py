@@ -157,14 +157,15 @@ CASES = {
 }
 
 
-@pytest.fixture(params=[False, True], ids=["copies", "small products"])
+@pytest.fixture(params=[(False, 0), (True, 0), (True, 64)], ids=["copies", "small products", "few values"])
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """`correlate` on a machine whose BLAS copies what it multiplies, and on one that need not, with its other ways."""
+    small, few = request.param
     cached = correlate._rows_together, correlate._kernel_parts
     for function in cached:
         function.cache_clear()
-    monkeypatch.setattr(correlate, "small_products", lambda: request.param)
-    monkeypatch.setattr(correlate, "FEW", 64 * request.param)
+    monkeypatch.setattr(correlate, "small_products", lambda: small)
+    monkeypatch.setattr(correlate, "FEW", few)
     monkeypatch.setattr(correlate, "SMALL", 48)
     yield correlate
     for function in cached:

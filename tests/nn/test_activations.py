@@ -52,6 +52,19 @@ def test_forward_alone_makes_an_activation():
     assert mean_curvature(network, MeanSquaredError(), params, x[:4], np.array([0, 1, 0, 1])).min() >= 0
 
 
+def test_a_rectifier_of_many_values_is_that_of_few():
+    """Each in its own way: rows of zeros and a comparison, one zero and a sign."""
+    x = normal(3, 2, 50, 20)
+    x[x < -1] = 0
+    y, backward = ReLU().forward({}, x)
+    assert_array_equal(y, np.where(x > 0, x, 0))
+    assert_array_equal(backward(x)[0], y)
+    for row, together in zip(x, y, strict=True):
+        y_row, backward = ReLU().forward({}, row)
+        assert_array_equal(y_row, together)
+        assert_array_equal(backward(row)[0], together)
+
+
 @pytest.mark.parametrize(
     ("activation", "steepest"),
     [

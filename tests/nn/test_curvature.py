@@ -186,3 +186,20 @@ def test_rates_only_fall_unless_the_latest_look_alone_counts(largest, expected):
 def test_what_would_divide_by_zero_or_never_look_is_refused(wrong):
     with pytest.raises(ValueError, match="choose"):
         DiagonalLM(**wrong)
+
+
+def test_a_layer_that_writes_its_own_is_heard_in_a_network():
+    """Also where its parent's is bound to arrays: here one that lets no curvature through."""
+
+    class Silent(Dense):
+        def curvature(self, params, x):
+            forward = self.forward(params, x)[1]
+            return lambda h: forward(0 * h)
+
+    labels = np.array([0, 1, 1, 0, 1])
+    for hidden, silent in (Dense(3), False), (Silent(3), True):
+        network = Sequential({"F1": hidden, "A1": Tanh(), "OUT": Dense(2)})
+        params, _ = network.init((4,), np.random.default_rng(0))
+        found = unpack(mean_curvature(network, MeanSquaredError(), params, normal(4, 5), labels), params)
+        assert np.all(found["F1"]["W"] == 0) == silent
+        assert np.all(found["OUT"]["W"] > 0)

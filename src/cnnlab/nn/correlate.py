@@ -101,7 +101,10 @@ class Correlation:
         return run
 
     def _kernel_gradient_by_maps(self, dK: Array) -> Run:
-        """The same where rows are short: of copies with each map's rows in sequence, it is one product for each i."""
+        """The same where rows are short: of copies with each map's rows in sequence, it is one product for each i.
+
+        Such a product has long rows and few of them, which BLAS is slow to copy: where it need not, this is quicker.
+        """
         shifted, errors = self.shifted.transpose(1, 2, 0, 3, 4), self.dy.transpose(1, 0, 2, 3)
         maps, error_maps = np.empty(shifted.shape, dK.dtype), np.empty(errors.shape, dK.dtype)
         channels, kernel_columns, _, *row = maps.shape

@@ -58,7 +58,7 @@ class Layer(TypeChecked):
     forgets_output: ClassVar[bool] = False  # its backward never reads the output again: it may be written over
 
     def __init_subclass__(cls) -> None:
-        """Make `bind` from the `forward` that a class writes, or `forward` from its `bind`."""
+        """Make `bind` from the `forward` that a class writes, or `forward` from its `bind`; so too for curvature."""
         written = vars(cls)
         if "forward" in written and "bind" not in written:
             cls.bind = _bind_by(cls.forward)  # type: ignore[method-assign]
