@@ -5,7 +5,7 @@ SWEEP ?= classic_to_modern
 BIN := .venv/bin
 CNNLAB := $(BIN)/python -m cnnlab
 READY := .venv/.ready
-TORCH := .venv/.torch
+PEERS := .venv/.peers
 PIP := $(BIN)/python -m pip install -qq
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -23,7 +23,7 @@ LOCKED = import fcntl, os, sys; \
 USABLE := $(shell test -x $(BIN)/python && case "$$(cat .venv/pyvenv.cfg)" in (*" $$(pwd -P)/.venv"*) echo yes;; esac)
 STALE := $(if $(USABLE),,$(wildcard .venv/pyvenv.cfg))
 ifndef USABLE
-$(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(TORCH); fi)
+$(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
 endif
 
 .PHONY: help setup train sweep report reproduce ui data test parity lint bench clean
@@ -51,17 +51,17 @@ ui: $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
 data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
 	@$(CNNLAB) data $(ARGS)
 
-test: $(READY) ## the tests that need no PyTorch; ARGS="-k conv" chooses
+test: $(READY) ## the tests that need neither PyTorch nor JAX; ARGS="-k conv" chooses
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity" $(ARGS)
 
-parity: $(TORCH) ## install PyTorch, compare values and gradients with it
+parity: $(PEERS) ## install PyTorch and JAX, compare values and gradients with them
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m parity tests/parity $(ARGS)
 
 lint: $(READY) ## ruff, mypy, and whether the lock holds all that is needed
 	@$(BIN)/python -m pip check && $(BIN)/python -m ruff check && $(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
 
-bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(TORCH)) ## the speed beside PyTorch's (15 minutes); ARGS="--only step/*/32", "--profile", "--growth"
+bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(PEERS)) ## the speed beside PyTorch's and JAX's (20 minutes); ARGS="--only step/*/32", "--profile", "--growth"
 	@$(BIN)/python experiments/speed/bench.py $(ARGS)
 
 clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/
@@ -69,7 +69,7 @@ clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, 
 	@find src tests experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 ifndef HAVE_LOCK
-$(READY) $(TORCH): requirements.lock pyproject.toml
+$(READY) $(PEERS): requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(LOCKED)' $(MAKE) -s $@ HAVE_LOCK=1
 else
 # The stamp comes last: without it .venv is made afresh, with an old one it is brought up to date.
@@ -83,8 +83,8 @@ $(READY): requirements.lock pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(TORCH): $(READY)
-	@echo "setup: adding PyTorch to .venv (a minute or more: a large download)"
-	@$(PIP) --no-build-isolation -e '.[torch]'
+$(PEERS): $(READY)
+	@echo "setup: adding PyTorch and JAX to .venv (a minute or more: large downloads)"
+	@$(PIP) --no-build-isolation -e '.[torch,jax]'
 	@touch $@
 endif

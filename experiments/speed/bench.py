@@ -1,4 +1,4 @@
-"""The engine's speed compared with PyTorch's, in turns; with --profile or --growth, where our own time goes.
+"""cnnlab's speed compared with PyTorch's and JAX's, in turns; with --profile or --growth, where our own time goes.
 
 python experiments/speed/bench.py --only 'step/lenet5_*/32' 'epoch/*' --figure speed.png
 python experiments/speed/bench.py --profile --network zhou --batch 8
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Never
 
-from cases import CASES, KINDS, LONG, NETWORKS, ROUNDS, Case, chosen
+from cases import CASES, KINDS, LONG, NETWORKS, RACES, ROUNDS, SWEEP, Case, chosen
 from cnnlab.paths import refuse_other_checkout, root, write_atomically
 from results import OURS, PEAK, PEERS, Result, as_dict, progress, summary
 from workers import Crew, Failed, Turn
@@ -25,10 +25,19 @@ FACTORIES = {
     OURS: "ours:work",
     "eager": "peer:eager",
     "compile": "peer:compiled",
+    "jax": "peer_jax:jitted",
     PEAK: "ours:peak",
 }
-OWN = {"epoch", LONG}
-LEFT_OUT: dict[str, set[str]] = {"step": set(), LONG: {PEAK, "compile"}}  # by kind of work; by default, the peak
+NEEDED = {"eager": "torch", "compile": "torch", "jax": "jax"}  # the package of each peer
+LIBRARIES = {"torch": "PyTorch", "jax": "JAX"}
+OWN = {"epoch", RACES}
+LEFT_OUT = {  # by kind of work
+    "step": set(),
+    "predict": {PEAK, "jax"},
+    "epoch": {PEAK, "jax"},
+    RACES: {PEAK, "jax", "compile"},
+    SWEEP: {PEAK, "jax", "compile"},
+}
 Say = Callable[[str], None]
 
 
@@ -59,13 +68,14 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """The options; one that would change nothing is refused."""
     kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
     rounds = ", ".join(f"{count} of {kind}" for kind, count in ROUNDS.items())
+    long = " and ".join(f"{kind}/*" for kind in LONG)
     parser = Parser("bench", description=__doc__.partition("\n")[0], epilog=f"Cases are {kinds}.", allow_abbrev=False)
     add = parser.add_argument
     add(
         "--only",
         nargs="+",
         metavar="CASE",
-        help=f"cases as kind/network/batch, where * is anything: 'step/*/32' (default all but {LONG}/*)",
+        help=f"cases as kind/network/batch, where * is anything: 'step/*/32' (default all but {long})",
     )
     add("--rounds", type=positive, help=f"rounds of each case (default {rounds})")
     add("--threads", type=positive, default=1, help="threads of each library (default %(default)s, as the targets)")
@@ -83,7 +93,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         if getattr(options, name) is not None:
             parser.error(f"argument --{name}: does not go {f'with {alone}' if alone else 'without --profile'}")
     try:
-        short = [f"{kind}/*" for kind in KINDS if kind != LONG]
+        short = [f"{kind}/*" for kind in KINDS if kind not in LONG]
         names = {case for pattern in options.only or short for case in chosen(pattern)}
     except ValueError as error:
         parser.error(f"argument --only: {error}")
@@ -119,21 +129,24 @@ def main(options: argparse.Namespace) -> int:
 
 
 def compared(options: argparse.Namespace, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The comparison with PyTorch, row by row on the screen, drawn if asked for, and all of it for JSON."""
+    """The comparison with the peers, row by row on the screen, drawn if asked for, and all of it for JSON."""
     from cnnlab.plots import png
     from figure import panels, speed
 
-    sides = FACTORIES
-    if find_spec("torch") is None:
-        print("PyTorch is not installed (`make bench` installs it): cnnlab is measured alone\n", flush=True)
-        sides = {side: factory for side, factory in FACTORIES.items() if side not in PEERS}
+    missing = {package for package in LIBRARIES if find_spec(package) is None}
+    if missing:
+        names = ", ".join(name for package, name in LIBRARIES.items() if package in missing)
+        print(f"not installed, so not measured: {names} (`make bench` installs them)\n", flush=True)
+    sides = {side: factory for side, factory in FACTORIES.items() if NEEDED.get(side) not in missing}
     results = []
     for result in compare(options.cases, options.rounds, options.threads, sides, print):
         results.append(result)
         print(progress(result), flush=True)
     print(f"\n{summary(results)}\n")
     if options.figure:
-        title = f"PyTorch {facts['versions']['torch']} beside cnnlab, {facts['cpu']}, threads each: {options.threads}"
+        versions = (f"{LIBRARIES[package]} {facts['versions'][package]}" for package in LIBRARIES.keys() - missing)
+        peers = " and ".join(sorted(versions, reverse=True))
+        title = f"{peers} beside cnnlab, {facts['cpu']}, threads each: {options.threads}"
         write_atomically(options.figure, png(speed(panels(results), title)))
     return [as_dict(result) for result in results]
 
@@ -166,7 +179,7 @@ def _shifts(cases: Sequence[Case]) -> list[list[Case]]:
 
 def _measure(result: Result, crew: Crew, rounds: int) -> None:
     """Fill in a result: every side makes the case ready, then takes a turn in each round."""
-    sides = [side for side in crew.sides if side not in LEFT_OUT.get(result.case.kind, {PEAK})]
+    sides = [side for side in crew.sides if side not in LEFT_OUT[result.case.kind]]
     ready = _ask(result, crew, sides, "prepare", result.case)
     if OURS not in ready:
         return  # nothing to compare with
@@ -180,6 +193,7 @@ def _measure(result: Result, crew: Crew, rounds: int) -> None:
             turns[side].append(turn)
     whole = [side for side in sides if side not in result.failed]
     result.seconds = {side: [turn.seconds for turn in turns[side]] for side in whole}
+    result.processor = {side: [turn.processor for turn in turns[side]] for side in whole}
     result.accuracy = {side: [turn.result for turn in turns[side] if turn.result is not None] for side in whole}
     if result.case.kind in OWN:
         result.memory = _ask(result, crew, whole, "peak_memory")

@@ -1,4 +1,4 @@
-"""The speed of the engine beside PyTorch's: how many times as long it takes for the same work."""
+"""The speed of cnnlab beside its peers': how many times as long each takes for the same work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OURS, *THEIRS = style.COLOURS[:3]
+OURS, *THEIRS = style.COLOURS[: 1 + len(PEERS)]
 WIDTH = 7.3  # inches: 800 pixels
 
 
@@ -39,7 +39,7 @@ def panels(results: Sequence[Result]) -> dict[str, list[Pace]]:
 
 
 def speed(panels: Mapping[str, Sequence[Pace]], title: str) -> Figure:
-    """Bars of PyTorch's time over ours, a panel for each kind of work; the shaded part is our time."""
+    """Bars of the peers' times over ours, a panel for each kind of work; the shaded part is our time."""
     if not panels:
         figure = style.canvas(WIDTH, 2)
         style.note(figure.subplots(), "nothing to compare with")
@@ -87,6 +87,6 @@ def _finish(figure: Figure, axes: Axes, title: str) -> None:
     axes.set_xlim(0, 1.12 * axes.get_xlim()[1])
     handles = [Patch(color=OURS, alpha=0.25, label="cnnlab (= 1)")]
     handles += [Patch(color=colour, label=name) for colour, name in zip(THEIRS, PEERS.values(), strict=False)]
-    look = {"ncols": 3, "fontsize": 8, "title_fontsize": 10, "frameon": False}
+    look = {"ncols": 1 + len(PEERS), "fontsize": 8, "title_fontsize": 10, "frameon": False}
     figure.legend(handles=handles, loc="outside upper center", title=title, **look)
     figure.supxlabel("time for the same work, as a multiple of cnnlab's", fontsize=9)

@@ -19,7 +19,8 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(terse=True),
         "blas": blas(),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in ("numpy", "torch")},
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in ("numpy", "torch", "jax")},
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import sweeping
 from cases import EPOCH_RATE, MOMENTUM, PEAK_SIZE, PREDICTED, RACE, STEP_RATE, Case, Work, rehearsed
 from cnnlab.data import Dataset, Images, Normalizer, mnist
 from cnnlab.measuring import outputs_for
@@ -97,7 +98,8 @@ def trained(how: Recipe, data: Dataset, seed: int = 0) -> float:
 
 def work(case: Case) -> Work:
     """The case's work, ready to be repeated."""
-    return {"step": _step, "predict": _predict, "epoch": _epoch, "race": _race}[case.kind](case)
+    kinds = {"step": _step, "predict": _predict, "epoch": _epoch, "race": _race, "sweep": sweeping.ours}
+    return kinds[case.kind](case)
 
 
 def peak(case: Case) -> Work:

@@ -1,4 +1,4 @@
-"""The same work in PyTorch, as its users write it. No other file imports torch, and only workers import this one."""
+"""The same work in PyTorch, as its users write it; only workers import this. Of a sweep, see `peer_sweep`."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,8 @@ from itertools import count
 import torch
 from torch import nn
 
-from cases import EPOCH_RATE, MOMENTUM, PREDICT_BATCH, PREDICTED, RACE, STEP_RATE, Case, Work, rehearsed
+import sweeping
+from cases import EPOCH_RATE, MOMENTUM, PREDICT_BATCH, PREDICTED, RACE, STEP_RATE, SWEEP, Case, Work, rehearsed
 from cnnlab.data import Dataset, Images, mnist
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -49,6 +50,8 @@ TWINS: dict[str, Callable[[], nn.Module]] = {
 
 def eager(case: Case) -> Work:
     """The case's work in PyTorch's ordinary mode."""
+    if case.kind == SWEEP:
+        return sweeping.peer(case)
     return _work(case, lambda model: model)
 
 

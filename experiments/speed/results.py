@@ -1,15 +1,16 @@
 """What was measured: medians, ratios, shares of the peak, targets met and missed."""
 
 import math
+import operator
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cases import AT_MOST, GOAL, LONG, PEAK_SIZE, QUANTITIES, Case, target
+from cases import AT_MOST, GOAL, PEAK_SIZE, QUANTITIES, RACES, SWEEP, Case, target
 
 OURS, PEAK = "ours", "peak"
-PEERS = {"eager": "PyTorch", "compile": "torch.compile"}  # sides of the same work, and what they are
+PEERS = {"eager": "PyTorch", "compile": "torch.compile", "jax": "JAX"}  # sides of the same work, and what they are
 MB = 10**6
 
 
@@ -25,8 +26,9 @@ class Spread(NamedTuple):
 class Result:
     """The rounds of one case: by side the seconds of a unit, round by round; a side that failed has none.
 
-    `parameters` and `flops` (of a unit, 0 where they are not counted) are ours. Of epochs and races: the
-    `memory` that each side took at most, in bytes, and its `accuracy` on the test images after each round.
+    `processor` has a unit's seconds of processor time; `parameters` and `flops` (of a unit, 0 where they are not
+    counted) are ours. Of epochs and races: the `memory` that each side took at most, in bytes, and its `accuracy` on
+    the test images after each round; of sweeps, the mean accuracy of their arms on the validation images.
     """
 
     case: Case
@@ -34,6 +36,7 @@ class Result:
     parameters: int = 0
     flops: int = 0
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    processor: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
     accuracy: dict[str, list[float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -44,12 +47,17 @@ class Result:
 
     def ratio(self, side: str) -> Spread | None:
         """The side's time over ours: formed within each round, where both ran under the same load."""
-        return self._over(lambda theirs, ours: theirs / ours, side)
+        return self._over(operator.truediv, self.seconds, side)
+
+    def processor_ratio(self, side: str) -> Spread | None:
+        """The same of processor time."""
+        return self._over(operator.truediv, self.processor, side)
 
     def share(self) -> Spread | None:
         """Our share of the machine's peak, for cases whose operations are counted."""
         product = 2 * PEAK_SIZE**3
-        return self._over(lambda peak, ours: (self.flops / ours) / (product / peak), PEAK) if self.flops else None
+        share = lambda peak, ours: (self.flops / ours) / (product / peak)  # noqa: E731
+        return self._over(share, self.seconds, PEAK) if self.flops else None
 
     def quantity(self, name: str) -> float | None:
         """What a target of this name is compared with."""
@@ -62,7 +70,7 @@ class Result:
 
     def to_goal(self, side: str) -> float | None:
         """The median seconds of a side's races; one that ends below the goal counts as infinite."""
-        if side not in self.seconds or self.case.kind != LONG:
+        if side not in self.seconds or self.case.kind != RACES:
             return None
         runs = zip(self.seconds[side], self.accuracy[side], strict=True)
         return statistics.median(seconds if accuracy >= GOAL else math.inf for seconds, accuracy in runs)
@@ -78,10 +86,12 @@ class Result:
         """The target of this name: targets are for one thread."""
         return target(self.case, name) if self.threads == 1 else None
 
-    def _over(self, f: Callable[[float, float], float], side: str) -> Spread | None:
-        if not {OURS, side} <= self.seconds.keys():
+    def _over(
+        self, f: Callable[[float, float], float], times: Mapping[str, Sequence[float]], side: str
+    ) -> Spread | None:
+        if not {OURS, side} <= times.keys():
             return None
-        return spread([f(*pair) for pair in zip(self.seconds[side], self.seconds[OURS], strict=True)])
+        return spread([f(*pair) for pair in zip(times[side], times[OURS], strict=True)])
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -103,7 +113,8 @@ def table(results: Sequence[Result]) -> str:
     ratios = [word for side in PEERS for word in (f"{side}/ours [q1-q3]", "target")]
     headers = ["case", "batch", *times, *ratios, "of peak", "target"]
     rows = [_row(result) for result in results]
-    return tabulate(rows, headers, colalign=("left", *["right"] * 4, *["left", "left"] * 3), disable_numparse=True)
+    alignment = ["left", *["right"] * (1 + len(times)), *["left"] * (len(ratios) + 2)]
+    return tabulate(rows, headers, colalign=alignment, disable_numparse=True)
 
 
 def _row(result: Result) -> list[str]:
@@ -147,6 +158,7 @@ def summary(results: Sequence[Result]) -> str:
             f"matrix product {PEAK_SIZE}x{PEAK_SIZE} in float32: {rate / 1e9:.1f} GFLOP/s, the peak of the shares"
         )
     lines += [_epoch_line(result) for result in results if result.memory]
+    lines += [_sweep_line(result) for result in results if result.case.kind == SWEEP and result.seconds]
     verdicts = [result.met(name) for result in results for name in QUANTITIES]
     if met := verdicts.count(True) + verdicts.count(False):
         lines.append(f"targets met: {verdicts.count(True)} of {met}" + ", missed:" * (False in verdicts))
@@ -159,10 +171,18 @@ def _epoch_line(result: Result) -> str:
     accuracy = ", ".join(f"{side} {_accuracies(values)}" for side, values in result.accuracy.items())
     target = verdict(result, "memory")
     line = f"{result.case.name}: peak MB {memory}{target and f' (target of ours: {target})'}; test accuracy {accuracy}"
-    if result.case.kind != LONG:
+    if result.case.kind != RACES:
         return line
     seconds = ", ".join(f"{side} {result.to_goal(side):.1f}" for side in result.seconds)
     return f"{line}; median seconds to {GOAL:.0%}: {seconds} ({verdict(result, 'seconds')})"
+
+
+def _sweep_line(result: Result) -> str:
+    """Processor time of a sweep's sides, and how well their arms have learned: both do the same work."""
+    seconds = ", ".join(f"{side} {statistics.median(values):.1f}" for side, values in result.processor.items())
+    errors = ", ".join(f"{side} {1 - statistics.mean(values):.2%}" for side, values in result.accuracy.items())
+    ratios = "".join(f", {side}/ours {_spread(ratio)}" for side in PEERS if (ratio := result.processor_ratio(side)))
+    return f"{result.case.name}: processor s {seconds}{ratios}; mean validation error {errors}"
 
 
 def _accuracies(values: Sequence[float]) -> str:
@@ -174,8 +194,8 @@ def progress(result: Result) -> str:
     """One line for a case that has just been measured."""
     if OURS in result.failed:
         return f"{result.case.name}: not measured"
-    ratios = ", ".join(f"{side}/ours {_spread(result.ratio(side))}" for side in PEERS)
-    return f"{result.case.name}: ours {_milliseconds(result.median(OURS))} ms, {ratios}"
+    ratios = "".join(f", {side}/ours {_spread(ratio)}" for side in PEERS if (ratio := result.ratio(side)))
+    return f"{result.case.name}: ours {_milliseconds(result.median(OURS))} ms{ratios}"
 
 
 def as_dict(result: Result) -> dict[str, Any]:
@@ -185,6 +205,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "name": case.name,
         "median_seconds": {side: result.median(side) for side in result.seconds},
         "ratios": {side: ratio._asdict() for side in PEERS if (ratio := result.ratio(side))},
+        "processor_ratios": {side: ratio._asdict() for side in PEERS if (ratio := result.processor_ratio(side))},
         "share_of_peak": share._asdict() if (share := result.share()) else None,
         "targets": {name: {"wanted": result.wanted(name), "met": result.met(name)} for name in judged},
     }

@@ -32,9 +32,13 @@ class Prepared(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Seconds for a unit of work, and what the last one returned."""
+    """Seconds for a unit of work, of wall and of processor time, and what the last one returned.
+
+    The processor's are of all threads and of processes that were started and waited for.
+    """
 
     seconds: float
+    processor: float
     result: float | None
 
 
@@ -63,16 +67,22 @@ class Bench:
 
     def turn(self) -> Turn:
         """Work for one turn."""
-        began = perf_counter()
+        began, used = perf_counter(), _processor_seconds()
         for _ in range(self._units):
             result = self._work.run()
-        return Turn((perf_counter() - began) / self._units, result)
+        seconds, processor = perf_counter() - began, _processor_seconds() - used
+        return Turn(seconds / self._units, processor / self._units, result)
 
     def peak_memory(self) -> int:
         """The most bytes that this process has had in memory at once."""
         from resource import RUSAGE_SELF, getrusage
 
         return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _processor_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _units(work: Work) -> int:
