@@ -61,8 +61,8 @@ lint: $(READY) ## ruff, mypy, and whether the lock holds all that is needed
 	@$(BIN)/python -m pip check && $(BIN)/python -m ruff check && $(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
 
-bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(PEERS)) ## the speed beside PyTorch's and JAX's (20 minutes); ARGS="--only step/*/32", "--profile", "--growth"
-	@$(BIN)/python experiments/speed/bench.py $(ARGS)
+bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(PEERS)) ## the speed beside PyTorch's and JAX's (20 minutes); ARGS="--only step/*/32", "--profile", "--growth"; UPDATE=1 measures all (an hour) and writes the notebook
+	@$(BIN)/python experiments/speed/bench.py $(if $(UPDATE),--only '*') $(ARGS) $(if $(UPDATE),&& $(BIN)/python experiments/speed/notebook.py)
 
 clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache outputs multirun dist

@@ -16,14 +16,15 @@ from tests.conftest import ROOT, is_one_line, listen
 from tests.test_floors import MODULES, tops
 
 import bench
+import notebook
 import ours
 from bench import FACTORIES, compare
-from cases import CASES, NETWORKS, PEAK_SIZE, QUANTITIES, Case, chosen, rehearsed, target
+from cases import CASES, KINDS, NETWORKS, PEAK_SIZE, PEERS, QUANTITIES, Case, Work, chosen, rehearsed, target
+from commands import mean
 from figure import Pace, panels, speed
 from machine import described, machine
 from ours import exponent, growth_table, instrumented, profile
-from results import PEERS, Result, as_dict, missed, peak_rate, progress, spread, summary, table
-from sweeping import swept
+from results import Result, as_dict, from_dict, missed, peak_rate, progress, spread, summary, table
 
 PROGRAM = ROOT / "experiments/speed"
 STEP = Case("step", "lenet5_relu", 32)
@@ -38,6 +39,11 @@ def result(case=STEP, threads=1, **seconds):
 def die(case):
     """A side whose process ends without a word."""
     os._exit(7)
+
+
+def short_and_long(case):
+    """A side whose short unit finds 0.1, and whose long one 0.9."""
+    return Work(lambda: 0.9, rehearse=lambda: 0.1)
 
 
 def test_quartiles():
@@ -87,6 +93,7 @@ def test_operations_of_a_step():
         ("step/zhou/64", {}),
         ("race/lenet5_relu/32", {"eager": 2.5, "seconds": 30}),
         ("sweep/classic_to_modern/32", {"eager": 2.2}),
+        ("run/lenet5_modern/32", {"beyond": 0.15}),
     ],
 )
 def test_targets(name, wanted):
@@ -119,7 +126,7 @@ def test_the_table_shows_what_there_is():
 
 def test_an_epoch_tells_memory_and_accuracy():
     (case,) = chosen("epoch/lenet5_tanh/*")
-    epoch = Result(case, memory={"ours": 2 * 10**8, "eager": 6 * 10**8}, accuracy={"ours": [0.97, 0.99]})
+    epoch = Result(case, memory={"ours": 2 * 10**8, "eager": 6 * 10**8}, found={"ours": [0.97, 0.99]})
     assert (
         "peak MB ours 200, eager 600 (target of ours: 500 met); test accuracy ours 98.00% (97.00% to 99.00%)"
         in summary([epoch])
@@ -129,12 +136,12 @@ def test_an_epoch_tells_memory_and_accuracy():
 def test_a_race_counts_when_it_reaches_its_goal():
     (case,) = chosen("race/*")
     race = Result(case, seconds={"ours": [20.0, 21.0, 22.0], "eager": [60.0, 61.0, 62.0]})
-    race.accuracy = {"ours": [0.991, 0.98, 0.99], "eager": [0.98, 0.98, 0.99]}
+    race.found = {"ours": [0.991, 0.98, 0.99], "eager": [0.98, 0.98, 0.99]}
     race.memory = {"ours": 10**8}
     assert (race.to_goal("ours"), race.to_goal("eager")) == (22.0, math.inf)
     assert race.met("seconds") and race.met("eager")
     assert "median seconds to 99%: ours 22.0, eager inf (30 met)" in summary([race])
-    race.accuracy["ours"] = [0.989] * 3
+    race.found["ours"] = [0.989] * 3
     assert race.met("seconds") is False and "race/lenet5_relu/32: seconds inf, target 30" in missed([race])
     assert result(ours=[1.0]).to_goal("ours") is None
 
@@ -142,12 +149,20 @@ def test_a_race_counts_when_it_reaches_its_goal():
 def test_a_sweep_tells_processor_time_and_errors():
     (case,) = chosen("sweep/*")
     sweep = Result(case, seconds={"ours": [50.0, 60.0], "eager": [150.0, 120.0]})
-    sweep.processor, sweep.accuracy = {"ours": [80.0], "eager": [320.0]}, {"ours": [0.95], "eager": [0.94, 0.96]}
+    sweep.processor, sweep.found = {"ours": [80.0], "eager": [320.0]}, {"ours": [0.95], "eager": [0.94, 0.96]}
     assert sweep.met("eager")
     assert (
         "sweep/classic_to_modern/32: processor s ours 80.0, eager 320.0, eager/ours 4.00 [4.00-4.00]; "
         "mean validation error ours 5.00%, eager 5.00%" in summary([sweep])
     )
+
+
+def test_a_run_tells_what_is_not_training():
+    (case,) = chosen("run/*")
+    run = Result(case, seconds={"ours": [10.0, 20.0, 30.0]}, found={"ours": [9.0, 16.0, 29.0]})
+    assert run.beyond() == pytest.approx(0.1) and run.met("beyond")
+    assert "run/lenet5_modern/32: training 16.0 s, beyond it 10.0% of the time (0.15 met)" in summary([run])
+    assert result(ours=[1.0]).beyond() is None
 
 
 def test_processor_time_is_of_all_that_a_command_starts():
@@ -162,7 +177,7 @@ def test_processor_time_is_of_all_that_a_command_starts():
 
 def test_a_sweep_that_fails_says_why():
     with pytest.raises(ValueError, match="exits with 3: no such sweep"):
-        swept(("-c", "print('no such sweep'); raise SystemExit(3)"), arms=1)
+        mean(("-c", "print('no such sweep'); raise SystemExit(3)"), "val/accuracy", 1)
 
 
 def test_growth_is_an_exponent():
@@ -184,6 +199,40 @@ def test_json_holds_every_round():
     assert (found["kind"], found["network"], found["batch"], found["parameters"]) == (*STEP, 61_706)
 
 
+def test_a_result_is_read_as_it_was_written():
+    written = result(ours=[1.0, 2.0], eager=[4.0, 8.0])
+    assert from_dict(json.loads(json.dumps(as_dict(written)))) == written
+
+
+def measured(case, **changes):
+    """A result of one round in which all sides did a case's work, PyTorch in three times our time."""
+    seconds = {side: [3.0 if side in PEERS else 1.0] for side in KINDS[case.kind].sides}
+    found = {side: [0.992] for side in seconds} if case.kind != "step" else {}
+    return Result(case, 1, 1, seconds=seconds, processor=seconds, found=found, **changes)
+
+
+def test_the_notebook_has_what_was_measured(tmp_path, capsys):
+    """And keeps what was not, or not to its end."""
+    page, report = tmp_path / "README.md", tmp_path / "bench.json"
+    before = (PROGRAM / "README.md").read_text("utf-8")
+    page.write_text(before, "utf-8")
+    cut = measured(chosen("race/*")[0])
+    cut.rounds = 10
+    results = [measured(case) for case in CASES if case.kind != "race"] + [cut]
+    speed = [as_dict(each) for each in results]
+    report.write_text(json.dumps({"machine": machine(), "threads": 1, "rehearsal": False, "speed": speed}), "utf-8")
+    notebook.main(report, tmp_path)
+    after = page.read_text("utf-8")
+    part = {name: after.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0] for name in notebook.PARTS}
+    assert all(case.name in part["cases"] for case in CASES if KINDS[case.kind].sides[-1] in ("compile", "peak"))
+    assert "| PyTorch / ours" in part["cases"] and "3.00 to 3.00" in part["cases"] and "GFLOP/s" in part["cases"]
+    assert re.search(r"\| 1.0 +\| 1.0 +\| 0.8% +\| 0.15 met ", part["run"])
+    assert "3.00 [3.00-3.00] (2.2 met)" in part["sweep"]
+    assert part["race"] in before
+    assert capsys.readouterr().out == "race: left as it is, since 0 of its 1 cases have all their rounds\n"
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_figure_shows_the_ratios():
     (epoch,) = chosen("epoch/lenet5_tanh/*")
     drawn = panels([result(ours=[1.0], eager=[4.0], compile=[0.5]), result(epoch, ours=[1.0], eager=[2.0])])
@@ -202,7 +251,7 @@ def test_a_figure_of_nothing_says_so():
 
 
 def test_networks_have_one_list_of_names():
-    assert set(ours.NETWORKS) == set(NETWORKS) == {case.network for case in CASES if case.kind != "sweep"}
+    assert set(ours.NETWORKS) == set(NETWORKS) == {case.network for case in CASES if case.kind not in ("sweep", "run")}
     assert len({case.name for case in CASES}) == len(CASES)
 
 
@@ -246,6 +295,7 @@ def test_clocks_change_no_number():
         ("--batch 8", "--batch: does not go without --profile"),
         ("--growth --out x.json", "--out: does not go with --growth"),
         ("--growth --network zhou", "--network: does not go with --growth"),
+        ("--growth --rehearsal", "--rehearsal: does not go with --growth"),
         ("--growth --profile", "--growth: does not go with --profile"),
         ("--quick", "--quick"),
     ],
@@ -261,7 +311,8 @@ def test_bad_options_are_answered_in_one_line(words, said, capsys):
 def test_patterns_choose_cases_in_their_order():
     options = bench.parsed(["--only", "epoch/*", "step/zhou/1"])
     assert [case.name for case in options.cases] == ["step/zhou/1", "epoch/lenet5_tanh/64", "epoch/lenet5_relu/64"]
-    assert bench.parsed([]).cases == [case for case in CASES if case.kind not in ("race", "sweep")]
+    assert bench.parsed([]).cases == [case for case in CASES if case.kind not in ("race", "sweep", "run")]
+    assert bench.parsed(["--only", "*"]).cases == list(CASES)
 
 
 def test_cnnlab_alone_is_measured_into_a_file(tmp_path, monkeypatch, capsys):
@@ -278,6 +329,41 @@ def test_cnnlab_alone_is_measured_into_a_file(tmp_path, monkeypatch, capsys):
     assert report["machine"]["versions"]["numpy"] == np.__version__
     assert said.count("PyTorch, JAX (`make bench` installs them)") == 1
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rehearsal_is_no_measurement(tmp_path, monkeypatch):
+    for name in bench.THREADS:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(bench, "FACTORIES", {"ours": "tests.test_bench:short_and_long"})
+    out = tmp_path / "bench.json"
+    assert bench.main(bench.parsed(["--only", "race/*", "--rehearsal", "--out", str(out)])) == 0
+    (case,) = json.loads(out.read_text())["speed"]
+    assert case["found"] == {"ours": [0.1]}
+    with pytest.raises(SystemExit, match="of a rehearsal"):
+        notebook.main(out, tmp_path)
+
+
+def test_a_benchmark_that_is_cut_keeps_what_it_has(tmp_path, monkeypatch, capsys):
+    """The rounds of a case that was not finished are kept as well."""
+    for name in bench.THREADS:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(bench, "FACTORIES", ALONE)
+    asked = []
+
+    def cut(crew, side, name, *arguments):
+        asked.append(name)
+        if asked.count("turn") == 8:  # in the middle of the second case's second round
+            raise KeyboardInterrupt
+        return ask(crew, side, name, *arguments)
+
+    ask = bench.Crew.ask
+    monkeypatch.setattr(bench.Crew, "ask", cut)
+    out = tmp_path / "bench.json"
+    words = ["--only", "step/nielsen_mlp/1", "step/nielsen_mlp/8", "--rounds", "2", "--out", str(out)]
+    with pytest.raises(SystemExit, match=f"interrupted: what was measured is in {out}"):
+        bench.main(bench.parsed(words))
+    found = [from_dict(each) for each in json.loads(out.read_text())["speed"]]
+    assert [(each.case.batch, len(each.seconds["ours"]), each.whole) for each in found] == [(1, 2, True), (8, 1, False)]
 
 
 def test_a_side_that_fails_costs_its_own_column():

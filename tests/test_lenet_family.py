@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from experiments.lenet_family import figures
-from experiments.lenet_family.update import FOLDER, SIZES, line_of, look_inside, read, replaced, update
+from experiments.lenet_family.update import FOLDER, SIZES, line_of, look_inside, read, update
 
 from cnnlab.data import Dataset
 from cnnlab.models import lenet5
 from cnnlab.nn import predict
 from cnnlab.report.arms import RunRecord
 from cnnlab.report.rows import Result, Row, results_table
-from cnnlab.report.tables import as_csv
+from cnnlab.report.tables import as_csv, replaced
 from cnnlab.statistics import mean_interval
 
 PAGE = "Question.\n<!-- results -->\nold\n<!-- /results -->\nOpen.\n"

@@ -23,7 +23,7 @@ from cnnlab.nn import Params, Sequential
 from cnnlab.paths import refuse_other_checkout, write_atomically
 from cnnlab.report.arms import RunRecord, error_interval
 from cnnlab.report.rows import Result, Row, results_table
-from cnnlab.report.tables import as_csv, number
+from cnnlab.report.tables import as_csv, number, replaced
 from cnnlab.statistics import t_interval
 from cnnlab.summaries import row_records, rows_of
 from cnnlab.tracking.records import networks
@@ -141,15 +141,6 @@ def look_inside(network: Sequential, params: Params, data: Dataset, outputs: np.
 
 def _draw(folder: Path, name: str, draw: Callable[..., Any], *arguments: Any, **options: Any) -> None:
     write_atomically(folder / f"{name}.png", plots.png(draw(*arguments, **options)))
-
-
-def replaced(page: str, name: str, text: str) -> str:
-    """A Markdown page with the text between its comments `<!-- name -->` and `<!-- /name -->` replaced."""
-    before, opening, rest = page.partition(f"<!-- {name} -->\n")
-    _, closing, after = rest.partition(f"<!-- /{name} -->")
-    if not (opening and closing):
-        raise ValueError(f"the page has no place between <!-- {name} --> and <!-- /{name} -->")
-    return f"{before}{opening}\n{text}\n\n{closing}{after}"
 
 
 if __name__ == "__main__":

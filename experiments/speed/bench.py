@@ -13,14 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Never
 
-from cases import CASES, KINDS, LONG, NETWORKS, RACES, ROUNDS, SWEEP, Case, chosen
+from cases import CASES, KINDS, LONG, NETWORKS, OURS, PEAK, PEERS, Case, chosen
 from cnnlab.paths import refuse_other_checkout, root, write_atomically
-from results import OURS, PEAK, PEERS, Result, as_dict, progress, summary
+from results import Result, as_dict, progress, summary
 from workers import Crew, Failed, Turn
 
 # Read by a BLAS when it is loaded: nothing above may import NumPy, and the workers inherit them.
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-COMPARISON, PROFILE = ("only", "rounds", "out", "figure"), ("network", "batch")  # options of one mode alone
+COMPARISON, PROFILE = (
+    ("only", "rounds", "out", "figure", "rehearsal"),
+    ("network", "batch"),
+)  # options of one mode alone
 FACTORIES = {
     OURS: "ours:work",
     "eager": "peer:eager",
@@ -30,15 +33,8 @@ FACTORIES = {
 }
 NEEDED = {"eager": "torch", "compile": "torch", "jax": "jax"}  # the package of each peer
 LIBRARIES = {"torch": "PyTorch", "jax": "JAX"}
-OWN = {"epoch", RACES}
-LEFT_OUT = {  # by kind of work
-    "step": set(),
-    "predict": {PEAK, "jax"},
-    "epoch": {PEAK, "jax"},
-    RACES: {PEAK, "jax", "compile"},
-    SWEEP: {PEAK, "jax", "compile"},
-}
 Say = Callable[[str], None]
+Keep = Callable[[Result], None]
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,21 +62,22 @@ def writable(text: str) -> Path:
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """The options; one that would change nothing is refused."""
-    kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
-    rounds = ", ".join(f"{count} of {kind}" for kind, count in ROUNDS.items())
-    long = " and ".join(f"{kind}/*" for kind in LONG)
+    kinds = "; ".join(f"{name}: {kind.what}" for name, kind in KINDS.items())
+    rounds = ", ".join(f"{kind.rounds} of {name}" for name, kind in KINDS.items())
+    long = ", ".join(f"{name}/*" for name in LONG)
     parser = Parser("bench", description=__doc__.partition("\n")[0], epilog=f"Cases are {kinds}.", allow_abbrev=False)
     add = parser.add_argument
     add(
         "--only",
         nargs="+",
         metavar="CASE",
-        help=f"cases as kind/network/batch, where * is anything: 'step/*/32' (default all but {long})",
+        help=f"cases as kind/network/batch, where * is anything: 'step/*/32', '*' (default all but {long})",
     )
     add("--rounds", type=positive, help=f"rounds of each case (default {rounds})")
     add("--threads", type=positive, default=1, help="threads of each library (default %(default)s, as the targets)")
     add("--out", type=writable, help="JSON of all rounds (default bench.json)")
     add("--figure", type=writable, help="PNG of the ratios")
+    add("--rehearsal", action="store_true", default=None, help="one round, on few images where it would take long")
     add("--growth", action="store_true", help="our seconds by training images and epochs instead")
     add("--profile", action="store_true", help="milliseconds per layer of our training step instead")
     add("--network", choices=NETWORKS, help="of --profile (default lenet5_relu)")
@@ -118,52 +115,61 @@ def main(options: argparse.Namespace) -> int:
 
     facts = machine()
     print(f"{described(facts)}; threads each: {options.threads}\n", flush=True)
-    speed = compared(options, facts)
-    if not any(case["seconds"] for case in speed):
+    results, out = {}, options.out or root() / "bench.json"
+
+    def keep(result: Result) -> None:
+        results[result.case] = result
+        report = {"machine": facts, "threads": options.threads, "rehearsal": bool(options.rehearsal)}
+        report["speed"] = [as_dict(each) for each in results.values()]
+        write_atomically(out, json.dumps(report, indent=1).encode())
+
+    try:
+        compared(options, keep)
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted: {f'what was measured is in {out}' if results else 'nothing was written'}")
+    if not results:
         return 1
-    out = options.out or root() / "bench.json"
-    report = {"machine": facts, "threads": options.threads, "speed": speed}
-    write_atomically(out, json.dumps(report, indent=1).encode())
-    print(f"written: {out}")
+    print(f"\n{summary([*results.values()])}\n\nwritten: {out}")
+    if options.figure:
+        from figure import draw
+
+        draw(options.figure, [*results.values()], facts, options.threads)
     return 0
 
 
-def compared(options: argparse.Namespace, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The comparison with the peers, row by row on the screen, drawn if asked for, and all of it for JSON."""
-    from cnnlab.plots import png
-    from figure import panels, speed
-
+def compared(options: argparse.Namespace, keep: Keep) -> None:
+    """The comparison with the peers, case by case on the screen; `keep` gets each result after each of its rounds."""
     missing = {package for package in LIBRARIES if find_spec(package) is None}
     if missing:
         names = ", ".join(name for package, name in LIBRARIES.items() if package in missing)
         print(f"not installed, so not measured: {names} (`make bench` installs them)\n", flush=True)
     sides = {side: factory for side, factory in FACTORIES.items() if NEEDED.get(side) not in missing}
-    results = []
-    for result in compare(options.cases, options.rounds, options.threads, sides, print):
-        results.append(result)
+    rounds = options.rounds or (1 if options.rehearsal else None)
+    for result in compare(options.cases, rounds, options.threads, sides, print, keep, bool(options.rehearsal)):
         print(progress(result), flush=True)
-    print(f"\n{summary(results)}\n")
-    if options.figure:
-        versions = (f"{LIBRARIES[package]} {facts['versions'][package]}" for package in LIBRARIES.keys() - missing)
-        peers = " and ".join(sorted(versions, reverse=True))
-        title = f"{peers} beside cnnlab, {facts['cpu']}, threads each: {options.threads}"
-        write_atomically(options.figure, png(speed(panels(results), title)))
-    return [as_dict(result) for result in results]
 
 
 def compare(
-    cases: Sequence[Case], rounds: int | None, threads: int, sides: Mapping[str, str], say: Say
+    cases: Sequence[Case],
+    rounds: int | None,
+    threads: int,
+    sides: Mapping[str, str],
+    say: Say,
+    keep: Keep = lambda result: None,
+    rehearsal: bool = False,
 ) -> Iterator[Result]:
     """The results, each yielded when it is there; `say` gets each reason for which a side has none once.
 
-    `sides` are factories of work by name. The variables of the libraries' numbers of threads must have been set.
+    `sides` are factories of work by name; `keep` gets a result after each of its rounds. A `rehearsal` shows that
+    everything works: it does short units, and no number means anything. The variables of the libraries' numbers of
+    threads must have been set.
     """
     told: set[str] = set()
     for shift in _shifts(cases):
         with Crew(sides) as crew:
             for case in shift:
-                result = Result(case, threads)
-                _measure(result, crew, rounds or ROUNDS[case.kind])
+                result = Result(case, threads, rounds or KINDS[case.kind].rounds)
+                _measure(result, crew, keep, rehearsal)
                 for side, reason in result.failed.items():
                     if reason not in told:
                         say(f"{case.name}: {side}: {reason}")
@@ -173,30 +179,32 @@ def compare(
 
 def _shifts(cases: Sequence[Case]) -> list[list[Case]]:
     """The cases that share workers, then each case whose memory is measured, with workers of its own."""
-    together = [case for case in cases if case.kind not in OWN]
-    return [shift for shift in (together, *([case] for case in cases if case.kind in OWN)) if shift]
+    together = [case for case in cases if not KINDS[case.kind].own]
+    return [shift for shift in (together, *([case] for case in cases if KINDS[case.kind].own)) if shift]
 
 
-def _measure(result: Result, crew: Crew, rounds: int) -> None:
+def _measure(result: Result, crew: Crew, keep: Keep, rehearsal: bool) -> None:
     """Fill in a result: every side makes the case ready, then takes a turn in each round."""
-    sides = [side for side in crew.sides if side not in LEFT_OUT[result.case.kind]]
-    ready = _ask(result, crew, sides, "prepare", result.case)
+    kind = KINDS[result.case.kind]
+    sides = [side for side in crew.sides if side in kind.sides]
+    ready = _ask(result, crew, sides, "prepare", result.case, rehearsal)
     if OURS not in ready:
         return  # nothing to compare with
     result.parameters, result.flops = ready[OURS].parameters, ready[OURS].flops
     for side in PEERS:
         assert side not in ready or ready[side].parameters == result.parameters, f"{side} has another network"
     turns: dict[str, list[Turn]] = {side: [] for side in sides}
-    for number in range(rounds):
+    for number in range(result.rounds):
         first = number % len(sides)
         for side, turn in _ask(result, crew, sides[first:] + sides[:first], "turn").items():
             turns[side].append(turn)
-    whole = [side for side in sides if side not in result.failed]
-    result.seconds = {side: [turn.seconds for turn in turns[side]] for side in whole}
-    result.processor = {side: [turn.processor for turn in turns[side]] for side in whole}
-    result.accuracy = {side: [turn.result for turn in turns[side] if turn.result is not None] for side in whole}
-    if result.case.kind in OWN:
-        result.memory = _ask(result, crew, whole, "peak_memory")
+        if OURS in result.failed:
+            return
+        whole = [side for side in sides if side not in result.failed]
+        result.add({side: turns[side] for side in whole})
+        if kind.own:
+            result.memory = _ask(result, crew, whole, "peak_memory")
+        keep(result)
 
 
 def _ask(result: Result, crew: Crew, sides: Sequence[str], name: str, *arguments: Any) -> dict[str, Any]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cnnlab.plots import style
-from results import PEERS, Result
+from cases import PEERS, STEP
+from cnnlab.paths import write_atomically
+from cnnlab.plots import png, style
+from results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +27,14 @@ class Pace(NamedTuple):
     ratios: Mapping[str, tuple[float, float, float]]
 
 
+def draw(path: Path, results: Sequence[Result], facts: Mapping[str, Any], threads: int) -> None:
+    """Write the figure of some results; `facts` are those of the machine."""
+    versions = (("PyTorch", facts["versions"]["torch"]), ("JAX", facts["versions"]["jax"]))
+    peers = " and ".join(f"{name} {version}" for name, version in versions if version)
+    title = f"{peers} beside cnnlab, {facts['cpu']}, threads each: {threads}"
+    write_atomically(path, png(speed(panels(results), title)))
+
+
 def panels(results: Sequence[Result]) -> dict[str, list[Pace]]:
     """The ratios that there are, as they are drawn: each network's steps by batch, and the longer work."""
     drawn: dict[str, list[Pace]] = {}
@@ -32,7 +43,7 @@ def panels(results: Sequence[Result]) -> dict[str, list[Pace]]:
         if not ratios:
             continue
         kind, network, batch = result.case
-        step = kind == "step"
+        step = kind == STEP
         name, label = (f"{network}, training step", f"batch {batch}") if step else ("longer work", f"{kind}\n{network}")
         drawn.setdefault(name, []).append(Pace(label, ratios))
     return drawn

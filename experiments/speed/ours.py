@@ -13,8 +13,24 @@ from typing import Any
 
 import numpy as np
 
-import sweeping
-from cases import EPOCH_RATE, MOMENTUM, PEAK_SIZE, PREDICTED, RACE, STEP_RATE, Case, Work, rehearsed
+import commands
+from cases import (
+    EPOCH,
+    EPOCH_RATE,
+    MOMENTUM,
+    PEAK_SIZE,
+    PREDICT,
+    PREDICTED,
+    RACE,
+    RACES,
+    RUN,
+    STEP,
+    STEP_RATE,
+    SWEEP,
+    Case,
+    Work,
+    rehearsed,
+)
 from cnnlab.data import Dataset, Images, Normalizer, mnist
 from cnnlab.measuring import outputs_for
 from cnnlab.models import DenseOutput, keras_convnet, lenet5, nielsen_mlp, zhou
@@ -98,7 +114,10 @@ def trained(how: Recipe, data: Dataset, seed: int = 0) -> float:
 
 def work(case: Case) -> Work:
     """The case's work, ready to be repeated."""
-    kinds = {"step": _step, "predict": _predict, "epoch": _epoch, "race": _race, "sweep": sweeping.ours}
+    kinds: dict[str, Callable[[Case], Work]] = {
+        **{STEP: _step, PREDICT: _predict, EPOCH: _epoch, RACES: _race},
+        **{SWEEP: commands.sweep, RUN: commands.run},
+    }
     return kinds[case.kind](case)
 
 
@@ -149,7 +168,7 @@ def _epoch(case: Case) -> Work:
     return Work(
         lambda: next(training)["val/accuracy"],
         how.network.cost(SHAPE).parameters,
-        rehearse=lambda: next(epochs(how, few)),
+        rehearse=lambda: next(epochs(how, few))["val/accuracy"],
     )
 
 
@@ -169,18 +188,18 @@ def _race(case: Case) -> Work:
 SECONDS, FEWEST = 3.0, 30  # how long a profile takes, and how many steps at least
 FORWARD, BACKWARD = "forward", "backward"
 Clock = dict[tuple[str, str], float]  # seconds of one step, by part and direction
-STEP = ("step", FORWARD)
+WHOLE = ("step", FORWARD)
 
 
 def profile(network: str, batch: int, seconds: float = SECONDS) -> str:
     """The table of a step's parts: median milliseconds forward and backward, and their share of the step."""
     clock: Clock = {}
-    how = instrumented(recipe(Case("step", network, batch), STEP_RATE), clock)
-    step = _clocked(stepping(how), clock, STEP)
+    how = instrumented(recipe(Case(STEP, network, batch), STEP_RATE), clock)
+    step = _clocked(stepping(how), clock, WHOLE)
     steps: list[Clock] = []
     for _ in range(5):
         step()  # the first steps are slower
-    while sum(measured[STEP] for measured in steps) < seconds or len(steps) < FEWEST:
+    while sum(measured[WHOLE] for measured in steps) < seconds or len(steps) < FEWEST:
         clock.clear()
         step()
         steps.append(dict(clock))
@@ -238,8 +257,8 @@ def _profile_table(parts: Mapping[str, str], steps: Sequence[Clock]) -> str:
     def milliseconds(part: str, way: str) -> float:
         return 1e3 * statistics.median(step.get((part, way), 0.0) for step in steps)
 
-    whole = milliseconds(*STEP)
-    rest = 1e3 * statistics.median(2 * step[STEP] - sum(step.values()) for step in steps)
+    whole = milliseconds(*WHOLE)
+    rest = 1e3 * statistics.median(2 * step[WHOLE] - sum(step.values()) for step in steps)
     times = [(name, kind, milliseconds(name, FORWARD), milliseconds(name, BACKWARD)) for name, kind in parts.items()]
     times += [("rest", "", rest, 0.0), ("step", "", whole, 0.0)]
     rows = [
@@ -261,7 +280,7 @@ SIZES: tuple[Size, ...] = (*((images, 1) for images in IMAGES), *((FEW, number) 
 def growth(network: str = "lenet5_relu", batch: int = 64) -> dict[Size, list[float]]:
     """Seconds of whole trainings, without evaluation, by size: round by round, the sizes in turns."""
     data = mnist(validation=0)
-    how = recipe(Case("epoch", network, batch), EPOCH_RATE, data.normalizer.background)
+    how = recipe(Case(EPOCH, network, batch), EPOCH_RATE, data.normalizer.background)
     seconds: dict[Size, list[float]] = {size: [] for size in SIZES}
     for _ in range(GROWTH_ROUNDS):
         for (images, number), measured in seconds.items():

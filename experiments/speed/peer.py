@@ -8,8 +8,23 @@ from itertools import count
 import torch
 from torch import nn
 
-import sweeping
-from cases import EPOCH_RATE, MOMENTUM, PREDICT_BATCH, PREDICTED, RACE, STEP_RATE, SWEEP, Case, Work, rehearsed
+import commands
+from cases import (
+    EPOCH,
+    EPOCH_RATE,
+    MOMENTUM,
+    PREDICT,
+    PREDICT_BATCH,
+    PREDICTED,
+    RACE,
+    RACES,
+    STEP,
+    STEP_RATE,
+    SWEEP,
+    Case,
+    Work,
+    rehearsed,
+)
 from cnnlab.data import Dataset, Images, mnist
 
 Wrap = Callable[[nn.Module], nn.Module]
@@ -51,7 +66,7 @@ TWINS: dict[str, Callable[[], nn.Module]] = {
 def eager(case: Case) -> Work:
     """The case's work in PyTorch's ordinary mode."""
     if case.kind == SWEEP:
-        return sweeping.peer(case)
+        return commands.peer_sweep(case)
     return _work(case, lambda model: model)
 
 
@@ -69,12 +84,12 @@ def _work(case: Case, wrap: Wrap) -> Work:
     torch.manual_seed(0)
     model = TWINS[case.network]()
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    made = {"step": _step, "predict": _predict, "epoch": _epoch, "race": _race}[case.kind]
+    made = {STEP: _step, PREDICT: _predict, EPOCH: _epoch, RACES: _race}[case.kind]
     run, rehearse = made(case, model, wrap(model))
     return Work(run, parameters, rehearse=rehearse)
 
 
-Runs = tuple[Callable[[], float | None], Callable[[], object] | None]
+Runs = tuple[Callable[[], float | None], Callable[[], float | None] | None]
 
 
 def _step(case: Case, model: nn.Module, fast: nn.Module) -> Runs:

@@ -7,6 +7,7 @@ import argparse
 import math
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from cnnlab.paths import conf_folder
 Labelled = tuple[torch.Tensor, torch.Tensor]
 Pixels = tuple[NDArray[np.float32], NDArray[np.int64]]
 Words = dict[str, str]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 WORKERS, EPOCHS, BATCH, MOMENTUM = 2, 15, 32, 0.9
 MEASURED = 20  # updates of an epoch whose gradients are looked at
@@ -39,7 +41,7 @@ def mse(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return (outputs - wanted).square().sum(1).mean() / 2
 
 
-LOSSES = {"mse": mse, "cross_entropy": nn.functional.cross_entropy}
+LOSSES: dict[str, Loss] = {"mse": mse, "cross_entropy": nn.functional.cross_entropy}
 PADDINGS = {"valid": 0, "same": 2}
 
 
@@ -108,7 +110,7 @@ def run(experiment: str, store: str, data: tuple[list[Pixels], float], words: Wo
 
 def one_epoch(
     model: nn.Sequential,
-    loss: nn.Module,
+    loss: Loss,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     train: Labelled,
@@ -142,7 +144,7 @@ def outputs(model: nn.Sequential, data: Labelled) -> torch.Tensor:
         return model(data[0])
 
 
-def scores(split: str, loss: nn.Module, answers: torch.Tensor, data: Labelled) -> dict[str, float]:
+def scores(split: str, loss: Loss, answers: torch.Tensor, data: Labelled) -> dict[str, float]:
     """Loss, accuracy and error of some outputs."""
     right = (answers.argmax(1) == data[1]).double().mean().item()
     value = loss(answers, data[1]).item()

@@ -9,6 +9,7 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -57,11 +58,12 @@ class Bench:
         self._factory = factory
         self._work, self._units = Work(lambda: None), 1
 
-    def prepare(self, case: Case) -> Prepared:
-        """Make a case ready and find out how many units of it fill a turn."""
+    def prepare(self, case: Case, rehearsal: bool = False) -> Prepared:
+        """Make a case ready and find out how many units of it fill a turn; in a rehearsal, its short unit if any."""
         module, name = self._factory.split(":")
         make: Make = getattr(import_module(module), name)
-        self._work = work = make(case)
+        work = make(case)
+        self._work = work = replace(work, run=work.rehearse) if rehearsal and work.rehearse else work
         self._units = _units(work)
         return Prepared(work.parameters, work.flops)
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from parity.compare import MAPS, WEIGHTS, Draw, mapped, to_torch
 
-import sweeping
+import commands
 from cases import ARMS, MOMENTUM, NETWORKS, Case, chosen
-from cnnlab.composing import sweep_of
+from cnnlab import measuring
+from cnnlab.composing import load_data, sweep_of
 from cnnlab.data import mnist5k
 from cnnlab.nn import SGD, Cosine, Sequential, SoftmaxCrossEntropy, Workspace, pack, unpack
 from ours import NETWORKS as OURS
@@ -21,6 +22,7 @@ BATCH = 3
 
 @pytest.fixture(scope="module")
 def peer():
+    pytest.importorskip("torch")
     import peer
 
     return peer
@@ -125,6 +127,12 @@ def test_a_sweep_and_its_peer_train_the_same_arms(plans, peer):
     assert {learner.batch_size for learner in learners} == {peer_sweep.BATCH}
     assert {learner.optimizer for learner in learners} == {SGD(momentum=peer_sweep.MOMENTUM)}
     assert {learner.schedule for learner in learners} == {Cosine()}
+    assert measuring.STEPS == peer_sweep.MEASURED
+    theirs = peer_sweep.digits()[0]
+    data = load_data(plans[0])
+    for images, (pixels, labels) in zip((data.train, data.val, data.test), theirs, strict=True):
+        np.testing.assert_array_equal(data.normalizer.table[images.pixels], pixels)
+        np.testing.assert_array_equal(images.labels, labels)
 
 
 def test_the_arms_of_a_sweep_and_of_its_peer_are_the_same_networks(plans, peer):
@@ -149,6 +157,7 @@ def test_the_arms_of_a_sweep_and_of_its_peer_are_the_same_networks(plans, peer):
 @pytest.mark.slow
 def test_a_sweep_and_its_peer_run_as_whole_commands():
     """Two arms of each, on few images: what is rehearsed before the whole is timed."""
+    pytest.importorskip("torch")
     (case,) = chosen("sweep/*")
-    for side in (sweeping.ours(case), sweeping.peer(case)):
+    for side in (commands.sweep(case), commands.peer_sweep(case)):
         assert 0.05 < side.rehearse() < 0.95

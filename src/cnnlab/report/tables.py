@@ -96,5 +96,14 @@ def as_csv(rows: Sequence[Mapping[str, object]]) -> str:
     return file.getvalue()
 
 
+def replaced(page: str, name: str, text: str) -> str:
+    """A Markdown page with the text between its comments `<!-- name -->` and `<!-- /name -->` replaced."""
+    before, opening, rest = page.partition(f"<!-- {name} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{name} -->")
+    if not (opening and closing):
+        raise ValueError(f"the page has no place between <!-- {name} --> and <!-- /{name} -->")
+    return f"{before}{opening}\n{text}\n\n{closing}{after}"
+
+
 def _bounds(interval: Interval, form: str) -> str:
     return f"[{interval.low:{form}}, {interval.high:{form}}]" if math.isfinite(interval.low) else ""
