@@ -26,7 +26,7 @@ FLOORS = (  # from the ground up: a room imports from lower floors only, whereve
     "learners",
     "composing",
     "runs summaries",
-    "sweeps",
+    "robustness sweeps",
     "commands",
 )
 LEVELS = {room: level for level, floor in enumerate(FLOORS) for room in floor.split()}

@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "one run, in words: activation=relu epochs=3; with -m, a sweep over lists of words",
     "sweep": "an ablation: the arms of a file in conf/sweep",
     "reproduce": "LeNet-5's family on the full MNIST, row by row",
+    "evaluate": "how finished runs answer test images that are shifted, turned, scaled or noisy",
     "report": "the tables and figures of a study, written anew",
     "tune": "learning rates for the arms of sweeps, chosen on validation images",
     "ui": "MLflow's pages over all runs",

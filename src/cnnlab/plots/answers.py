@@ -1,9 +1,9 @@
-"""The figures of a run's answers: which classes it takes for which, and its surest mistakes."""
+"""The figures of a run's answers: which classes it takes for which, its surest mistakes, what changed images cost."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,4 +92,27 @@ def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top:
         axes.annotate(name, (middle, upper), (0, 4), va="bottom", fontsize=9, **look)
         axes.annotate(margin, (middle, lower), (0, -3), va="top", fontsize=8, color="0.35", **look)
     axes.add_collection(PolyCollection(frames, facecolor="none", edgecolor="k", linewidth=0.8), autolim=False)
+    return figure
+
+
+@style.own_style()
+def robustness(curves: Mapping[str, Mapping[str, Mapping[int, float]]], title: str) -> Figure:
+    """Test error (%) over how far the images are changed: a panel for each kind of change, a line for each direction.
+
+    `curves` has them by kind, direction and amount; a panel is called by its kind, and all share one scale.
+    """
+    figure = style.canvas(2.9 * len(curves) + 0.75, 3.2, margins=(0.65, 0.5, 0.1, 0.4))
+    figure.suptitle(title, fontsize=10)
+    panels = figure.subplots(1, len(curves), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.06})[0]
+    for axes, (kind, lines) in zip(panels, curves.items(), strict=True):
+        for colour, marker, (direction, errors) in zip(style.COLOURS, "os^v", lines.items(), strict=False):
+            amounts = sorted(errors)
+            values = [errors[amount] for amount in amounts]
+            label = direction.replace("_", " ")
+            axes.plot(amounts, values, color=colour, marker=marker, markersize=3.5, label=label)
+        axes.set_xlabel(kind)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    panels[0].set_ylabel("test error (%)")
     return figure

@@ -89,6 +89,16 @@ class RunLog:
             self.text(file, content)
         return self.run_id
 
+    @classmethod
+    @contextmanager
+    def reopened(cls, study: Study, run_id: str) -> Iterator[RunLog]:
+        """The record of a run that has ended, to which something is added."""
+        log = cls()
+        log._client, log.run_id = study.client, run_id
+        log._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
+        with log._folder:
+            yield log
+
     def check(self, begun: bool = False) -> None:
         """Raise what has gone wrong meanwhile, or kept the record from being `begun`; here every call waits."""
 

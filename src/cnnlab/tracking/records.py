@@ -20,8 +20,9 @@ from cnnlab import code
 from cnnlab.config import targets
 from cnnlab.report.arms import RunRecord
 from cnnlab.report.tables import count
+from cnnlab.spelling import guess
 from cnnlab.tracking.log import REASON
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study, store_errors, studies
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,6 +34,31 @@ SUMMARY = "summary"
 
 class FilesGone(OSError):
     """A file that a run kept is no longer there."""
+
+
+@store_errors()
+def finished(word: str) -> list[tuple[Study, Run]]:
+    """The finished runs that a word means, with their studies: all of a study, or the one of a name or an id.
+
+    An id may be cut short. Of runs of the same config in a study the newest counts, unless the word is the id of
+    another. ValueError, in one line, where the word means none or could mean several.
+    """
+    query = f"tags.`{KIND}` = 'run' and attributes.status = 'FINISHED'"
+    every = [(study, run) for study in studies() for run in study.runs(query)]
+    newest = {(study.name, run.data.tags[FINGERPRINT]): (study, run) for study, run in reversed(every)}
+    if found := [(study, run) for study, run in newest.values() if study.name == word]:
+        return found
+    found = [(study, run) for study, run in newest.values() if run.info.run_name == word]
+    found = found or [(study, run) for study, run in every if word and run.info.run_id.startswith(word)]
+    if len(found) > 1:
+        ids = ", ".join(f"{run.info.run_id} (of {study.name})" for study, run in found)
+        raise ValueError(f"{word} could be {len(found)} runs: choose one by its id: {ids}")
+    if not found:
+        names = [known for study, run in newest.values() for known in (study.name, str(run.info.run_name))]
+        there = ", ".join(dict.fromkeys(study.name for study, _ in newest.values())) or "none yet"
+        said = f"there is no finished run or study {word!r}{guess(word, names)}"
+        raise ValueError(f"{said}: choose a run by its name or id, or a study: {there}")
+    return found
 
 
 @contextmanager
@@ -76,11 +102,16 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
 
 def code_today(study: Study, run: Run) -> str:
     """The digest of the code that would make a run today, by its config; empty where some of it is gone."""
-    config = yaml.safe_load(_artifact(study, run, "config/config.yaml"))
+    asked = config(study, run)
     try:
-        return code.digest(targets({part: config[part] for part in ("learner", "data")}))
+        return code.digest(targets({part: asked[part] for part in ("learner", "data")}))
     except ValueError:
         return ""
+
+
+def config(study: Study, run: Run) -> dict[str, Any]:
+    """The resolved config that a run was made by."""
+    return yaml.safe_load(_artifact(study, run, "config/config.yaml"))
 
 
 def environments(runs: Sequence[Run]) -> str:
@@ -104,6 +135,11 @@ def _details(study: Study, run: Run) -> tuple[list[dict[str, float]], Array]:
         history = [{key: float(value) for key, value in row.items() if value} for row in rows]
         history = [row | {"epoch": int(row["epoch"])} for row in history]
     return history, np.array(confusion["rows are truth"])
+
+
+def curve(study: Study, run: Run, metric: str) -> dict[int, float]:
+    """A metric of a run, by step; empty where it has none of this name."""
+    return {point.step: point.value for point in study.client.get_metric_history(run.info.run_id, metric)}
 
 
 def answers(study: Study, run: Run) -> tuple[Array, Array]:
