@@ -26,7 +26,7 @@ ifndef USABLE
 $(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
 endif
 
-.PHONY: help setup train sweep report reproduce ui data test parity lint bench clean
+.PHONY: help setup train sweep evaluate report reproduce ui data test parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (seconds to 
 
 sweep: $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
 	@$(CNNLAB) sweep $(SWEEP) $(SEEDS:%=--seeds=%) $(JOBS:%=--jobs=%) $(DATA:%=data=%) $(EPOCHS:%=epochs=%) $(ARGS)
+
+evaluate: $(READY) ## a finished RUN, or all of a study, on test images that are shifted, turned, scaled, noisy; ARGS="shift=4 noise=10"
+	@$(CNNLAB) evaluate "$(RUN)" $(ARGS)
 
 report: $(READY) ## the tables and figures of a finished SWEEP=classic_to_modern, in reports/
 	@$(CNNLAB) report $(SWEEP)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,7 +129,7 @@ KINDS = {
         },
     ),
     "scale": Kind(  # scale=2: to twice the size, which is 100% larger, and to half of it, which is 50% smaller
-        "% of the size",
+        "% larger or smaller",
         every=10,
         default=2.0,
         most=10,
@@ -157,7 +158,7 @@ def metric(kind: str, direction: str) -> str:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Evaluated:
     """What a run answered its test by: the data, and the network, or those whose outputs add up."""
 
     data: Dataset
@@ -165,7 +166,7 @@ class Tested:
     threads: int
 
     @classmethod
-    def of(cls, study: Study, run: Run) -> Tested:
+    def of(cls, study: Study, run: Run) -> Evaluated:
         """Those of a finished run. ValueError or OSError, in one line, where it has no network or its data are gone."""
         config = records.config(study, run)
         if "model" not in config["learner"]:
@@ -179,8 +180,18 @@ class Tested:
             raise ValueError(f"the images of data={run.data.params['data']} are others now than when it was made")
         return cls(data, records.networks(study, run), config["threads"])
 
-    def error_percent(self, pixels: Bytes) -> float:
-        """The error in per cent when the test images look so."""
+    def error_percent(self, kind: str, direction: str, amount: int) -> float:
+        """The error in per cent when the test images are changed by this amount."""
+        if not amount:
+            return self._plain
+        change, levels = KINDS[kind].directions[direction].change, self.data.normalizer.levels
+        return self._error_percent(change(self.data.test.pixels, amount, levels))
+
+    @cached_property
+    def _plain(self) -> float:
+        return self._error_percent(self.data.test.pixels)
+
+    def _error_percent(self, pixels: Bytes) -> float:
         images = Images(pixels, self.data.test.labels)
         outputs = [outputs_for(network, params, self.data, images) for network, params in self.networks]
         return scores("test", np.sum(outputs, axis=0), images.labels)["test/error_percent"]
@@ -193,8 +204,8 @@ def evaluate(study: Study, run: Run, words: Mapping[str, float]) -> Iterator[tup
     computed again, so what was cut off goes on with the kind that it was at. ValueError or OSError, in one line, where
     the run cannot be evaluated.
     """
-    name, tested, plain = run.info.run_name, None, 0.0
-    busy = f"waiting for another process, which evaluates {name}"
+    subject: Evaluated | None = None
+    busy = f"waiting for another process, which evaluates {run.info.run_name}"
     with locked(state_folder() / f"evaluate-{run.info.run_id}.lock", lambda: print(busy, flush=True)):
         curves = {
             name: {each: records.curve(study, run, metric(name, each)) for each in kind.directions}
@@ -207,17 +218,11 @@ def evaluate(study: Study, run: Run, words: Mapping[str, float]) -> Iterator[tup
                 for amount in KINDS[kind].amounts(direction, word)
                 if amount not in curves[kind][direction]
             ]
-            if todo and tested is None:
-                tested = Tested.of(study, run)
-                with threads(tested.threads):
-                    plain = tested.error_percent(tested.data.test.pixels)
-            if tested and todo:
-                pixels, levels = tested.data.test.pixels, tested.data.normalizer.levels
-                with threads(tested.threads):
+            if todo:
+                subject = subject or Evaluated.of(study, run)
+                with threads(subject.threads):
                     for direction, amount in todo:
-                        change = KINDS[kind].directions[direction].change
-                        found = tested.error_percent(change(pixels, amount, levels)) if amount else plain
-                        curves[kind][direction][amount] = found
+                        curves[kind][direction][amount] = subject.error_percent(kind, direction, amount)
                 _keep(study, run, kind, todo, curves)
             yield kind, curves[kind], bool(todo)
 

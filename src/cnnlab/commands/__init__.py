@@ -87,7 +87,7 @@ def _run(name: str, words: Sequence[str]) -> None:
     except Exception as error:
         sys.exit(explained(error))
     except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on after the last whole epoch")
+        sys.exit("interrupted: the same command goes on after what is done")
 
 
 def explained(error: Exception) -> str:

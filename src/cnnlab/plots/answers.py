@@ -111,8 +111,8 @@ def robustness(curves: Mapping[str, Mapping[str, Mapping[int, float]]], title: s
             label = direction.replace("_", " ")
             axes.plot(amounts, values, color=colour, marker=marker, markersize=3.5, label=label)
         axes.set_xlabel(kind)
-        axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend()
     panels[0].set_ylabel("test error (%)")
+    panels[0].set_ylim(bottom=0)  # when all lines are drawn, or the first panel's would set the upper end
     return figure
