@@ -293,6 +293,16 @@ def test_distortions_are_beside_their_originals():
     assert drawn(one) == drawn(again)
 
 
+def test_errors_on_changed_images_are_lines_on_one_scale():
+    curves = {"shift (pixels)": {"up": {2: 30.0, 0: 1.0, 1: 5.0}, "a_b": {0: 1.0}}, "noise (%)": {"x": {0: 1, 10: 80}}}
+    left, right = plots.robustness(curves, "$").axes
+    assert [data(line) for line in left.lines] == [([0, 1, 2], [1, 5, 30]), ([0], [1])]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["up", "a b"]
+    assert [(axes.get_xlabel(), axes.get_ylim()[0]) for axes in (left, right)] == [(kind, 0) for kind in curves]
+    assert left.get_ylim() == right.get_ylim() and right.get_ylim()[1] > 80  # nothing is cut off
+    assert drawn(left.figure) == drawn(plots.robustness(curves, "$"))
+
+
 def test_error_bars_show_means_intervals_and_seeds(arms):
     figure = figures.error_bars(arms)
     (axes,) = figure.axes

@@ -233,7 +233,7 @@ def _keep(
     """Write down what is new of a kind: the picture first, so that it has all that the run's metrics have."""
     shown = {f"{name} ({KINDS[name].unit})": lines for name, lines in curves.items() if any(lines.values())}
     with RunLog.reopened(study, run.info.run_id) as log:
-        log.figure("plots/robustness.png", plots.robustness, shown, str(run.info.run_name))
+        log.figure("plots/robustness.png", plots.robustness, shown, "test error on changed images")
         log.upload()
         for step in sorted({amount for _, amount in new}):
             found = {direction: curves[kind][direction][step] for direction, amount in new if amount == step}
