@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +27,6 @@ from cnnlab.runs import threads
 from cnnlab.tracking import records
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.store import Study, state_folder
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 Curve = dict[int, float]  # test error in per cent, by amount
 Change = Callable[[Bytes, int, int], Bytes]  # images changed by an amount; the last number is their brightest pixel
@@ -166,7 +163,7 @@ class Evaluated:
     threads: int
 
     @classmethod
-    def of(cls, study: Study, run: Run) -> Evaluated:
+    def of(cls, study: Study, run: Any) -> Evaluated:
         """Those of a finished run. ValueError or OSError, in one line, where it has no network or its data are gone."""
         config = records.config(study, run)
         if "model" not in config["learner"]:
@@ -197,7 +194,7 @@ class Evaluated:
         return scores("test", np.sum(outputs, axis=0), images.labels)["test/error_percent"]
 
 
-def evaluate(study: Study, run: Run, words: Mapping[str, float]) -> Iterator[tuple[str, dict[str, Curve], bool]]:
+def evaluate(study: Study, run: Any, words: Mapping[str, float]) -> Iterator[tuple[str, dict[str, Curve], bool]]:
     """The test error of a finished run under each kind of change, as far as `words` say; it becomes part of the run.
 
     Gives each kind, its curves by direction, and whether any of it was new. What the run knows already is not
@@ -228,7 +225,7 @@ def evaluate(study: Study, run: Run, words: Mapping[str, float]) -> Iterator[tup
 
 
 def _keep(
-    study: Study, run: Run, kind: str, new: Sequence[tuple[str, int]], curves: Mapping[str, Mapping[str, Curve]]
+    study: Study, run: Any, kind: str, new: Sequence[tuple[str, int]], curves: Mapping[str, Mapping[str, Curve]]
 ) -> None:
     """Write down what is new of a kind: the picture first, so that it has all that the run's metrics have."""
     shown = {f"{name} ({KINDS[name].unit})": lines for name, lines in curves.items() if any(lines.values())}

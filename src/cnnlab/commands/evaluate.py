@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnlab.commands import parser
 from cnnlab.paths import is_full
 from cnnlab.spelling import guess
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from cnnlab.tracking.store import Study
 
 EXAMPLES = """\
@@ -76,7 +74,7 @@ def amounts(words: Sequence[str]) -> dict[str, float]:
     return asked or {name: kind.default for name, kind in KINDS.items()}
 
 
-def _evaluate(study: Study, run: Run, asked: dict[str, float]) -> None:
+def _evaluate(study: Study, run: Any, asked: dict[str, float]) -> None:
     """Evaluate one run, and print the error at the largest amounts."""
     from cnnlab.robustness import KINDS, evaluate
     from cnnlab.tracking.store import store_errors
