@@ -51,8 +51,8 @@ def finished(word: str) -> list[tuple[Study, Run]]:
     found = [(study, run) for study, run in newest.values() if run.info.run_name == word]
     found = found or [(study, run) for study, run in every if word and run.info.run_id.startswith(word)]
     if len(found) > 1:
-        ids = ", ".join(f"{run.info.run_id} (of {study.name})" for study, run in found)
-        raise ValueError(f"{word} could be {len(found)} runs: choose one by its id: {ids}")
+        ids = ", ".join(f"{run.info.run_id} (of {study.name})" for study, run in found[:5])
+        raise ValueError(f"{word} could be {len(found)} runs: choose one by its id: {ids}{', ...' * (len(found) > 5)}")
     if not found:
         names = [known for study, run in newest.values() for known in (study.name, str(run.info.run_name))]
         there = ", ".join(dict.fromkeys(study.name for study, _ in newest.values())) or "none yet"
