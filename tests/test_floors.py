@@ -18,7 +18,7 @@ FLOORS = (  # from the ground up: a room imports from lower floors only, whereve
     "code locks nn paths statistics",
     "config data models plots",
     "report spelling",
-    "measuring",
+    "measuring rates",
     "training",
     "checkpoint networks",
     "orphans tracking",
@@ -27,6 +27,7 @@ FLOORS = (  # from the ground up: a room imports from lower floors only, whereve
     "composing",
     "runs summaries",
     "robustness sweeps",
+    "tuning",
     "commands",
 )
 LEVELS = {room: level for level, floor in enumerate(FLOORS) for room in floor.split()}

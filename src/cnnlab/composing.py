@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
@@ -24,7 +24,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnlab import code
+from cnnlab import code, rates
 from cnnlab.config import GROUPS, NUMBERS, RunConfig, fingerprint, targets, typed, without_off
 from cnnlab.data import Dataset
 from cnnlab.learners import Learner
@@ -44,7 +44,7 @@ class Plan:
 
     `description` is the learner as text, a network layer by layer. `fingerprint` identifies the run: it is a hash of
     all that is asked for and of the data. `code` is the digest of the modules that compute it. `lr_source` says where
-    the learning rate is from, if there is one.
+    the learning rate is from, if there is one, and `tuned_for` what it should be tuned for.
     """
 
     config: dict[str, Any]
@@ -54,6 +54,7 @@ class Plan:
     fingerprint: str
     code: str
     lr_source: str = ""
+    tuned_for: rates.Key = rates.NO_KEY
     overrides: tuple[str, ...] = ()
 
     @property
@@ -71,7 +72,7 @@ class Plan:
         """Its words in short: what a list of runs calls it."""
         said = [self.words[word] for word in GROUPS if self.words[word] != "none"]
         more = [name for name in self.words if name not in (*GROUPS, *NUMBERS)]
-        more += ["lr"] if self.lr_source == "given" else []
+        more += ["lr"] if self.lr_source == rates.GIVEN else []
         return " ".join([*said, *(f"{name}={self.words[name]}" for name in (*more, "seed"))])
 
 
@@ -81,7 +82,7 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
         config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
     except OmegaConfBaseException as error:  # an interpolation of what is not there
         raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
-    choices, source = context.runtime.choices, ""
+    choices, source, tuned_for = context.runtime.choices, "", rates.NO_KEY
     if "_partial_" not in config["model"]:  # a classifier, which is a learner itself
         if choices["learner"] != "network":
             raise ValueError(f"learner={choices['learner']}: is for networks, and model={choices['model']} is none")
@@ -90,7 +91,10 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     taken |= {"learner", *config["model"]} if "model" in config["learner"] else set()
     words = {group: choices[group] if group in taken else "none" for group in GROUPS}  # an MLP has no pooling
     if "lr" in config["learner"]:
-        config["lr"], source = _learning_rate(config["lr"], words)
+        folders = tuple(Path(place.path) for place in context.runtime.config_sources if place.schema == "file")
+        tuned_for, source = rates.key(config, choices, taken, folders), rates.GIVEN
+        if config["lr"] is None:
+            config["lr"], source = rates.rate(tuned_for, words["optimizer"])
         config["learner"]["lr"] = config["lr"]
     config = typed(config)
     words |= {number: str(config[number]) if number in taken else "none" for number in NUMBERS}
@@ -106,7 +110,9 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     asked = {name: config[name] for name in ("learner", "data", "seed", "threads")}
     identity = fingerprint(without_off(asked) | {"digest": data.digest})
     modules = code.digest(targets(asked))
-    return Plan(config, words, learner, description, identity, modules, source, tuple(context.overrides.task))
+    return Plan(
+        config, words, learner, description, identity, modules, source, tuned_for, tuple(context.overrides.task)
+    )
 
 
 def _details(overrides: Sequence[str], words: Mapping[str, str], unused: Set[str]) -> dict[str, str]:
@@ -120,28 +126,6 @@ def _details(overrides: Sequence[str], words: Mapping[str, str], unused: Set[str
         for name, value in pairs
         if name not in (*words, *UNSAID) and name.partition(".")[0] not in unused
     }
-
-
-def rate_key(words: Mapping[str, str]) -> str:
-    """Name of an arm in the table of learning rates."""
-    return " ".join(words[group] for group in GROUPS if group != "data")
-
-
-def _learning_rate(given: float | None, words: Mapping[str, str]) -> tuple[float, str]:
-    """The rate and where it is from: given, chosen for these words, or the optimiser's default."""
-    if given is not None:
-        return given, "given"
-    rates, optimizer = _rates(), words["optimizer"]
-    if (chosen := rates["chosen"].get(rate_key(words))) is not None:
-        return chosen, "chosen for these words on validation images, see conf/rates.yaml"
-    if (default := rates["default"].get(optimizer)) is None:
-        raise ValueError(f"optimizer={optimizer}: conf/rates.yaml has no default rate for it; choose one with lr=")
-    return default, "default of the optimizer"
-
-
-@cache
-def _rates() -> dict[str, Any]:
-    return yaml.safe_load((conf_folder() / "rates.yaml").read_text(encoding="utf-8"))
 
 
 def load_data(plan: Plan) -> Dataset:
@@ -204,8 +188,7 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     for row, words in asked.items():
         for arm in _grid(loader, words, arguments):
             try:
-                composed = loader.load_sweep_config(cfg, list(arm))
-                made = plan(composed, composed.hydra)
+                made = arm_of(loader, cfg, arm)
             except ValueError as error:
                 refused[str(error)] = None
             else:
@@ -224,18 +207,25 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     return Sweep(list(plans.values()), command, workers, rows, list(refused))
 
 
+def arm_of(loader: ConfigLoader, cfg: DictConfig, overrides: Sequence[str]) -> Plan:
+    """The plan of one arm of a sweep, by all words of its own."""
+    composed = loader.load_sweep_config(cfg, list(overrides))
+    return plan(composed, composed.hydra)
+
+
 def _command(hydra: Sequence[str], task: Sequence[str], only: Sequence[str]) -> str:
     """The command that asks for a sweep by these overrides, in the words of `cnnlab sweep` where a file is named."""
     quoted = re.compile(rf"({'|'.join(TEXT)})='([\w./-]+)'")  # by `as_text`, which will do so again
     words = [match.expand(r"\1=\2") if (match := quoted.fullmatch(word)) else word for word in (*hydra, *task)]
-    words = [word for word in words if not word.startswith(("hydra.mode=", "hydra.sweeper.only="))]
+    command = "tune" if any(word.startswith("hydra.sweeper.tune=") for word in words) else "sweep"
+    words = [word for word in words if not word.startswith(("hydra.mode=", "hydra.sweeper."))]
     names = [word for word in words if word.startswith("sweep=")]
     if not names:
         return shlex.join(["cnnlab", "train", "-m", *words])
     for override, option in SPOKEN.items():
         words = [word.replace(override, option) for word in words]
     rows = [f"--only={row}" for row in only]
-    begin = ["cnnlab", "sweep", names[-1].removeprefix("sweep="), *rows]
+    begin = ["cnnlab", command, names[-1].removeprefix("sweep="), *rows]
     return shlex.join(begin + [word for word in words if word not in names])
 
 

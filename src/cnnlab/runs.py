@@ -38,8 +38,11 @@ class Outcome:
             return f"FAILED   {self.label}  {self.reason}"
         found = self.metrics
         said = {"finished": "finished", "skipped": "was done", "copied": "was done in another study:"}[self.status]
-        val = f"validation error {found['val/error_percent']:.2f}%  " if "val/error_percent" in found else ""
-        text = f"{said} {self.label}  {val}test error {found['test/error_percent']:.2f}%  {found['time/total_s']:.1f} s"
+        errors = {
+            name: found.get(f"{split}/error_percent") for split, name in (("val", "validation"), ("test", "test"))
+        }
+        shown = "".join(f"{name} error {error:.2f}%  " for name, error in errors.items() if error is not None)
+        text = f"{said} {self.label}  {shown}{found['time/total_s']:.1f} s"
         return text + "  (by other code than today's: rerun=changed makes it again)" * self.other_code
 
 

@@ -15,7 +15,13 @@ from cnnlab.nn.options import Natural, annotated, choices, fits, refuse
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text, even if it looks like a number
-HYDRA = ("hydra/launcher", "hydra.mode", "hydra.sweep.dir", "hydra.sweeper.only")  # and hydra.launcher.OPTION
+HYDRA = (
+    "hydra/launcher",
+    "hydra.mode",
+    "hydra.sweep.dir",
+    "hydra.sweeper.only",
+    "hydra.sweeper.tune",
+)  # and hydra.launcher.OPTION
 SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
 

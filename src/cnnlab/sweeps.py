@@ -17,6 +17,7 @@ from cnnlab.composing import Plan, Sweep, plan
 from cnnlab.journal import Watcher
 from cnnlab.orphans import reaper
 from cnnlab.paths import is_full
+from cnnlab.rates import GIVEN, TUNED
 from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
 from cnnlab.summaries import sum_up
@@ -128,8 +129,40 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
     The `folder` is where workers say what they do; it goes when they are done.
     """
     studies = {name: Study.open(name) for name in dict.fromkeys(arm.study for arm in sweep.plans)}
+    runs, failed = make_missing(sweep, studies, launch, folder)
+    for line in foreign_rates(sweep.plans):
+        print(line)
+    for study in studies.values():
+        sum_up(sweep, study, {identity: run for (of, identity), run in runs.items() if of == study.name})
+    for reason in (*sweep.refused, *(f"{sweep.plans[number].label}: {reason}" for number, reason in failed.items())):
+        print(f"FAILED {reason}")
+    return len(failed) + len(sweep.refused)
+
+
+def foreign_rates(arms: Sequence[Plan]) -> list[str]:
+    """A line for each kind of learning rate that was not tuned for the arms that have it."""
+    found = Counter(arm.lr_source for arm in arms if arm.lr_source not in ("", GIVEN, TUNED))
+    return [f"learning rate of {count(many, 'arm')}: {source}" for source, many in found.items()]
+
+
+def is_finished(run: Any) -> bool:
+    """Whether a run has come to its end."""
+    return run.info.status == "FINISHED"
+
+
+def make_missing(
+    sweep: Sweep,
+    studies: Mapping[str, Study],
+    launch: Launch,
+    folder: Path,
+    has_ended: Callable[[Any], bool] = is_finished,
+) -> tuple[dict[tuple[str, str], Any], dict[int, str]]:
+    """Make the arms that have no run that `has_ended`.
+
+    Returns the run of each arm that counts, and the numbers of the arms that failed, with reasons.
+    """
     name, runs = ", ".join(studies), newest(sweep, studies)
-    missing = [number for number, arm in enumerate(sweep.plans) if _is_missing(arm, runs)]
+    missing = [number for number, arm in enumerate(sweep.plans) if _is_missing(arm, runs, has_ended)]
     done = [arm for number, arm in enumerate(sweep.plans) if number not in missing]
     if missing:
         workers = f", {count(sweep.workers, 'worker')}" if sweep.workers else ""
@@ -146,11 +179,7 @@ def run_sweep(sweep: Sweep, launch: Launch, folder: Path) -> int:
             with notices.told(len(missing), sweep.workers):
                 failed = _made(sweep, missing, launch, notices)
         runs = newest(sweep, studies)
-    for study in studies.values():
-        sum_up(sweep, study, {identity: run for (of, identity), run in runs.items() if of == study.name})
-    for reason in (*sweep.refused, *(f"{sweep.plans[number].label}: {reason}" for number, reason in failed.items())):
-        print(f"FAILED {reason}")
-    return len(failed) + len(sweep.refused)
+    return runs, failed
 
 
 def newest(sweep: Sweep, studies: Mapping[str, Study]) -> dict[tuple[str, str], Any]:
@@ -162,8 +191,8 @@ def newest(sweep: Sweep, studies: Mapping[str, Study]) -> dict[tuple[str, str], 
     return found
 
 
-def _is_missing(arm: Plan, runs: Mapping[tuple[str, str], Any]) -> bool:
-    if arm.key not in runs or runs[arm.key].info.status != "FINISHED":
+def _is_missing(arm: Plan, runs: Mapping[tuple[str, str], Any], has_ended: Callable[[Any], bool]) -> bool:
+    if arm.key not in runs or not has_ended(runs[arm.key]):
         return True
     rerun = arm.config["rerun"]
     return rerun == "true" or (rerun == "changed" and _is_of_other_code(arm, runs))

@@ -13,7 +13,7 @@ COMMANDS = {
     "reproduce": "LeNet-5's family on the full MNIST, row by row",
     "evaluate": "how finished runs answer test images that are shifted, turned, scaled or noisy",
     "report": "the tables and figures of a study, written anew",
-    "tune": "learning rates for the arms of sweeps, chosen on validation images",
+    "tune": "a learning rate for each arm of a sweep, chosen on validation images",
     "ui": "MLflow's pages over all runs",
     "data": "fetch MNIST or Fashion-MNIST",
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 
-from cnnlab.commands import counting, parser, train
+from cnnlab.commands import Parser, counting, parser, train
 from cnnlab.commands.help import table
 from cnnlab.paths import conf_folder
 from cnnlab.spelling import Grammar, check_words
@@ -19,37 +20,55 @@ EXAMPLES = """\
 def main(words: Sequence[str]) -> None:
     """Make the arms of a sweep that are not finished, and sum up all."""
     parse = parser("sweep", EXAMPLES)
-    add = parse.add_argument
-    add("name", nargs="?", default="classic_to_modern", help="a file in conf/sweep (default classic_to_modern)")
-    add("words", nargs="*", metavar="WORD=OPTION", help="words for all arms, as `cnnlab train --help` lists them")
-    add("--list", action="store_true", help="list the sweeps and what they ask")
-    add("--dry-run", action="store_true", help="list the arms, and which are finished")
-    add("--seeds", type=counting, help="make each arm with the seeds 0 to SEEDS - 1")
-    add("--jobs", type=counting, help="workers side by side (default 2)")
-    add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
-    add("--launcher", help="Hydra's launcher of the workers: joblib (the default), basic, submitit_local, ...")
+    add_options(parse)
+    parse.add_argument("--list", action="store_true", help="list the sweeps and what they ask")
+    parse.add_argument("--seeds", type=counting, help="make each arm with the seeds 0 to SEEDS - 1")
     said = parse.parse_intermixed_args(words)
     if said.list:
         grammar = Grammar((conf_folder(),))
         print(table(((name, grammar.about("sweep", name)) for name in grammar.groups["sweep"]), indent=0))
         return
-    if "=" in said.name:
-        parse.error(f"{said.name}: the name of a sweep comes first, as in `cnnlab sweep pooling {said.name}`")
     if said.seeds and (seed := next((word for word in said.words if word.startswith("seed=")), None)):
         parse.error(f"argument --seeds: says the seeds, and so does {seed}")
-    asked = [f"sweep={said.name}", *said.words]
-    asked += [f"seed={','.join(map(str, range(said.seeds)))}"] if said.seeds else []
+    own = [f"seed={','.join(map(str, range(said.seeds)))}"] if said.seeds else []
+    asked = overrides(parse, said, own)
+    if said.dry_run:
+        print_arms(said.name, asked[1:], said.only)
+        return
+    train.main([*asked, *only(said)])
+
+
+def add_options(parse: Parser) -> None:
+    """Let a command take the name of a sweep, words, and how its arms are made."""
+    add = parse.add_argument
+    add("name", nargs="?", default="classic_to_modern", help="a file in conf/sweep (default classic_to_modern)")
+    add("words", nargs="*", metavar="WORD=OPTION", help="words for all arms, as `cnnlab train --help` lists them")
+    add("--dry-run", action="store_true", help="list the arms, and which are finished")
+    add("--jobs", type=counting, help="workers side by side (default 2)")
+    add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
+    add("--launcher", help="Hydra's launcher of the workers: joblib (the default), basic, submitit_local, ...")
+
+
+def overrides(parse: Parser, said: Namespace, own: Sequence[str] = ()) -> list[str]:
+    """What these options ask of Hydra: the sweep first, then its words and a command's `own`.
+
+    Ends in one line where they are wrong.
+    """
+    if "=" in said.name:
+        parse.error(f"{said.name}: the name of a sweep comes first, as in `{parse.prog} pooling {said.name}`")
+    asked = [f"sweep={said.name}", *said.words, *own]
     asked += [f"hydra/launcher={said.launcher}"] if said.launcher else []
     if said.jobs:
         if said.launcher not in (None, "joblib", "workers"):
             parse.error(f"argument --jobs: goes with the launcher joblib, not with {said.launcher}")
         asked.append(f"hydra.launcher.n_jobs={said.jobs}")
     check_words(asked, [conf_folder()])
-    if said.dry_run:
-        print_arms(said.name, asked[1:], said.only)
-        return
-    rows = json.dumps(said.only, ensure_ascii=False)
-    train.main([*asked, *([f"hydra.sweeper.only={rows}"] if said.only else [])])
+    return asked
+
+
+def only(said: Namespace) -> list[str]:
+    """The rows that are chosen, as Hydra is told."""
+    return [f"hydra.sweeper.only={json.dumps(said.only, ensure_ascii=False)}"] if said.only else []
 
 
 def print_arms(name: str, words: Sequence[str], only: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ class Choices:
     """What is done to the images of any source, in this order:
 
     - `train`, `test`: only the first so many images (None: all), or with `draw` so many drawn at random by that seed;
+      with `test` "hidden" there are no test images at all, so that nothing can be chosen by them;
     - `validation`: so many are held out of the training images; "test" holds out none and watches the test images
       (see `Dataset`);
     - `enlarge`: each pixel becomes a square of that side;
@@ -49,7 +50,7 @@ class Choices:
     normalization: str = "standardised"
     validation: int | str = 0
     train: int | None = None
-    test: int | None = None
+    test: int | str | None = None
     size: int | None = None
     margin: int = 0
     draw: int | None = None
@@ -67,7 +68,8 @@ class Choices:
             raise ValueError(f"validation={self.validation}: choose a whole number from 0 up, or test")
         watch = self.validation == "test"
         training, tests = (raw.train, raw.test) if self.draw is None else drawn(self.draw, raw.train, raw.test)
-        splits = (*hold_out(training, 0 if watch else self.validation, self.train), first(tests, "test", self.test))
+        tested = tests[:0] if self.test == "hidden" else first(tests, "test", self.test)
+        splits = (*hold_out(training, 0 if watch else self.validation, self.train), tested)
         train, val, test = (self._processed(images) for images in splits)
         rule = normalizer(self.normalization, train.pixels, raw.levels)
         return Dataset(raw.name, train, val, test, raw.classes, rule, watch)

@@ -45,6 +45,6 @@ def drawn(seed: int, *sets: Images) -> tuple[Images, ...]:
     return tuple(images[generator.permutation(len(images))] for images in sets)
 
 
-def first(images: Images, word: str, count: int | None) -> Images:
+def first(images: Images, word: str, count: int | str | None) -> Images:
     """The first `count` images, or all; the word is what a ValueError calls a count that does not fit."""
     return images if count is None else images[: whole(word, count, 1, len(images))]

@@ -21,7 +21,7 @@ class Learner(Protocol):
         """The learner as text; ValueError, in one line, if it cannot learn this data."""
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
-        """Train, test and write down what there is to see; the metrics that are known once, at the end."""
+        """Train, test if there are test images, and write down what there is to see; what is known once, at the end."""
 
 
 __all__ = [

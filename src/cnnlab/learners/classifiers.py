@@ -56,10 +56,13 @@ class Classifier(TypeChecked, ABC):
         began = perf_counter()
         fitted = self.fit(_rows(data, data.train), data.train.labels, seed)
         trained = perf_counter()
-        outputs = fitted.scores(_rows(data, data.test)).T
-        times = {"time/fit_s": trained - began, "time/predict_s": perf_counter() - trained}
-        journal.answers(outputs, data)
-        found = scores("test", outputs, data.test.labels) | times | {"time/total_s": sum(times.values())}
+        found, times = Metrics(), {"time/fit_s": trained - began}
+        if len(data.test):
+            outputs = fitted.scores(_rows(data, data.test)).T
+            times["time/predict_s"] = perf_counter() - trained
+            journal.answers(outputs, data)
+            found = scores("test", outputs, data.test.labels)
+        found |= times | {"time/total_s": sum(times.values())}
         for split, images in {"val": data.val, "train": data.train[: self.judged]}.items():
             if len(images):
                 found |= scores(split, fitted.scores(_rows(data, images)).T, images.labels)

@@ -41,16 +41,18 @@ class Network:
         return describe(self.recipe(data).network, data.shape)
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
-        """Train, going on from a checkpoint if there is one; then test."""
+        """Train, going on from a checkpoint if there is one; then test, where there are test images."""
         recipe = self.recipe(data)
         state = journal.resumed(start(recipe, data.shape, seed))
         for _ in train(recipe, state, data, journal.progress):
             journal.epoch(state)
-        outputs = outputs_for(recipe.network, state.params, data, data.test)
-        metrics = scores("test", outputs, data.test.labels, recipe.loss) | size(recipe.network, data.shape)
+        metrics = size(recipe.network, data.shape)
         every = self.confusion_every or self.epochs
         kept = [*range(every, self.epochs, every), self.epochs] if len(data.val) else []
         confusions = {epoch: state.confusions[epoch - 1] for epoch in kept}
         journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion, confusions)
-        journal.answers(outputs, data)
+        if len(data.test):
+            outputs = outputs_for(recipe.network, state.params, data, data.test)
+            metrics |= scores("test", outputs, data.test.labels, recipe.loss)
+            journal.answers(outputs, data)
         return metrics | {"time/total_s": sum(epoch["time/epoch_s"] for epoch in state.history)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +71,36 @@ def confusion_grid(arms: Sequence[Arm]) -> Figure | None:
     place = figure.add_axes((1 - 0.95 / figure.get_figwidth(), 0.2, 0.2 / figure.get_figwidth(), 0.6))
     bar = figure.colorbar(places[0].images[0], cax=place, label="mistakes, % of the class")
     style.plain_numbers(bar.ax.yaxis)
+    return figure
+
+
+@style.own_style()
+def rate_curves(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """The validation error of each arm over the learning rate: a dot for each seed, a line through their means.
+
+    Each arm has its `validation_errors` by rate, and the `rate` that was chosen, which has a ring. A rate with a seed
+    that diverged has a cross at the top.
+    """
+    figure, places = _panels(len(curves), list(curves), 1.67, 1.2, 0.8, sharex=True, sharey=True)
+    for place, (axes, curve) in enumerate(zip(places, curves.values(), strict=False)):
+        numbers = {
+            rate: [error for error in errors if error != "diverged"]
+            for rate, errors in sorted(curve["validation_errors"].items())
+        }
+        means = {rate: float(np.mean(errors)) for rate, errors in numbers.items() if errors}
+        axes.plot(list(means), list(means.values()), color=style.VALIDATION, linewidth=1)
+        dots = [(rate, error) for rate, errors in numbers.items() for error in errors]
+        axes.plot(*zip(*dots, strict=True), ".", color=style.VALIDATION, markersize=4)
+        axes.plot(curve["rate"], means[curve["rate"]], "o", color="k", markerfacecolor="none", markersize=8)
+        lost = [rate for rate, errors in curve["validation_errors"].items() if "diverged" in errors]
+        axes.plot(lost, [0.93] * len(lost), "x", color="k", markersize=5, transform=axes.get_xaxis_transform())
+        axes.grid(alpha=0.3)
+        if place + _columns(len(places)) >= len(places):  # nothing lies below
+            axes.tick_params(labelbottom=True)
+    places[0].set(xscale="log", yscale="log")
+    style.plain_numbers(places[0].yaxis)
+    figure.supxlabel("learning rate (ring: chosen, cross: diverged)", fontsize=10)
+    figure.supylabel("validation error (%)", fontsize=10)
     return figure
 
 

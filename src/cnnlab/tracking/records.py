@@ -126,15 +126,16 @@ def _environment(run: Run) -> str:
     return f"{tags['machine']}; Python {tags['python']}; {tags['blas']}, {threads}; commit {commit}"
 
 
-def _details(study: Study, run: Run) -> tuple[list[dict[str, float]], Array]:
-    """History and confusion matrix; what is fitted in one go has no history."""
-    confusion: Any = json.loads(_artifact(study, run, "confusion/test.json"))
-    history = []
+def _details(study: Study, run: Run) -> tuple[list[dict[str, float]], Array | None]:
+    """History and confusion matrix; what is fitted in one go has no history, what was not tested no matrix."""
+    history, confusion = [], None
+    if "test/error_percent" in run.data.metrics:
+        confusion = np.array(json.loads(_artifact(study, run, "confusion/test.json"))["rows are truth"])
     if run.data.params["epochs"] != "none":
         rows = csv.DictReader(_artifact(study, run, "history.csv").decode().splitlines())
         history = [{key: float(value) for key, value in row.items() if value} for row in rows]
         history = [row | {"epoch": int(row["epoch"])} for row in history]
-    return history, np.array(confusion["rows are truth"])
+    return history, confusion
 
 
 def curve(study: Study, run: Run, metric: str) -> dict[int, float]:
