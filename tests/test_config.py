@@ -12,9 +12,10 @@ import yaml
 from tests.conftest import CONF, arms_of, is_one_line, plan_of
 
 from cnnlab import composing
-from cnnlab.composing import Plan, rate_key
+from cnnlab.composing import Plan
 from cnnlab.config import GROUPS, NUMBERS, fingerprint, targets, typed, without_off
 from cnnlab.data import Images
+from cnnlab.rates import TUNED
 from cnnlab.spelling import Grammar, as_text, check_words
 
 GRAMMAR = Grammar((CONF,))
@@ -344,29 +345,6 @@ def test_a_classifier_has_the_words_that_it_takes() -> None:
     assert (made.label, made.lr_source) == ("knn mnist5k seed=0", "")
 
 
-@pytest.mark.parametrize(
-    ("lr", "chosen", "expected"),
-    [
-        ("null", 0.3, (0.3, "chosen for these words on validation images, see conf/rates.yaml")),
-        ("null", None, (0.02, "default of the optimizer")),
-        ("0.7", 0.3, (0.7, "given")),
-    ],
-)
-def test_the_learning_rate(
-    lr: str, chosen: float | None, expected: Any, default: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = {} if chosen is None else {rate_key(default.words): chosen}
-    monkeypatch.setattr(composing, "_rates", lambda: {"default": {"momentum": 0.02}, "chosen": table})
-    made = plan_of(f"lr={lr}")
-    assert (made.config["lr"], made.lr_source) == expected
-    assert (made.words["lr"], made.config["learner"]["lr"]) == (str(expected[0]), expected[0])
-
-
-def test_an_optimizer_without_a_rate_asks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composing, "_rates", lambda: {"default": {}, "chosen": {}})
-    assert refusal() == "optimizer=momentum: conf/rates.yaml has no default rate for it; choose one with lr="
-
-
 @pytest.mark.parametrize("group", [*GROUPS, "schedule", "learner"])
 def test_every_choice_says_what_it_builds(group: str) -> None:
     for choice in GRAMMAR.groups[group]:
@@ -381,7 +359,7 @@ def arms(once: Callable[..., Any]) -> Callable[[str], list[dict[str, str]]]:
 
     def told(plan: Plan) -> dict[str, str]:
         facts = {"study": plan.study, "fingerprint": plan.fingerprint, "words": f"{plan.label} {plan.words['lr']}"}
-        return facts | {"source": plan.lr_source, "key": rate_key(plan.words)}
+        return facts | {"source": plan.lr_source, "key": " ".join(plan.tuned_for.terms)}
 
     return lambda sweep: once(f"arms of {sweep}", lambda: [told(plan) for plan in arms_of(sweep)])
 
@@ -394,10 +372,10 @@ def test_every_sweep_composes(sweep: str, arms: Callable[..., Any]) -> None:
     assert sweep != "classic_to_modern" or len(found) == 24
 
 
-def test_every_arm_has_a_rate_chosen_for_it(arms: Callable[..., Any]) -> None:
+def test_every_arm_has_a_rate_that_was_tuned_for_just_it(arms: Callable[..., Any]) -> None:
     """A shared rate would decide the result of a sweep."""
     needed = [arm for sweep in SWEEPS if sweep not in ("smoke", "learning_rate") for arm in arms(sweep)]
-    missing = sorted({arm["key"] for arm in needed if not arm["source"].startswith("chosen for")})
+    missing = sorted({arm["key"] for arm in needed if arm["source"] != TUNED})
     said = f"conf/rates.yaml has no rate for {len(missing)} arms: run `cnnlab tune`"
     assert not missing, "\n".join([said, *missing])
 

@@ -56,6 +56,10 @@ def test_the_first_images_are_taken_of_either_part() -> None:
     for count in (0, 41):
         with pytest.raises(ValueError, match=rf"^test={count}: choose a whole number from 1 to 40$"):
             made_up(test=count)
+    hidden = made_up(test="hidden")
+    assert len(hidden.test) == 0 and hidden.train.digest == all_.train.digest and hidden.digest != all_.digest
+    with pytest.raises(ValueError, match=r"^test=some: choose a whole number from 1 to 40$"):
+        made_up(test="some")
 
 
 def test_images_are_drawn_at_random_by_a_seed() -> None:

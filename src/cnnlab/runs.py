@@ -17,7 +17,7 @@ from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
 from cnnlab.tracking.log import DIVERGED, REASON, AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, SWEEP, one_line, run_lock, state_folder
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, one_line, run_lock, state_folder
 from cnnlab.training import Diverged
 
 
@@ -57,7 +57,7 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
     checkpoints = Checkpoints(place, {"identity": plan.fingerprint, "code": plan.code})
     journal, rerun, begun = Journal(log, checkpoints, watcher), plan.config["rerun"], False
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study} | circumstances.process()
-    tags |= {"cnnlab.lr_source": plan.lr_source} if plan.lr_source else {}
+    tags |= {LR_SOURCE: plan.lr_source} if plan.lr_source else {}
     busy = f"waiting for another process, which makes {plan.label}"
     with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: print(busy)):
         try:

@@ -27,7 +27,7 @@ class RunRecord:
     `words` are its choices, `metrics` the last value of each, `history` one dict an epoch, `confusion` (C, C)
     on the test set (row = truth), `reason` one line on why it failed; `code` is the digest of the code that made it
     on `machine`, and `other_code` says that this is not the code that is here now. In a sweep that is a list, `row` is
-    the name of the row that it was made for.
+    the name of the row that it was made for. `lr_source` says where its learning rate is from.
     """
 
     run_id: str
@@ -41,6 +41,7 @@ class RunRecord:
     machine: str = ""
     other_code: bool = False
     row: str = ""
+    lr_source: str = ""
 
     def error(self, split: str) -> float:
         """The error on that split in per cent; nan where none was recorded."""

@@ -67,6 +67,7 @@ def _facts(found: Sequence[Arm], words: Options, results: Sequence[Result]) -> d
         "steps": step_rows(steps(found, words)),
         "watched": any(name.startswith("watch/") for _, record in runs for name in record.metrics),
         "unvalidated": all(math.isnan(record.error("val")) for _, record in runs),
+        "rates": _rates(found),
         "own_lr": "lr" not in words and len({arm.words.get("lr") for arm in found}) > 1,
         "several_seeds": len({record.words.get("seed") for _, record in runs}) > 1,
         "failures": [(arm.label, r.words.get("seed", ""), r.failure) for arm, r in runs if r.failure],
@@ -89,6 +90,18 @@ def _listed(result: Result) -> dict[str, str]:
     words = {"row": shown["row"], "words": f"the vote of {row.votes}" if row.votes else row.words}
     columns = ("ours (%)", "seeds", "source's error (%)", "source", "goal", "verdict")
     return words | {name: shown[name] for name in columns}
+
+
+def _rates(found: Sequence[Arm]) -> list[str]:
+    """Where the arms' learning rates are from: a line for each source."""
+    sources: dict[str, list[str]] = {}
+    for arm in found:
+        for source in dict.fromkeys(record.lr_source for record in arm.records if record.lr_source):
+            sources.setdefault(source, []).append(arm.label)
+    return [
+        f"{'all arms' if len(labels) == len(found) else ', '.join(labels)}: {source}"
+        for source, labels in sources.items()
+    ]
 
 
 def _summary(found: Sequence[Arm], words: Options) -> str:

@@ -81,6 +81,8 @@ def rate_curves(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     Each arm has its `validation_errors` by rate, and the `rate` that was chosen, which has a ring. A rate with a seed
     that diverged has a cross at the top.
     """
+    from matplotlib.ticker import LogLocator
+
     figure, places = _panels(len(curves), list(curves), 1.67, 1.2, 0.8, sharex=True, sharey=True)
     for place, (axes, curve) in enumerate(zip(places, curves.values(), strict=False)):
         numbers = {
@@ -99,6 +101,8 @@ def rate_curves(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
             axes.tick_params(labelbottom=True)
     places[0].set(xscale="log", yscale="log")
     style.plain_numbers(places[0].yaxis)
+    style.plain_numbers(places[0].xaxis)
+    places[0].xaxis.set_major_locator(LogLocator(subs=(1,)))  # of all, since they share their scales
     figure.supxlabel("learning rate (ring: chosen, cross: diverged)", fontsize=10)
     figure.supylabel("validation error (%)", fontsize=10)
     return figure

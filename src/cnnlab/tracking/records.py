@@ -22,7 +22,7 @@ from cnnlab.report.arms import RunRecord
 from cnnlab.report.tables import count
 from cnnlab.spelling import guess
 from cnnlab.tracking.log import REASON
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study, store_errors, studies
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, Study, store_errors, studies
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -97,6 +97,7 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
         tags.get(CODE, ""),
         tags.get("machine", ""),
         tags.get(CODE) != (codes or {}).get(tags[FINGERPRINT], tags.get(CODE)),
+        lr_source=tags.get(LR_SOURCE, ""),
     )
 
 

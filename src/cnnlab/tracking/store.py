@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FINGERPRINT, CODE, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.code", "cnnlab.kind", "cnnlab.sweep"
+LR_SOURCE = "cnnlab.lr_source"  # where a run's learning rate is from: given, tuned for this or for another, a default
 MADE_IN = "cnnlab.made_in"  # the run of another study that a run is a copy of
 MANY = 200  # fingerprints that are asked for one by one
 
