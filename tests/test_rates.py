@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.conftest import CONF, SMALL, Home, is_one_line, plan_of
+from tests.conftest import SMALL, Home, plan_of
 
 from cnnlab import rates
 from cnnlab.composing import Plan
@@ -72,9 +72,10 @@ def test_an_option_that_is_added_later_and_off_changes_no_key(monkeypatch: pytes
     assert rates.key(config, choices, used, ()).arm == "momentum optimizer.new=2 optimizer.other=none"
 
 
-def test_two_sets_in_mnists_format_are_two_settings() -> None:
+def test_two_sets_in_mnists_format_are_two_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "_known", lambda folders, group, choice: {"folder": None, "name": None})
     node = {"learner": {}, "data": {"folder": "/somewhere/kmnist", "name": None}}
-    assert rates.key(node, {"data": "idx"}, {"data"}, (CONF,)).setting == "idx data.name=kmnist"
+    assert rates.key(node, {"data": "idx"}, {"data"}, ()).setting == "idx data.name=kmnist"
 
 
 def tuned(*entries: tuple[str, str, float]) -> Mapping[str, Any]:
@@ -146,7 +147,3 @@ def test_entries_are_kept_beside_those_that_are_there(tmp_path: Path, monkeypatc
     assert known == {"digits": {"relu": {"rate": 0.1}, "tanh": entry}, "mnist": {"tanh": entry}}
     assert rates.table()["tuned"] == known and [path.name for path in tmp_path.iterdir()] == ["rates.yaml"]
     rates.table.cache_clear()
-
-
-def test_a_key_without_options_is_one_line() -> None:
-    assert is_one_line(" ".join(Key(ARM, SETTING).terms)) and rates.NO_KEY.terms == []
