@@ -20,8 +20,8 @@ EXAMPLES = """\
 def main(words: Sequence[str]) -> None:
     """Make the arms of a sweep that are not finished, and sum up all."""
     parse = parser("sweep", EXAMPLES)
-    add_options(parse)
     parse.add_argument("--list", action="store_true", help="list the sweeps and what they ask")
+    add_options(parse)
     parse.add_argument("--seeds", type=counting, help="make each arm with the seeds 0 to SEEDS - 1")
     said = parse.parse_intermixed_args(words)
     if said.list:
