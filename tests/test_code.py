@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import cnnlab
-from cnnlab import data, nn, training
+from cnnlab import data, nn, statistics, training
 from cnnlab.code import LEFT_OUT, digest
 
 SOURCE = Path(cnnlab.__file__).parent
@@ -87,10 +87,11 @@ def test_neither_place_nor_order_nor_repetition_counts(copied: Path) -> None:
         (file_of(training.train), inserted(FOR_TYPES)),
         (file_of(nn.gradcheck), MORE),
         (file_of(data.mnist), MORE),
+        (file_of(statistics.crossed), MORE),
         ("nn/__init__.py", inserted("from cnnlab.nn.gradcheck import gradcheck as checked")),
         ("nn/newcomer.py", None),
     ],
-    ids=["docstrings", "layout", "import for types", "module", "another source", "name in a package", "new module"],
+    ids=["docstrings", "layout", "import for types", "module", "another source", "comparisons", "a name in a package", "new"],
 )
 def test_what_computes_nothing_changes_no_digest(copied: Path, file: str, change: Callable[[str], str] | None) -> None:
     path = copied / "cnnlab" / file
@@ -118,10 +119,11 @@ def test_rooms_that_only_show_change_no_digest(copied: Path) -> None:
         (file_of(nn.SGD), lambda text: text.replace("momentum: BelowOne = 0.0", "momentum: BelowOne = 0.1")),
         (file_of(training.train), MORE),
         (file_of(data.mnist5k), MORE),
+        (file_of(statistics.accuracy), MORE),
         (file_of(data.Dataset), MORE),
         (file_of(nn.pack), MORE),
     ],
-    ids=["constant in MaxPool", "default", "loop", "source of data", "its ground", "the engine's ground"],
+    ids=["constant in MaxPool", "default", "loop", "source of data", "counts", "its ground", "the engine's ground"],
 )
 def test_what_can_change_a_number_changes_the_digest(copied: Path, file: str, change: Callable[[str], str]) -> None:
     edit(copied / "cnnlab" / file, change)

@@ -83,7 +83,7 @@ def test_the_engine_imports_numpy_and_itself(path):
     assert all(name.startswith("cnnlab.nn.") for name in inside)
 
 
-@pytest.mark.parametrize("floor", ["cnnlab.nn", "cnnlab.data"])
+@pytest.mark.parametrize("floor", ["cnnlab.nn", "cnnlab.data", "cnnlab.statistics", "cnnlab.training"])
 def test_a_floor_is_light_to_import(floor):
     unwanted = HEAVY | {"hydra", "omegaconf", "torch"}
     program = f"import sys, {floor}; print(*sorted({unwanted!r} & sys.modules.keys()))"

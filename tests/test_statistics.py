@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from cnnlab.statistics import (
+    Effect,
     Interval,
+    MeanSquares,
     accuracy,
     binomial_interval,
     compare,
     confusion_matrix,
     crossed,
+    differences,
+    error_rate,
     holm,
     mean_interval,
     t_interval,
@@ -155,6 +159,111 @@ def test_p_is_below_a_twentieth_exactly_where_0_lies_outside():
     assert sides == {True, False}
 
 
+def test_neither_the_order_of_seeds_and_images_nor_that_of_the_arms_matters():
+    rng = np.random.default_rng(0)
+    for seeds in (1, 2, 7):
+        a, b = wrong(seeds, 60, 0.2, 1, 0.2), wrong(seeds, 60, 0.3, 2, 0.2)
+        row, column = rng.permutation(seeds)[:, None], rng.permutation(60)
+        found, moved, back = compare(a, b), compare(a[row, column], b[row, column]), compare(b, a)
+        numbers = [(x.low, x.high, x.p, x.here.low, x.here.high, x.worse, x.better) for x in (found, moved)]
+        assert numbers[1] == pytest.approx(numbers[0], nan_ok=True)
+        turned = (-back.high, -back.low, back.p, -back.here.high, -back.here.low, back.better, back.worse)
+        assert turned == pytest.approx(numbers[0], nan_ok=True)
+        np.testing.assert_array_equal(differences(a, b), -differences(b, a))
+
+
+def test_on_these_images_the_interval_is_students_over_seeds():
+    a, b = wrong(6, 50, 0.2, 1, 0.3), wrong(6, 50, 0.3, 2, 0.3)
+    found = compare(a, b, 0.9)
+    assert found.here == mean_interval(b.mean(1) - a.mean(1), 0.9)
+    assert (found.n, found.sd, found.mean) == (6, found.here.sd, found.difference)
+    assert (found.worse, found.better) == (int((b & ~a).sum()), int((a & ~b).sum()))
+    one = compare(a[0], b[0])
+    assert (one.n, one.here.mean) == (1, one.difference) and math.isnan(one.here.low)
+
+
+def test_the_error_of_one_arm_has_both_intervals():
+    answers = wrong(6, 50, 0.2, 1, 0.3)
+    anywhere, here = error_rate(answers, 0.9)
+    expected = crossed(answers, 0.9)
+    assert (anywhere, here) == (expected, mean_interval(answers.mean(1), 0.9))
+    assert anywhere.low < here.low < here.high < anywhere.high
+    for one in (answers[0], answers[:1].astype(int)):
+        anywhere, here = error_rate(one)
+        wilson = binomial_interval(int(one.sum()), 50)
+        assert (anywhere.mean, anywhere.low, anywhere.high, anywhere.n) == (one.mean(), wilson.low, wilson.high, 1)
+        assert here.mean == one.mean() and math.isnan(here.low)
+    for nonsense in ([0, 2], [1], np.zeros((1, 2, 3)), ["0", "1"]):
+        with pytest.raises(ValueError, match="answers: "):
+            error_rate(nonsense)
+
+
+def answers(seeds, images, *wrongs):
+    """The same answers by every seed, wrong on the images named."""
+    found = np.zeros((seeds, images), int)
+    found[:, list(wrongs)] = 1
+    return found
+
+
+def test_verdicts_in_words():
+    good, bad = answers(5, 1000, 1, 2), answers(5, 1000, *range(2, 33))
+    assert compare(good, bad).verdict() == "a is better by 2.90 points"
+    assert compare(bad, good).verdict(("mse", "cross_entropy")) == "cross_entropy is better by 2.90 points"
+    assert compare(good, bad).verdict(p=0.049) == "a is better by 2.90 points"
+    assert compare(good, bad).verdict(p=0.05) == "no difference detected"  # not among so many comparisons
+    assert compare(good[:4], bad[:4]).verdict() == "no verdict below 5 seeds" == compare(good[0], bad[0]).verdict()
+    assert compare(good, good).verdict() == "no difference detected"  # 1,000 images leave ± 0.3
+    many = answers(5, 10_000, 7), answers(5, 10_000, 8)
+    assert compare(*many).verdict() == "no difference above 0.1 points"
+    assert not crossed(np.zeros((4, 9))).enough_seeds and crossed(np.zeros((5, 9))).enough_seeds
+
+
+def test_no_difference_above_a_margin_where_the_90_percent_interval_is_within_it():
+    d = np.random.default_rng(0).normal(0.01, 1, (5, 400))
+    found, narrow = crossed(d), crossed(d, 0.9)
+    largest = max(-narrow.low, narrow.high)
+    assert found.within(largest * 1.0001) and not found.within(largest * 0.9999)
+    assert largest < max(-found.low, found.high)
+
+
+def effect(sd, images_sd=0.0, seeds=10, images=10_000, rest=1e-3):
+    """An effect by the deviations of its seeds on these images and, on average over all seeds, of its images."""
+    squares = MeanSquares(seeds, images, rest + seeds * images_sd**2, images * sd**2, rest)
+    return Effect(0.0, -1.0, 1.0, sd, seeds, 1.0, Interval(0.0, -1.0, 1.0, sd, seeds), squares)
+
+
+def test_seeds_needed_to_see_a_tenth_of_a_point():
+    assert effect(sd=0.001).seeds_needed() == 10  # (2.80 · 0.1 / 0.1)² + 1.92 = 9.77
+    assert effect(sd=0.001).seeds_needed(comparisons=5) == 15  # (3.42)² + 3.32 = 14.99
+    assert effect(sd=0.001).seeds_needed(comparisons=12) == 18  # (3.71)² + 4.10 = 17.84
+    assert effect(sd=0.002).seeds_needed() == 34  # 4 · 7.85 + 1.92 = 33.3
+    assert effect(sd=0.001).seeds_needed(difference=0.0005) == 34
+    assert effect(sd=0.0004).seeds_needed() == 5  # 3.2, and fewer have no verdict
+    assert effect(sd=0, rest=0.01).seeds_needed() == 10  # no less than what a seed does with single images
+    half = effect(sd=0.001, images_sd=0.0252)  # the images leave 0.0252 points, half of the variance that is allowed
+    assert half.seeds_needed() == 18  # 7.85 / (1 - 7.85 · 0.0252²) + 1.92 = 17.6
+    assert effect(sd=0.001, images_sd=0.0356).seeds_needed() < math.inf  # 2.80 · 0.0356 = 0.0997
+    assert effect(sd=0.001, images_sd=0.0358).seeds_needed() == math.inf  # 2.80 · 0.0358 = 0.1003
+    assert math.isnan(crossed([1, 0, 0]).seeds_needed())
+    for call in (half.seeds_needed, half.smallest_visible):
+        with pytest.raises(ValueError, match="comparisons=0: choose 1 or more"):
+            call(comparisons=0)
+
+
+def test_the_smallest_difference_that_could_have_been_seen():
+    from scipy import stats
+
+    d = np.random.default_rng(0).normal(0, 1, (6, 30)) + np.random.default_rng(1).normal(0, 1, (6, 1))
+    found = crossed(d)
+    deviation = math.sqrt(found.squares.variance)
+    freedom = found.squares.freedom
+    for comparisons in (1, 12):
+        t = stats.t.ppf(1 - 0.025 / comparisons, freedom) + stats.t.ppf(0.8, freedom)
+        assert found.smallest_visible(comparisons) == pytest.approx(t * deviation)
+    assert crossed(np.zeros((5, 100))).smallest_visible() == pytest.approx(0.037)
+    assert effect(sd=0.001, seeds=10).smallest_visible() == pytest.approx(0.001, rel=0.02)  # 10 seeds are needed for it
+
+
 @pytest.mark.parametrize("shape", [(100,), (1, 100), (3, 100), (8, 100)])
 def test_where_no_answer_differs_nothing_is_certain_either(shape):
     same = np.random.default_rng(0).random(shape) < 0.1
@@ -162,6 +271,11 @@ def test_where_no_answer_differs_nothing_is_certain_either(shape):
         assert (found.difference, found.p) == (0, 1)
         assert (found.low, found.high) == pytest.approx((-0.037, 0.037))
     assert compare(same, same, 0.99).high > 0.037 > compare(same, same, 0.9).high
+    assert crossed(np.zeros(shape)).here.high == pytest.approx(0.037 if shape[0] in (3, 8) else math.nan, nan_ok=True)
+    for rate in (0.036, 0.038, -0.036, -0.038, 1 / 3):
+        certain = crossed(np.full(shape, rate))
+        assert (certain.p < 0.05) == certain.excludes_zero == (abs(rate) > 0.037)
+        assert certain.p == crossed(np.full(shape, rate), 0.9).p
     undone = crossed([[1, -1], [-1, 1]])  # no mean square but that of the rest
     assert (undone.difference, undone.p) == (0, 1) and undone.low < 0 < undone.high
 

@@ -49,8 +49,9 @@ class MeanSquares:
         if seeds == 1:
             return cls(seeds, images, by_image, math.nan, math.nan)
         by_seed = images * float(np.square(of_seeds - mean).sum()) / (seeds - 1)
-        rest = float(np.square(table - of_images - of_seeds[:, None] + mean).sum()) / ((images - 1) * (seeds - 1))
-        return cls(seeds, images, by_image, by_seed, rest)
+        rest = table - of_images
+        rest -= (of_seeds - mean)[:, None]
+        return cls(seeds, images, by_image, by_seed, float(np.square(rest).sum()) / ((images - 1) * (seeds - 1)))
 
     @property
     def variance(self) -> float:
@@ -68,19 +69,19 @@ class MeanSquares:
         return (self.variance * self.seeds * self.images) ** 2 / parts
 
     def half_width(self, confidence: float = 0.95) -> float:
-        """The x of "mean ± x". Where nothing varies it is 3.7 / images, for 95%.
+        """The x of "mean ± x" for new seeds and new images; where nothing varies 3.7 / images, for 95%.
 
-        That is -log(0.025) / images: an event that happens to more of all images would happen to one of these, but
-        for a chance of 0.025.
+        3.7 is -log(0.025): an event that happens to more than 3.7 / images of all would happen to one of these, but for
+        a chance of 0.025.
         """
         if self.variance == 0:
-            return -math.log((1 - checked(confidence)) / 2) / self.images
+            return 3.7 / self.images * math.log((1 - checked(confidence)) / 2) / math.log(0.025)
         return t_bound(self.freedom, confidence) * math.sqrt(self.variance)
 
     def p(self, mean: float) -> float:
-        """The p of the hypothesis that the mean is 0 for all seeds and images: below 0.05 where 0 is outside ± x."""
+        """The p of the hypothesis that the mean is 0: below 0.05 exactly where 0 is outside the 95% interval."""
         if self.variance == 0:
-            return min(1.0, 2 * math.exp(-abs(mean) * self.images))
+            return min(1.0, 2 * 0.025 ** (abs(mean) * self.images / 3.7))
         from scipy.special import stdtr
 
         return 2 * float(stdtr(self.freedom, -abs(mean) / math.sqrt(self.variance)))
