@@ -91,7 +91,7 @@ def test_neither_place_nor_order_nor_repetition_counts(copied: Path) -> None:
         ("nn/__init__.py", inserted("from cnnlab.nn.gradcheck import gradcheck as checked")),
         ("nn/newcomer.py", None),
     ],
-    ids=["docstrings", "layout", "import for types", "module", "another source", "comparisons", "a name in a package", "new"],
+    ids=["docstrings", "layout", "types", "module", "another source", "comparisons", "name in a package", "new module"],
 )
 def test_what_computes_nothing_changes_no_digest(copied: Path, file: str, change: Callable[[str], str] | None) -> None:
     path = copied / "cnnlab" / file
