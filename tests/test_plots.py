@@ -95,9 +95,14 @@ def data(line):
     return np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()
 
 
-def frames(axes):
-    """The corners of each frame around a picture, (x, y) in pixels."""
-    return [(path.vertices + 0.5).astype(int) for path in axes.collections[0].get_paths()]
+def words(page):
+    """The texts on a page."""
+    return [word.text for word in page.words]
+
+
+def shown(page):
+    """The pictures on a page, without lines and frames."""
+    return [picture.colours for picture in page.pictures if picture.colours.size > 3]
 
 
 def drawn(figure):
@@ -192,25 +197,30 @@ def test_watched_test_images_are_called_what_they_are():
 
 def test_kernels_lie_in_a_grid_on_one_symmetric_scale():
     W = np.arange(6 * 3 * 1 * 2.0).reshape(6, 3, 1, 2) - 10
-    (axes,) = plots.kernels(W, "C1").axes
-    grid, (low, high) = np.ma.getdata(axes.images[0].get_array()), axes.images[0].get_clim()
-    assert (low, high) == (-25, 25)
-    np.testing.assert_array_equal(grid[1:4, 1:3], W[0, :, 0])
-    np.testing.assert_array_equal(grid[1:4, 4:6], W[1, :, 0])
-    assert np.isnan(grid[:, 3]).all() and np.sum(~np.isnan(grid)) == W.size
+    page = plots.kernels(W, "C1")
+    grid, bar = shown(page)
+    np.testing.assert_array_equal(grid[1:4, 1:3], style.coloured((W[0, :, 0] / 25 + 1) / 2, "RdBu_r"))
+    np.testing.assert_array_equal(grid[1:4, 4:6], style.coloured((W[1, :, 0] / 25 + 1) / 2, "RdBu_r"))
+    np.testing.assert_array_equal(grid[3, -2], bar[0, 0])  # the largest weight
+    assert words(page) == ["−20", "0", "20", "weight", "C1"]
+    blank = (grid == style.paint("0.35")).all(axis=2)
+    assert blank[:, 3].all() and np.sum(~blank) == W.size
 
 
 def test_kernels_of_many_channels_filters_and_units():
     rng = np.random.default_rng(0)
     W = rng.normal(size=(100, 5, 3, 5))
-    (axes,) = plots.kernels(W, "C1").axes
-    (bar,) = axes.child_axes
-    assert axes.get_title() == "C1 (first 64 of 100)" and "mean over channels" in bar.get_ylabel()
-    np.testing.assert_allclose(np.ma.getdata(axes.images[0].get_array())[1:6, 1:6], W[0].mean(axis=1))
+    page = plots.kernels(W, "C1")
+    *_, label, title = words(page)
+    assert title == "C1 (first 64 of 100)" and "mean over channels" in label
+    means = W[:64].mean(axis=2)
+    scaled = (means[0] / np.abs(means).max() + 1) / 2
+    np.testing.assert_array_equal(shown(page)[0][1:6, 1:6], style.coloured(scaled, "RdBu_r"))
     dense = rng.normal(size=(40, 12))
-    (axes,) = plots.kernels(dense, "F1", (4, 1, 3)).axes
-    assert axes.get_title() == "F1 (first 36 of 40)"
-    np.testing.assert_array_equal(np.ma.getdata(axes.images[0].get_array())[1:5, 1:4], dense[0].reshape(4, 3))
+    page = plots.kernels(dense, "F1", (4, 1, 3))
+    assert words(page)[-1] == "F1 (first 36 of 40)"
+    scaled = (dense[0].reshape(4, 3) / np.abs(dense[:36]).max() + 1) / 2
+    np.testing.assert_array_equal(shown(page)[0][1:5, 1:4], style.coloured(scaled, "RdBu_r"))
     with pytest.raises(ValueError, match="12 weights"):
         plots.kernels(dense, "F1")
     drawn(plots.kernels(np.zeros((2, 3, 1, 3)), "zeros"))
@@ -219,21 +229,38 @@ def test_kernels_of_many_channels_filters_and_units():
 def test_confusion_counts_in_cells_and_colours_only_mistakes():
     counts = matrix(2)
     counts[3, 5] = 0
-    figure = plots.confusion(counts, [str(c) for c in range(10)], "test")
-    (axes,) = figure.axes
-    shares = np.ma.getdata(axes.images[0].get_array())
-    assert np.isnan(np.diag(shares)).all() and shares[0, 1] == pytest.approx(0.2)
-    assert len(axes.texts) == 99 and axes.texts[0].get_text() == "982"
-    assert axes.get_title() == "test\n178 of 9998 wrong, error 1.78 %"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer", "true class")
-    drawn(figure)
+    page = plots.confusion(counts, [str(c) for c in range(10)], "test")
+    cells, bar = shown(page)
+    assert (cells[range(10), range(10)] == style.paint(style.GREY)).all()
+    np.testing.assert_array_equal(cells[0, 1], bar[0, 0])
+    np.testing.assert_array_equal(cells[3, 5], bar[-1, 0])
+    assert words(page)[:99] == [str(count) for count in counts.flat if count]
+    assert {"answer", "true class", "test\n178 of 9998 wrong, error 1.78 %"} < set(words(page))
+    drawn(page)
     drawn(plots.confusion(np.zeros((3, 3), int), ["T-shirt/top", "$", "a$b$"], "empty"))
 
 
 def test_confusion_colours_are_shares_of_the_true_class():
-    (axes,) = plots.confusion(np.array([[6, 2], [40, 60]]), ["a", "b"], "test").axes
-    shares = np.ma.getdata(axes.images[0].get_array())
-    assert (shares[0, 1], shares[1, 0]) == (25, 40)
+    page = plots.confusion(np.array([[6, 2], [40, 60]]), ["a", "b"], "test")
+    cells, _ = shown(page)
+    np.testing.assert_array_equal(cells[[0, 1], [1, 0]], style.coloured(np.array([25, 40]) / 40, "Oranges"))
+    assert {"0", "10", "20", "30", "40"} <= set(words(page))
+    first, second = (word for word in page.words if word.text in ("2", "40") and word.points == 9)
+    assert first.x > second.x and first.y < second.y  # rows are the truth
+
+
+def test_nothing_on_a_page_is_cut_off():
+    rng = np.random.default_rng(0)
+    long = ["T-shirt/top", "Ankle boot", "W" * 15]
+    images, labels = rng.integers(0, 256, (9, 28, 28)), np.arange(9) % 3
+    pages = [plots.confusion(matrix(30, classes), names, "test") for classes, names in ((3, long), (10, "0123456789"))]
+    pages += [plots.kernels(rng.normal(size=(6, 5, c, 5)), "first-layer kernels") for c in (1, 3)]
+    pages += [plots.mistakes(images, labels, (labels + 1) % 3, np.ones(9), names) for names in (long, "abc")]
+    pages += [plots.distortions(images, lambda copies, rng: copies, "training images and distorted copies")]
+    for page in pages:
+        colours = np.asarray(page.image())
+        edge = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
+        assert (edge == 255).all()
 
 
 def test_mistakes_are_the_surest_wrong_answers():
@@ -241,38 +268,34 @@ def test_mistakes_are_the_surest_wrong_answers():
     labels, answers = np.array([0, 1, 2, 0, 1, 2]), np.array([0, 2, 2, 1, 0, 0])
     sure = np.array([0.99, 0.5, 0.9, 0.7, 0.6, 0.2])
     classes = ["0", "1", "Ankle boot"]
-    figure = plots.mistakes(pixels, labels, answers, sure, classes, limit=3)
-    (axes,) = figure.axes
-    assert texts(axes) == ["0 → 1", "0.7", "1 → 0", "0.6", "1\n→ Ankle boot", "0.5"]
-    grid = np.ma.getdata(axes.images[0].get_array())
-    for frame, index in zip(frames(axes), (3, 4, 1), strict=True):  # the pictures inside their frames
-        (left, upper), (right, lower) = frame.min(0), frame.max(0)
-        np.testing.assert_array_equal(grid[upper:lower, left:right], pixels[index])
-    assert np.sum(~np.isnan(grid)) == 3 * 16
-    assert figure.get_suptitle() == "the 3 surest of 4 mistakes: truth → answer, and its margin"
-    drawn(figure)
-    scores = plots.mistakes(pixels, labels, answers, sure - 1, classes)
-    assert texts(scores.axes[0])[1] == "-0.3"
-    assert "all 4 mistakes" in scores.get_suptitle() and "margin" in scores.get_suptitle()
+    page = plots.mistakes(pixels, labels, answers, sure, classes, limit=3)
+    title, *captions = words(page)
+    assert captions == ["0 → 1", "0.7", "1 → 0", "0.6", "1\n→ Ankle boot", "0.5"]
+    for picture, index in zip(shown(page), (3, 4, 1), strict=True):
+        np.testing.assert_array_equal(picture[..., 0], 255 - np.rint(255 * (pixels[index] / 95)))
+    assert title == "the 3 surest of 4 mistakes: truth → answer, and its margin"
+    drawn(page)
+    title, _, first, *_ = words(plots.mistakes(pixels, labels, answers, sure - 1, classes))
+    assert first == "−0.3" and "all 4 mistakes" in title and "margin" in title
 
 
 def test_colour_images_are_shown_in_colour():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 3, 3)).astype(np.uint8)
     pixels[0, 0, 0] = 255
     labels, answers = np.zeros(5, int), np.array([1, 1, 0, 0, 1])
-    (axes,) = plots.mistakes(pixels, labels, answers, np.arange(5.0), ["a", "b"]).axes
-    grid, (left, upper) = axes.images[0].get_array(), frames(axes)[0].min(0)
-    np.testing.assert_allclose(grid[upper : upper + 4, left : left + 3], pixels[4] / 255)
-    assert grid.shape[2] == 3 and grid[0, 0].tolist() == [1, 1, 1]
-    (axes,) = plots.distortions(pixels, lambda images, rng: 255 - images, "", images=2, draws=3).axes
-    np.testing.assert_allclose(axes.images[0].get_array()[1:5, 5:8], 1 - pixels[0] / 255)
-    drawn(axes.figure)
+    page = plots.mistakes(pixels, labels, answers, np.arange(5.0), ["a", "b"])
+    np.testing.assert_array_equal(shown(page)[0], pixels[4])
+    page = plots.distortions(pixels, lambda images, rng: 255 - images, "", images=2, draws=3)
+    (grid,) = shown(page)
+    np.testing.assert_array_equal(grid[1:5, 5:8], 255 - pixels[0])
+    np.testing.assert_array_equal(grid[0, 0], style.paint(style.COLOURS[0]))
+    drawn(page)
 
 
 def test_no_mistakes_say_so():
     labels = np.array([0, 1])
-    (axes,) = plots.mistakes(np.zeros((2, 4, 4)), labels, labels, np.ones(2), ["a", "b"]).axes
-    assert texts(axes) == ["No mistakes among 2 images."]
+    page = plots.mistakes(np.zeros((2, 4, 4)), labels, labels, np.ones(2), ["a", "b"])
+    assert words(page) == ["No mistakes among 2 images."]
 
 
 def test_distortions_are_beside_their_originals():
@@ -284,12 +307,11 @@ def test_distortions_are_beside_their_originals():
         return images + np.arange(len(images), dtype=np.uint8)[:, None, None]
 
     one, again = (plots.distortions(pixels, distort, "$", images=2, draws=5) for _ in range(2))
-    (axes,) = one.axes
-    grid = np.ma.getdata(axes.images[0].get_array())
-    np.testing.assert_array_equal(grid[1:5, 1:4], pixels[0])
-    np.testing.assert_array_equal(grid[6:10, 1:4], pixels[1])
-    np.testing.assert_array_equal(grid[6:10, 5:8], pixels[1] + 5)
-    assert grid.shape == (11, 25) and seen[0] == seen[1]
+    (grid,) = shown(one)
+    for place, values in {(1, 1): pixels[0], (6, 1): pixels[1], (6, 5): pixels[1] + 5}.items():
+        (row, column), ink = place, 255 - np.rint(255 * (values / 95))
+        np.testing.assert_array_equal(grid[row : row + 4, column : column + 3, 0], ink)
+    assert grid.shape == (11, 25, 3) and seen[0] == seen[1]
     assert drawn(one) == drawn(again)
 
 

@@ -1,4 +1,4 @@
-"""Figures of one run: pure functions from arrays to a Figure.
+"""Figures of one run: pure functions from arrays to a Figure, or to a Page where only pictures and words are on it.
 
 `style` is what they share with those of a sweep, which are in `cnnlab.report`. A figure of your own looks the same on
 every machine if it is decorated with `style.own_style()` and starts from `style.canvas`.

@@ -1,14 +1,14 @@
-"""The figures of a run's answers: which classes it takes for which, its surest mistakes, what changed images cost."""
+"""The pictures of a run's answers: which classes it takes for which, its surest mistakes, what changed images cost."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnlab.plots import style
+from cnnlab.plots.page import Page, size
 from cnnlab.plots.style import Array
 
 if TYPE_CHECKING:
@@ -16,36 +16,40 @@ if TYPE_CHECKING:
 
 
 @style.own_style()
-def confusion(matrix: Array, classes: Sequence[str], title: str) -> Figure:
+def confusion(matrix: Array, classes: Sequence[str], title: str) -> Page:
     """Counts of true class (rows) against answer (columns), coloured by share of the row off the diagonal."""
     matrix = np.asarray(matrix)
-    size, long = max(3, 0.52 * len(classes)), 0.075 * max(map(len, classes), default=0)
-    figure = style.canvas(size + long + 1.85, size + long + 1.2, margins=(long + 0.75, long + 0.6, 1.1, 0.6))
-    axes = figure.subplots()
     shares = style.mistakes_only(matrix)
     top = float(np.nanmax(shares, initial=0)) or 1.0
-    axes.set_facecolor(style.GREY)
-    image = axes.imshow(shares, cmap="Oranges", vmin=0, vmax=top)
-    place = axes.inset_axes((1.04, 0.1, 0.04, 0.8))
-    figure.colorbar(image, cax=place, label="share of the true class (%), mistakes only")
+    cell, turn = max(57, 330 // len(classes)), 45 if max(map(len, classes)) > 3 else 0
+    beside, below = max(size(name)[0] for name in classes), max(size(name, turn=turn)[1] for name in classes)
+    side, left, upper = cell * len(classes), 42 + beside, 65
+    page = Page(left + side + 140, upper + side + below + 44)
+    page.framed(style.coloured(shares / top, "Oranges", style.GREY), left, upper, side, side)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            dark = row != column and shares[row, column] > 0.6 * top
-            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
-    names = [name for name in classes]
-    slanted: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, names), default=0) > 3 else {}
-    axes.set_xticks(range(len(names)), names, **slanted)
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="answer", ylabel="true class")
+            colour = "white" if row != column and shares[row, column] > 0.6 * top else "black"
+            page.write(f"{count}", left + (column + 0.5) * cell, upper + (row + 0.5) * cell, points=9, colour=colour)
+    for place, name in enumerate(classes):
+        middle = (place + 0.5) * cell
+        page.fill("black", left - 6, upper + middle, 5, 1)
+        page.write(name, left - 10, upper + middle, "rm")
+        page.fill("black", left + middle, upper + side + 1, 1, 5)
+        page.write(name, left + middle + turn / 5, upper + side + 8, "ra" if turn else "ma", turn=turn)
+    page.write("answer", left + side / 2, page.height - 10, "md")
+    page.write("true class", 10, upper + side / 2, "lm", turn=90)
     wrong, total = int(matrix.sum() - np.trace(matrix)), int(matrix.sum())
-    axes.set_title(f"{title}\n{wrong} of {total} wrong, error {style.error_rate(matrix):.2f} %")
-    return figure
+    found = f"{wrong} of {total} wrong, error {style.error_rate(matrix):.2f} %"
+    page.write(f"{title}\n{found}", left + side / 2, upper - 8, "md", points=12)
+    bar = (left + side + 24, upper + 0.1 * side, 23, 0.8 * side)
+    page.scale("Oranges", 0, top, "share of the true class (%), mistakes only", bar)
+    return page
 
 
 @style.own_style()
 def mistakes(
     pixels: Array, labels: Array, predictions: Array, margin: Array, classes: Sequence[str], limit: int = 40
-) -> Figure:
+) -> Page:
     """The wrong answers that outscore the truth by the largest margin, as pictures under "truth → answer".
 
     `pixels` (N, H, W) or (N, H, W, 3), `labels`, `predictions` and `margin` (N,).
@@ -53,46 +57,33 @@ def mistakes(
     wrong = np.flatnonzero(np.asarray(labels) != np.asarray(predictions))
     worst = wrong[np.argsort(-np.asarray(margin)[wrong], kind="stable")][:limit]
     if not worst.size:
-        figure = style.canvas(6, 2)
-        style.note(figure.subplots(), f"No mistakes among {len(labels)} images.")
-        return figure
+        page = Page(660, 220)
+        page.write(f"No mistakes among {len(labels)} images.", 330, 110, colour="0.3")
+        return page
     pairs = [(classes[labels[index]], classes[predictions[index]]) for index in worst]
     names = [f"{truth} → {answer}" if len(truth + answer) < 9 else f"{truth}\n→ {answer}" for truth, answer in pairs]
-    sure = [f"{value:.3g}" for value in np.asarray(margin)[worst]]
+    sure = [style.plain(value, 3) for value in np.asarray(margin)[worst]]
     shown = f"the {len(worst)} surest of {len(wrong)}" if len(worst) < len(wrong) else f"all {len(worst)}"
     title = f"{shown} mistakes: truth → answer, and its margin"
     return _captioned(np.asarray(pixels)[worst], names, sure, float(np.max(pixels)), title)
 
 
-def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top: float, title: str) -> Figure:
-    """Framed pictures of 0 to `top`, each between two captions; on one axes, since one for each is slow."""
-    from matplotlib.collections import PolyCollection
-
-    height, width, *colours = pictures.shape[1:]
+def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top: float, title: str) -> Page:
+    """Framed pictures of 0 to `top`, each between two captions."""
     columns = min(8, len(pictures))
-    lines = 1 + max(text.count("\n") for text in above)
-    over, under, beside = (math.ceil(share * width) for share in (0.05 + 0.14 * lines, 0.17, 0.03))
-    room = [(0, 0), (over, under), (beside, beside), *[(0, 0)] * len(colours)]
-    cells = np.pad(pictures.astype(float), room, constant_values=np.nan)
-    grid = style.mosaic(cells, columns)
-    inch = 1.26 / (width + 2 * beside + 1)  # of one pixel
-    size = (max(inch * grid.shape[1], 4.5), inch * grid.shape[0] + 0.35)
-    figure = style.canvas(*size, margins=(0, 0, 0, 0.35))
-    figure.suptitle(title, fontsize=10, y=1 - 0.12 / size[1], va="top")
-    axes = figure.subplots()
-    axes.axis("off")
-    style.show_pixels(axes, grid, top)
-    look: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}
-    frames = []
-    for number, (name, margin) in enumerate(zip(above, below, strict=True)):
+    zoom = max(1, round(130 / pictures.shape[2]))
+    height, width = zoom * pictures.shape[1], zoom * pictures.shape[2]
+    over = 12 + 17 * (1 + max(text.count("\n") for text in above))
+    across, down = max(width, *(size(text, 9)[0] for text in (*above, *below))) + 14, over + height + 18
+    page = Page(max(columns * across, 500), 42 + -(-len(pictures) // columns) * down)
+    page.write(title, page.width / 2, 12, "ma")
+    for number, (picture, name, margin) in enumerate(zip(pictures, above, below, strict=True)):
         row, column = divmod(number, columns)
-        left, upper = column * (cells.shape[2] + 1) + beside + 0.5, row * (cells.shape[1] + 1) + over + 0.5
-        right, lower, middle = left + width, upper + height, left + width / 2
-        frames.append([(left, upper), (right, upper), (right, lower), (left, lower)])
-        axes.annotate(name, (middle, upper), (0, 4), va="bottom", fontsize=9, **look)
-        axes.annotate(margin, (middle, lower), (0, -3), va="top", fontsize=8, color="0.35", **look)
-    axes.add_collection(PolyCollection(frames, facecolor="none", edgecolor="k", linewidth=0.8), autolim=False)
-    return figure
+        middle, upper = (column + 0.5) * across, 36 + row * down + over
+        page.framed(style.pixels(picture, top), middle - width / 2, upper, width, height)
+        page.write(name, middle, upper - 4, "md", points=9)
+        page.write(margin, middle, upper + height + 3, "ma", points=8, colour="0.35")
+    return page
 
 
 @style.own_style()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.plots import style
+from cnnlab.plots.page import Page
 from cnnlab.plots.style import Array, History
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def draw_by_layer(axes: Axes, history: History, family: str, ylabel: str, log: b
 
 
 @style.own_style()
-def kernels(W: Array, title: str, shape: tuple[int, int, int] | None = None, columns: int | None = None) -> Figure:
+def kernels(W: Array, title: str, shape: tuple[int, int, int] | None = None, columns: int | None = None) -> Page:
     """The weights of a first layer as pictures on one scale of colours around 0; nan is left blank.
 
     `W` is (F, K_h, C, K_w) of a convolution, or (units, D) of a dense layer over images of `shape` (H, C, W),
@@ -99,32 +100,31 @@ def kernels(W: Array, title: str, shape: tuple[int, int, int] | None = None, col
     limit = min(count, count if columns else limit)
     wide = math.ceil(math.sqrt(limit * 1.6 * height / width))
     grid = style.mosaic(W[:limit].mean(axis=2), columns or (limit if limit <= 8 else wide))
-    figure = style.canvas(7, min(0.6 + 5.7 * grid.shape[0] / grid.shape[1], 9), margins=(0.15, 0.15, 1.15, 0.45))
-    axes = figure.subplots()
+    zoom = max(1, min(round(650 / grid.shape[1]), 924 // grid.shape[0]))
     largest = np.abs(grid[np.isfinite(grid)]).max(initial=0) or 1.0
-    axes.set_facecolor("0.35")
-    image = axes.imshow(grid, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
-    label = "weight" + (", mean over channels" if channels > 1 else "")
-    figure.colorbar(image, cax=axes.inset_axes((1.03, 0, 0.03, 1)), label=label)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title + (f" (first {limit} of {count})" if count > limit else ""))
-    return figure
+    high, across = zoom * grid.shape[0], zoom * grid.shape[1]
+    page = Page(across + 165, max(high + 56, 190))
+    page.framed(style.coloured((grid / largest + 1) / 2, "RdBu_r", "0.35"), 16, 40, across, high)
+    label = "weight" + (",\nmean over channels" if channels > 1 else "")
+    page.scale("RdBu_r", -largest, largest, label, (across + 35, 40, 19, high))
+    more = f" (first {limit} of {count})" if count > limit else ""
+    page.write(title + more, 16 + across / 2, 32, "md", points=12)
+    return page
 
 
 @style.own_style()
 def distortions(
     pixels: Array, distort: Callable[[Array, np.random.Generator], Array], title: str, images: int = 6, draws: int = 10
-) -> Figure:
+) -> Page:
     """The first images of `pixels`, (N, H, W) or (N, H, W, 3), and beside each of them copies by `distort`."""
     first = pixels[:images]
     copies = distort(first.repeat(draws, axis=0), np.random.default_rng(0)).reshape(len(first), draws, *first.shape[1:])
     rows = np.concatenate([first[:, None], copies], axis=1)
     grid = style.mosaic(rows.reshape(-1, *first.shape[1:]), draws + 1)
-    figure = style.canvas(8, 0.5 + 7.8 * grid.shape[0] / grid.shape[1])
-    axes = figure.subplots()
-    axes.set_facecolor(style.COLOURS[0])
-    style.show_pixels(axes, grid, float(np.max(pixels, initial=1)))
-    axes.axvline(first.shape[2] + 1, color=style.COLOURS[1], linewidth=2)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title)
-    return figure
+    zoom = max(1, round(880 / grid.shape[1]))
+    high, across = zoom * grid.shape[0], zoom * grid.shape[1]
+    page = Page(across + 12, high + 46)
+    page.framed(style.pixels(grid, float(np.max(pixels, initial=1)), style.COLOURS[0]), 6, 40, across, high)
+    page.fill(style.COLOURS[1], 6 + zoom * (first.shape[2] + 1), 40, zoom, high)
+    page.write(title, page.width / 2, 32, "md", points=12)
+    return page

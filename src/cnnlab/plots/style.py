@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cnnlab.plots.page import Page
+
 History = Sequence[Mapping[str, float]]
 Array = np.ndarray
 
@@ -24,6 +26,7 @@ Array = np.ndarray
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 TRAIN, VALIDATION, WATCHED = COLOURS[:3]
 GREY = "#e4e4e4"
+DPI = 110
 
 _ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings are global
 
@@ -65,7 +68,7 @@ def canvas(width: float, height: float, margins: Sequence[float] = ()) -> Figure
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=110, layout=None if margins else "constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=None if margins else "constrained")
     if margins:
         left, bottom, right, top = margins
         figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
@@ -73,7 +76,7 @@ def canvas(width: float, height: float, margins: Sequence[float] = ()) -> Figure
 
 
 @own_style()
-def png(figure: Figure) -> bytes:
+def png(figure: Figure | Page) -> bytes:
     """The figure as PNG with 256 colours, a third of the size; the same figure gives the same bytes."""
     from PIL import Image
 
@@ -110,6 +113,11 @@ def plain_numbers(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def plain(value: float, digits: int) -> str:
+    """A number of that many digits, with a true minus sign."""
+    return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
 def whole_epochs(axes: Axes) -> None:
@@ -172,8 +180,25 @@ def mosaic(pictures: Array, columns: int) -> Array:
     return grid
 
 
-def show_pixels(axes: Axes, grid: Array, top: float) -> None:
-    """A mosaic of images whose pixels are 0 to `top`: dark ink on white paper, or colours as they are."""
-    if grid.ndim == 3:
-        grid = np.where(np.isnan(grid), 1, grid / top)
-    axes.imshow(grid, cmap="gray_r", vmin=0, vmax=top, interpolation="nearest")
+def pixels(grid: Array, top: float, ground: str = "white") -> Array:
+    """A mosaic of images whose pixels are 0 to `top`, as colours (H, W, 3): dark ink on white paper, or as they are.
+
+    What is nan has the colour of the ground.
+    """
+    share = np.asarray(grid, float) / (top or 1)
+    ink = share if share.ndim == 3 else np.repeat(1 - share[..., None], 3, axis=2)
+    return np.where(np.isnan(ink), paint(ground), np.rint(255 * ink)).astype(np.uint8)
+
+
+def coloured(shares: Array, colours: str, ground: str = "white") -> Array:
+    """Numbers from 0 to 1 (H, W) as colours (H, W, 3) of a colour map; what is nan has the colour of the ground."""
+    from matplotlib import colormaps
+
+    return colormaps[colours].with_extremes(bad=ground)(shares, bytes=True)[..., :3]
+
+
+def paint(colour: str) -> Array:
+    """A colour by its name in matplotlib, as three bytes."""
+    from matplotlib.colors import to_rgb
+
+    return np.rint(255 * np.array(to_rgb(colour))).astype(np.uint8)

@@ -23,6 +23,8 @@ from cnnlab.tracking.store import CODE, FINGERPRINT, Study, store_errors
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cnnlab.plots.page import Page
+
 DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
 
 
@@ -104,12 +106,12 @@ class RunLog:
 
     def rehearse(self) -> None:
         """Draw a figure and write a model that are thrown away, so that later ones need not wait for imports."""
-        from cnnlab.plots import confusion
+        from cnnlab.plots import learning_curves
         from cnnlab.plots.style import own_style
 
         with tempfile.TemporaryDirectory() as folder, own_style():
             picture = Path(folder, "figure.png")
-            confusion(np.ones((2, 2)), "01", "rehearsal").savefig(picture)
+            learning_curves([{"epoch": 1, "train/loss": 1}], "rehearsal").savefig(picture)
             write_model(Path(folder, "model"), [picture], (1, 1, 1))
 
     @uninterrupted()
@@ -157,7 +159,7 @@ class RunLog:
         """Arrays by name, as an npz file."""
         np.savez_compressed(self.path(name), allow_pickle=False, **arrays)
 
-    def figure(self, name: str, draw: Callable[..., Figure], *arguments: Any, **options: Any) -> None:
+    def figure(self, name: str, draw: Callable[..., Figure | Page], *arguments: Any, **options: Any) -> None:
         """A picture: what `draw` makes of the arguments."""
         from cnnlab.plots.style import own_style
 
