@@ -84,7 +84,7 @@ class Page:
 
         left, upper, width, height = box
         self.framed(style.coloured(np.linspace(1, 0, 256)[:, None], colours), *box)
-        found = MaxNLocator(max(2, height // 50), steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        found = MaxNLocator(max(2, int(height / 50)), steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         ticks = [tick for tick in found if low <= tick <= high]
         texts = [style.plain(tick, 6) for tick in ticks]
         for tick, text in zip(ticks, texts, strict=True):
@@ -102,9 +102,9 @@ class Page:
         for colours, (left, upper, width, height) in self.pictures:
             shown = Image.fromarray(np.ascontiguousarray(colours))
             paper.paste(shown.resize((width, height), Image.Resampling.NEAREST), (left, upper))
-        for text, x, y, (across, down), points, colour, turn in self.words:
+        for text, x, y, anchor, points, colour, turn in self.words:
             ink = _written(text, points, turn)
-            place = round(x - SHARES[across] * ink.width), round(y - SHARES[down] * ink.height)
+            place = round(x - SHARES[anchor[0]] * ink.width), round(y - SHARES[anchor[1]] * ink.height)
             paper.paste(tuple(style.paint(colour)), place, ink)
         return paper
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.tracking.store import MADE_IN, SWEEP, Study
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
 
 BATCH = 1000  # metrics that MLflow takes in one write
 
@@ -37,10 +38,15 @@ def copied(study: Study, run: Run, name: str, params: Mapping[str, str]) -> str 
         copy = client.create_run(study.experiment_id, made.start_time, tags, name).info.run_id
         client.log_batch(copy, params=[Param(key, value) for key, value in params.items()])
         points = [point for key in run.data.metrics for point in client.get_metric_history(made.run_id, key)]
-        for first in range(0, len(points), BATCH):
-            client.log_batch(copy, points[first : first + BATCH])
+        write_points(client, copy, points)
         if run.inputs and run.inputs.dataset_inputs:
             client.log_inputs(copy, run.inputs.dataset_inputs)
         client.log_artifacts(copy, str(files))
     client.set_terminated(copy, "FINISHED", made.end_time)
     return copy
+
+
+def write_points(client: MlflowClient, run_id: str, points: Sequence[Metric]) -> None:
+    """Write values of metrics, in as few writes as MLflow allows."""
+    for first in range(0, len(points), BATCH):
+        client.log_batch(run_id, points[first : first + BATCH])

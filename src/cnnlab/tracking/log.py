@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnlab.tracking.circumstances import changes, code, packages
-from cnnlab.tracking.copies import copied
+from cnnlab.tracking.copies import copied, write_points
 from cnnlab.tracking.model import write_model
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from mlflow.entities import Metric
 
     from cnnlab.plots.page import Page
 
+PATIENCE = 2.0  # seconds for which short epochs are collected before they are written: a write costs as much as several
 DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
 
 
@@ -63,6 +65,7 @@ class RunLog:
     """
 
     when: float | None = None
+    _points: list[Metric]  # of epochs, that are to be written
 
     @uninterrupted()
     @store_errors()
@@ -82,7 +85,7 @@ class RunLog:
         if rerun != "true":
             _raise_if_finished(place, name, params, tags, rerun)
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
-        self._client = place.client
+        self._client, self._points, self._written = place.client, [], -math.inf
         run = self._client.create_run(place.experiment_id, self._milliseconds(), code() | dict(tags), name)
         self.run_id = run.info.run_id
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
@@ -116,16 +119,27 @@ class RunLog:
 
     @uninterrupted()
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Numbers at a step (epoch), in one write; what is not finite cannot be drawn and is left out."""
+        """Numbers at a step (epoch); what is not finite cannot be drawn and is left out."""
+        self._keep(values, step)
+        self._write()
+
+    @uninterrupted()
+    def epoch(self, record: Mapping[str, float]) -> None:
+        """One epoch's record, in one write; short epochs share a write, within two seconds."""
+        self._keep({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
+        if time.monotonic() - self._written > PATIENCE:
+            self._write()
+
+    def _keep(self, values: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
 
         at = self._milliseconds()
-        finite = {key: value for key, value in values.items() if math.isfinite(value)}
-        self._client.log_batch(self.run_id, [Metric(key, value, at, step) for key, value in finite.items()])
+        self._points += [Metric(key, value, at, step) for key, value in values.items() if math.isfinite(value)]
 
-    def epoch(self, record: Mapping[str, float]) -> None:
-        """One epoch's record."""
-        self.metrics({key: value for key, value in record.items() if key != "epoch"}, int(record["epoch"]))
+    def _write(self) -> None:
+        points, self._points = self._points, []
+        write_points(self._client, self.run_id, points)
+        self._written = time.monotonic()
 
     @uninterrupted()
     def tag(self, name: str, value: str) -> None:
@@ -182,6 +196,7 @@ class RunLog:
     @uninterrupted()
     def close(self, status: str) -> None:
         """The end: FINISHED, FAILED or KILLED."""
+        self._write()
         self._client.set_terminated(self.run_id, status)
         self._folder.cleanup()
 
