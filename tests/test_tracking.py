@@ -190,6 +190,25 @@ def test_times_are_those_of_what_is_recorded(where: str, inside: Home) -> None:
     assert before - 1 < run.info.start_time / 1000 <= point.timestamp / 1000 <= asked + (0 if where == "apart" else 60)
 
 
+def test_short_epochs_share_a_write_and_none_is_lost(inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written() -> list[int]:
+        return sorted(point.step for point in inside.client().get_metric_history(log.run_id, "loss"))
+
+    monkeypatch.setattr("cnnlab.tracking.log.PATIENCE", 60)
+    log = RunLog()
+    log.begin("runs", "a name", {}, TAGS)
+    for epoch in (1, 2, 3):
+        log.epoch({"epoch": epoch, "loss": 1 / epoch})
+    assert written() == [1]  # at once, so that a run under way is seen
+    monkeypatch.setattr("cnnlab.tracking.log.PATIENCE", 0)
+    log.epoch({"epoch": 4, "loss": 0.1})
+    assert written() == [1, 2, 3, 4]
+    monkeypatch.setattr("cnnlab.tracking.log.PATIENCE", 60)
+    log.epoch({"epoch": 5, "loss": 0.1})
+    log.close("KILLED")
+    assert written() == [1, 2, 3, 4, 5]
+
+
 def gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
