@@ -65,7 +65,10 @@ class RunLog:
     """
 
     when: float | None = None
-    _points: list[Metric]  # of epochs, that are to be written
+
+    def __init__(self) -> None:
+        self._points: list[Metric] = []  # of epochs, that are to be written
+        self._written = -math.inf  # when that was done last
 
     @uninterrupted()
     @store_errors()
@@ -85,7 +88,7 @@ class RunLog:
         if rerun != "true":
             _raise_if_finished(place, name, params, tags, rerun)
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
-        self._client, self._points, self._written = place.client, [], -math.inf
+        self._client = place.client
         run = self._client.create_run(place.experiment_id, self._milliseconds(), code() | dict(tags), name)
         self.run_id = run.info.run_id
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
@@ -196,9 +199,11 @@ class RunLog:
     @uninterrupted()
     def close(self, status: str) -> None:
         """The end: FINISHED, FAILED or KILLED."""
-        self._write()
-        self._client.set_terminated(self.run_id, status)
-        self._folder.cleanup()
+        try:
+            self._write()
+        finally:
+            self._client.set_terminated(self.run_id, status)
+            self._folder.cleanup()
 
     def _milliseconds(self) -> int:
         return int(1000 * (self.when or time.time()))
