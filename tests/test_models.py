@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from cnnlab.models import (
     DenseOutput,
     RBFOutput,
     costs,
+    deep,
     describe,
     digit_codes,
     lecun1989,
@@ -20,7 +22,7 @@ from cnnlab.models import (
     lenet5,
     nielsen_cnn,
 )
-from cnnlab.models.lecun import LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5, TABLE_1
+from cnnlab.models.lecun import LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5, TABLE_1, random_table
 from cnnlab.nn import (
     RBF,
     AvgPool,
@@ -39,13 +41,22 @@ from cnnlab.nn import (
     Sequential,
     Sigmoid,
     StochasticPool,
+    StridedConv,
     Subsample,
     Tanh,
     gradcheck,
 )
 
 IMAGE, SMALL = (28, 1, 28), (16, 1, 16)
-MODERN = lenet5(ReLU(), MaxPool(2), output=DenseOutput(), connections="full")
+
+
+def modern(**choices: object) -> Sequential:
+    """LeNet-5's sizes with today's parts."""
+    parts = {"activation": ReLU(), "pooling": MaxPool(2), "output": DenseOutput(), "connections": "full"}
+    return lenet5(**parts | choices)
+
+
+MODERN = modern()
 
 # LeCun et al. 1998, II-B: layer, output, parameters, connections.
 LENET5 = [
@@ -124,6 +135,15 @@ def test_the_table_is_the_papers(network: Sequential, table: list[tuple[object, 
         (nielsen_cnn(), 85_670, None),
         (nielsen_cnn(hidden=(1000, 1000), dropout=0.5), 1_672_570, None),
         (MODERN, 61_706, None),
+        (modern(padding="valid", c5=171), 61_817, None),  # the three paddings within 0.3% of each other
+        (modern(padding="full", c5=88), 61_674, None),
+        (modern(connections="table1"), 60_806, None),
+        (modern(connections="random", table_seed=1), 60_806, None),
+        (modern(c3=10), 42_800, None),  # as many kernels of C3 as in Table 1, and fewer maps for C5
+        (modern(pooling=StridedConv(2)), 61_706 + 150 + 1_040, None),
+        (deep(2), 80 + 584 + 3_930, None),
+        (deep(8), 80 + 7 * 584 + 3_930, None),
+        (deep(8, maps=16), 160 + 7 * 2_320 + 7_850, None),
     ],
 )
 def test_totals(network: Sequential, parameters: int, connections: int | None) -> None:
@@ -152,6 +172,50 @@ def test_table_1() -> None:
     W = lenet5().init(IMAGE, np.random.default_rng(0))[0]["C3"]["W"]
     wired = [tuple(np.flatnonzero(kernel.any((0, 2)))) for kernel in W]
     assert wired == list(TABLE_1)
+
+
+def test_a_random_table_has_as_many_connections_as_table_1() -> None:
+    tables = [random_table(seed) for seed in range(50)]
+    assert len(set(tables)) == 50 and random_table(3) == tables[3]
+    for table in tables:
+        assert len(table) == 16 and all(table) and sum(map(len, table)) == 60
+        assert set().union(*table) == set(range(6)) and all(len(set(row)) == len(row) for row in table)
+    assert modern(connections="random").layers["C3"].connections == tables[0]
+
+
+def test_f6_may_keep_lenets_tanh_and_starts_for_it() -> None:
+    kept, own = (lenet5(Sigmoid(), init=Glorot(), f6=f6).layers for f6 in ("lenet_tanh", None))
+    assert [kept[name] for name in ("A1", "A2", "A5", "A6")] == [Sigmoid()] * 3 + [LENET_TANH]
+    assert (own["A6"], own["F6"].initializer.gain) == (Sigmoid(), 4)
+    assert kept["F6"].initializer.gain == pytest.approx(1 / 1.14393, abs=1e-5)
+    assert lenet5(f6="lenet_tanh") == lenet5()
+
+
+def test_lenet5s_dropout_stands_behind_c5_and_f6() -> None:
+    names = list(modern(dropout=0.5).layers)
+    assert names == ["C1", "A1", "S2", "C3", "A3", "S4", "C5", "A5", "D5", "F6", "A6", "D6", "OUT"]
+    assert modern(dropout=0.0) == MODERN
+
+
+@pytest.mark.parametrize("model", [lenet5, lenet4, models.zhou, models.keras_convnet])
+def test_the_field_around_the_image_may_be_filled_with_a_value(model: Callable[..., Sequential]) -> None:
+    first = next(iter(model(fill=0.0).layers.values()))
+    assert first.pad_value == 0 and model(fill=0.0, background=0.3) == model(fill=0.0)
+
+
+@pytest.mark.parametrize("model", [lenet5, lenet1, lenet4, models.zhou, models.keras_convnet, nielsen_cnn, deep])
+def test_a_convolution_that_pools_starts_as_others_and_has_an_activation(model: Callable[..., Sequential]) -> None:
+    layers = list(model(activation=Sigmoid(), pooling=StridedConv(2), init=Glorot()).layers.values())
+    after = [then for layer, then in pairwise(layers) if isinstance(layer, StridedConv)]
+    assert set(after) == {Sigmoid()}
+    assert {layer.initializer for layer in layers if isinstance(layer, (Conv2D, StridedConv))} == {Glorot(4)}
+
+
+def test_the_names_and_shapes_of_a_deep_network() -> None:
+    assert list(deep(4).layers) == ["C1", "A1", "C2", "A2", "S2", "C3", "A3", "C4", "A4", "S4", "OUT"]
+    for depth in range(1, 9):
+        shapes = deep(depth).shapes(IMAGE)
+        assert shapes[-2:] == [(7, 8, 7) if depth > 1 else (14, 8, 14), (10,)]
 
 
 # LeCun et al. 1990, Table: a row for each map of H2: the maps of H3 that see it.
@@ -328,7 +392,9 @@ def test_both_planes_of_1989_lie_in_background() -> None:
         (lambda: nielsen_cnn(dropout=1.0), "rate=1.0: choose a number from 0"),
         (lambda: lecun1989().out_shape((28,)), "H1: needs maps"),
         (lambda: lenet5(classes=26), "there are codes for 10 digits, but the data has 26 classes"),
-        (lambda: lenet5(connections="table2"), "connections=table2: choose table1 or full"),
+        (lambda: lenet5(connections="table2"), "connections=table2: choose table1 or full or random"),
+        (lambda: lenet5(c3=10), "c3=10: choose 16, for which connections=table1 is, or connections=full"),
+        (lambda: modern(table_seed=1), "table_seed=1: choose null, or connections=random"),
         (lambda: lenet5().out_shape((8, 1, 8)), "C3: a 5x5 window does not fit a 4x4 map"),
         (lambda: lenet5(pooling=MaxPool(15)).out_shape(IMAGE), "C3: a 5x5 window does not fit a 1x1 map"),
     ],
@@ -346,8 +412,13 @@ def test_global_averaging_comes_last_only() -> None:
 
 @pytest.mark.parametrize(
     "network",
-    [lenet5(), lenet1(), lenet4(), lecun1989(), models.keras_convnet(), nielsen_cnn((3, 4), (9, 8), dropout=0.5)],
-    ids=["5", "1", "4", "1989", "keras", "nielsen"],
+    [
+        *(lenet5(), lenet1(), lenet4(), lecun1989(), models.keras_convnet()),
+        nielsen_cnn((3, 4), (9, 8), dropout=0.5),
+        modern(pooling=StridedConv(2), connections="random", c5=20, f6="lenet_tanh", dropout=0.5, fill=0.5),
+        deep(4, 3, Sigmoid()),
+    ],
+    ids=["5", "1", "4", "1989", "keras", "nielsen", "options", "deep"],
 )
 def test_gradients_of_whole_networks(network: Sequential) -> None:
     assert gradcheck(replace(network, input_gradient=True), image(network), batch=2) < 1e-6

@@ -40,7 +40,7 @@ class Checkpoints:
     def save(self, state: TrainingState, part: str = "") -> None:
         """Keep a training between two epochs: all or nothing of it, and see it to the disk."""
         kept = {name: getattr(state, name).bit_generator.state for name in GENERATORS}
-        kept |= {"history": state.history, "confusions": state.confusions}
+        kept |= {"history": state.history, "confusions": state.confusions, "losses": state.losses}
         header = json.dumps({"schema": SCHEMA, "stamp": dict(self.stamp), "header": kept})
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **{HEADER: np.array(header)}, **_arrays(state))
@@ -53,7 +53,7 @@ class Checkpoints:
             header, arrays = _read(path, self.stamp)
             if _kinds(arrays) != _kinds(_arrays(state)):
                 raise Unfit("its arrays are not those of this training")
-            history, confusions = list(header["history"]), list(header["confusions"])
+            history, confusions, losses = (list(header[name]) for name in ("history", "confusions", "losses"))
             generators = {name: np.random.default_rng() for name in GENERATORS}
             for name, generator in generators.items():
                 generator.bit_generator.state = header[name]
@@ -65,7 +65,7 @@ class Checkpoints:
             return False
         state.theta[:] = arrays.pop("theta")
         state.optimizer = {name.partition(".")[2]: array for name, array in arrays.items()}
-        state.history, state.confusions = history, confusions
+        state.history, state.confusions, state.losses = history, confusions, losses
         for name, generator in generators.items():
             setattr(state, name, generator)
         return True

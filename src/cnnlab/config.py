@@ -30,6 +30,7 @@ Study = Annotated[
     ),
 ]
 Rerun = Annotated[Any, Limit("from false, true, changed", lambda value: str(value).lower() in RERUN)]
+Recorded = Annotated[int, Limit("a whole number from 1 to 1000", lambda value: 1 <= value <= 1000)]
 Threads = Annotated[int, Limit("a whole number from 1 to 1024", lambda value: 1 <= value <= 1024)]
 
 
@@ -46,6 +47,8 @@ class RunConfig:
     lr: Positive | None
     threads: Threads
     confusion_every: Whole
+    images_per_epoch: Natural | None
+    steps_recorded: Recorded | None
     learner: Any
     data: Any
     model: Any

@@ -74,6 +74,11 @@ class Journal:
         self.last.update(numbered)
         self.log.epoch(numbered)
 
+    def losses(self, losses: Sequence[float]) -> None:
+        """The loss of each of the first updates, if a run records them: the metric `first_steps/loss`, by update."""
+        if losses:
+            self.log.curve("first_steps/loss", losses)
+
     def found(self, metrics: Metrics) -> None:
         """Write down what is known once, at step 0; a metric that epochs have too goes to a step after the last epoch.
 

@@ -55,6 +55,8 @@ class Recipe:
     batch_size: int
     reshuffle: bool = True  # a new order in each epoch; else the same one in all, as in 1998
     distortion: Distortion = field(default_factory=Distortion)  # of training images only, anew in each epoch
+    images_per_epoch: int | None = None  # by as many passes over the training images as it takes; None: one pass
+    steps_recorded: int = 0  # the loss of so many updates at the start is kept
 
 
 @dataclass
@@ -69,6 +71,7 @@ class TrainingState:
     distortion: np.random.Generator
     history: list[Metrics]
     confusions: list[list[list[int]]] = field(default_factory=list)  # of the validation images, an epoch each
+    losses: list[float] = field(default_factory=list)  # of the first updates, as many as the recipe says
 
 
 def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> TrainingState:
@@ -99,7 +102,7 @@ def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progres
             epoch = measuring.Epoch(recipe.network, state.params, recipe.loss, data)
             metrics |= measuring.of_epoch(epoch)
         metrics["time/epoch_s"] = perf_counter() - began
-        metrics["time/images_per_s"] = len(data.train) / seconds
+        metrics["time/images_per_s"] = (recipe.images_per_epoch or len(data.train)) / seconds
         state.history.append({"epoch": len(state.history) + 1, **metrics})
         state.confusions.append(measuring.confusion(epoch))
         yield state.history[-1]
@@ -108,9 +111,9 @@ def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progres
 def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Workspace, progress: Progress) -> Metrics:
     """One pass over the training images."""
     images, size = data.train, recipe.batch_size
-    steps, seen_before = -(-len(images) // size), len(state.history) * len(images)
-    done, total = steps * len(state.history), steps * recipe.epochs
     order = _order(recipe, state, len(images))
+    steps, seen_before = -(-len(order) // size), len(state.history) * len(order)
+    done, total = steps * len(state.history), steps * recipe.epochs
     loss, right, measured = 0.0, 0, []
     for step, (shown, index) in enumerate(_batches(recipe, state, images, order)):
         labels = shown.labels[index]
@@ -119,6 +122,8 @@ def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Works
         value, outputs, gradient = workspace.loss_gradient(recipe.loss, x, labels, state.noise)
         if not isfinite(value):
             raise Diverged(done + step + 1)
+        if done + step < recipe.steps_recorded:
+            state.losses.append(float(value))
         rate = recipe.rate * recipe.schedule((done + step) / total)
         if step % max(1, steps // measuring.STEPS):
             recipe.optimizer.step(state.theta, gradient, state.optimizer, rate)
@@ -127,10 +132,10 @@ def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Works
         loss += value * len(labels)
         right += int(np.count_nonzero(outputs.argmax(0) == labels))
         seen = step * size + len(labels)
-        progress(seen_before + seen, recipe.epochs * len(images), len(labels), loss / seen, right / seen)
+        progress(seen_before + seen, recipe.epochs * len(order), len(labels), loss / seen, right / seen)
     if not np.isfinite(state.theta).all():
         raise Diverged(done + steps)
-    found = {"train/loss": loss / len(images), "train/accuracy": right / len(images), "lr": rate}
+    found = {"train/loss": loss / len(order), "train/accuracy": right / len(order), "lr": rate}
     return found | measuring.mean(measured)
 
 
@@ -147,7 +152,11 @@ def _batches(recipe: Recipe, state: TrainingState, images: Images, order: Array)
 
 
 def _order(recipe: Recipe, state: TrainingState, count: int) -> Array:
-    return (state.order if recipe.reshuffle else deepcopy(state.order)).permutation(count)
+    """The images of an epoch, pass by pass; the last pass may be cut."""
+    shown = recipe.images_per_epoch or count
+    passes = range(-(-shown // count))
+    orders = [(state.order if recipe.reshuffle else deepcopy(state.order)).permutation(count) for _ in passes]
+    return np.concatenate(orders)[:shown]
 
 
 def _observe_curvature(recipe: Recipe, state: TrainingState, data: Dataset, seen: int) -> None:

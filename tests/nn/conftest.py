@@ -28,6 +28,7 @@ from cnnlab.nn import (
     Softmax,
     Softplus,
     StochasticPool,
+    StridedConv,
     Subsample,
     Tanh,
     correlate,
@@ -56,7 +57,7 @@ def needs_nonnegative(layer: Layer) -> bool:
 
 MAPS, VECTOR = (7, 2, 6), (5,)
 SLOPES = Identity(), Sigmoid(), Tanh(), Tanh(1.7159, 2 / 3), ReLU(), LeakyReLU(), LeakyReLU(0.3), GELU(), Softplus()
-POOLS = MaxPool, AvgPool, MixedPool, StochasticPool, Subsample
+POOLS = MaxPool, AvgPool, MixedPool, StochasticPool, Subsample, StridedConv
 # Sizes and strides: tiles that divide neither side, overlaps, gaps, rows and columns that differ.
 WINDOWS = (2, None), (3, 2), ((2, 3), (1, 2)), (2, 3), ((3, 1), None)
 CONVS = {

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 from cnnlab.data.dataset import Dataset, Images, normalizer
 from cnnlab.data.deslant import deslanted
 from cnnlab.data.scaling import enlarged, scaled
-from cnnlab.data.splits import drawn, first, hold_out
+from cnnlab.data.splits import drawn, first, hold_out, subset
 from cnnlab.paths import data_folder
 
 
@@ -38,6 +38,7 @@ class Choices:
       with `test` "hidden" there are no test images at all, so that nothing can be chosen by them;
     - `validation`: so many are held out of the training images; "test" holds out none and watches the test images
       (see `Dataset`);
+    - `subset`: only so many of the training images that are left, drawn at random by `subset_seed` (None: 0);
     - `enlarge`: each pixel becomes a square of that side;
     - `deslant`: grey images are made upright and cropped to 20x20 (see `deslanted`);
     - `size`, `margin`: what an image shows is scaled to a square of that side, and put in a frame (see `scaled`);
@@ -57,6 +58,8 @@ class Choices:
     resize: str = "area"
     enlarge: int = 1
     deslant: bool = False
+    subset: int | None = None
+    subset_seed: int | None = None
     folder: str | Path | None = None
 
     def dataset(self, raw: RawData) -> Dataset:
@@ -68,9 +71,13 @@ class Choices:
             raise ValueError(f"validation={self.validation}: choose a whole number from 0 up, or test")
         watch = self.validation == "test"
         training, tests = (raw.train, raw.test) if self.draw is None else drawn(self.draw, raw.train, raw.test)
+        train, val = hold_out(training, 0 if watch else self.validation, self.train)
+        if self.subset is not None:
+            train = subset(train, self.subset, self.subset_seed or 0)
+        elif self.subset_seed is not None:
+            raise ValueError(f"subset_seed={self.subset_seed}: choose null, or how many images with subset=")
         tested = tests[:0] if self.test == "hidden" else first(tests, "test", self.test)
-        splits = (*hold_out(training, 0 if watch else self.validation, self.train), tested)
-        train, val, test = (self._processed(images) for images in splits)
+        train, val, test = (self._processed(images) for images in (train, val, tested))
         rule = normalizer(self.normalization, train.pixels, raw.levels)
         return Dataset(raw.name, train, val, test, raw.classes, rule, watch)
 

@@ -45,6 +45,12 @@ def drawn(seed: int, *sets: Images) -> tuple[Images, ...]:
     return tuple(images[generator.permutation(len(images))] for images in sets)
 
 
+def subset(images: Images, count: int, seed: int) -> Images:
+    """So many of the images, drawn at random, in the order that they have; those of a seed contain each other."""
+    order = np.random.RandomState(whole("subset_seed", seed, 0, 2**32 - 1)).permutation(len(images))
+    return images[np.sort(order[: whole("subset", count, 1, len(images))])]
+
+
 def first(images: Images, word: str, count: int | str | None) -> Images:
     """The first `count` images, or all; the word is what a ValueError calls a count that does not fit."""
     return images if count is None else images[: whole(word, count, 1, len(images))]

@@ -32,6 +32,8 @@ class BoostedNetworks(Network):
         """Hard images are drawn from distorted ones, so there must be distortions."""
         if not self.augment or self.augment.idle:
             raise ValueError("boosting looks for hard images among distorted ones: choose another augment than none")
+        if self.steps_recorded:
+            raise ValueError(f"steps_recorded={self.steps_recorded}: choose null for boosted networks")
         return f"{NETWORKS} networks, each\n{super().describe(data)}"
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:

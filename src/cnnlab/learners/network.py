@@ -16,7 +16,8 @@ class Network:
     """A network and how it is trained.
 
     `model` builds it, given the background and the number of classes; `augment` distorts the training images;
-    every `confusion_every` epochs (0: after the last only) a confusion matrix of the validation images is kept.
+    every `confusion_every` epochs (0: after the last only) a confusion matrix of the validation images is kept, and the
+    losses of the first `steps_recorded` updates are. An epoch shows `images_per_epoch` images (None: all of them once).
     """
 
     model: Callable[..., Sequential]
@@ -29,12 +30,15 @@ class Network:
     reshuffle: bool = True
     augment: Distortion | None = None
     confusion_every: int = 0
+    images_per_epoch: int | None = None
+    steps_recorded: int | None = None
 
     def recipe(self, data: Dataset) -> Recipe:
         """The recipe for images like these."""
         network = self.model(background=data.normalizer.background, classes=len(data.classes))
         choices = (self.optimizer, self.schedule, self.lr, self.epochs, self.batch_size, self.reshuffle)
-        return Recipe(network, self.loss, *choices, self.augment or Distortion())
+        more = (self.augment or Distortion(), self.images_per_epoch, self.steps_recorded or 0)
+        return Recipe(network, self.loss, *choices, *more)
 
     def describe(self, data: Dataset) -> str:
         """The table of its layers, which must fit each other and the images."""
@@ -51,6 +55,7 @@ class Network:
         kept = [*range(every, self.epochs, every), self.epochs] if len(data.val) else []
         confusions = {epoch: state.confusions[epoch - 1] for epoch in kept}
         journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion, confusions)
+        journal.losses(state.losses)
         if len(data.test):
             outputs = outputs_for(recipe.network, state.params, data, data.test)
             metrics |= scores("test", outputs, data.test.labels, recipe.loss)

@@ -5,6 +5,7 @@ Called without arguments each is the network as it was published; the keywords a
 """
 
 from cnnlab.models.codes import digit_codes
+from cnnlab.models.deep import deep
 from cnnlab.models.lecun import (
     LECUN1989_TABLE,
     LENET1_TABLE,
@@ -30,6 +31,7 @@ __all__ = [
     "DenseOutput",
     "RBFOutput",
     "costs",
+    "deep",
     "describe",
     "digit_codes",
     "keras_convnet",

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Annotated
+
+import numpy as np
 
 from cnnlab import nn
-from cnnlab.models.parts import DenseOutput, Output, RBFOutput, init_before, named, poolings
-from cnnlab.nn.options import refuse
+from cnnlab.models.parts import DenseOutput, Output, RBFOutput, border, init_before, named, poolings
+from cnnlab.nn.options import BelowOne, Limit, Natural, Whole, refuse
 from cnnlab.nn.windows import Padding
 
 LENET_TANH = nn.Tanh(1.7159, 2 / 3)
@@ -20,10 +23,12 @@ TABLE_1 = (
 LENET1_TABLE = ((0,), (0, 1), (0, 1), (1,), (0, 1), (0, 1), (2,), (2, 3), (2, 3), (3,), (2, 3), (2, 3))
 # Karpathy 2022, for LeCun et al. 1989: each third of H2's maps leaves out another third of H1's.
 LECUN1989_TABLE = tuple(tuple(seen for seen in range(12) if seen // 4 != (2 + h2 // 4) % 3) for h2 in range(12))
-CONNECTIONS = {"table1": TABLE_1, "full": None}
+
+Table = tuple[tuple[int, ...], ...]
+F6Activation = Annotated[str | None, Limit("lenet_tanh or null", lambda value: value in ("lenet_tanh", None))]
 
 
-def _around(starts: Iterable[int], steps: Sequence[int], maps: int) -> tuple[tuple[int, ...], ...]:
+def _around(starts: Iterable[int], steps: Sequence[int], maps: int) -> Table:
     """For each start, the maps that many steps after it, counted in a ring."""
     return tuple(tuple((start + step) % maps for step in steps) for start in starts)
 
@@ -31,6 +36,16 @@ def _around(starts: Iterable[int], steps: Sequence[int], maps: int) -> tuple[tup
 # Ours, so that LeNet-4 has its printed totals: 60 kernels, as in Table 1; four or five of the 16 maps for each unit.
 LENET4_C3 = _around(range(8), range(4), 8) + _around(range(4), (0, 1, 4, 5), 8) + _around(range(4), (0, 3, 6), 8)
 LENET4_C5 = _around(range(80), range(5), 16) + _around(range(80, 120), range(4), 16)
+
+
+def random_table(seed: int) -> Table:
+    """A table with as many connections as Table 1, drawn from all of them; none of the maps is left out."""
+    generator = np.random.RandomState(seed)  # its stream is frozen for good; default_rng's is not
+    while True:
+        order = generator.permutation(16 * 6)
+        table = (order < sum(map(len, TABLE_1))).reshape(16, 6)
+        if table.any(0).all() and table.any(1).all():
+            return tuple(tuple(np.flatnonzero(row).tolist()) for row in table)
 
 
 def lenet5(
@@ -42,25 +57,45 @@ def lenet5(
     connections: str = "table1",
     background: float = -0.1,
     classes: int = 10,
+    table_seed: Whole | None = None,
+    fill: float | None = None,
+    c3: Natural | None = None,
+    c5: Natural | None = None,
+    f6: F6Activation = None,
+    dropout: BelowOne | None = None,
 ) -> nn.Sequential:
     """LeNet-5 (LeCun et al. 1998, Fig. 2): 60,000 parameters as printed.
 
     "same" padding of C1 is the paper's 32x32 field around a 28x28 image. C5 sees the whole of S4 and is written as the
-    fully connected layer that it is at this image size.
+    fully connected layer that it is at this image size. `c3` and `c5` are the widths of these layers, if they are not
+    the paper's; `f6` is the activation of F6, if it is not that of the other layers; `fill` is the value around the
+    image, if it is not the background. `dropout` is before F6 and before the output.
     """
-    if connections not in tuple(CONNECTIONS):
-        refuse("connections", connections, " or ".join(CONNECTIONS))
-    first, last, after = poolings(pooling, activation)
-    hidden = init_before(activation, init)
-    c1 = nn.Conv2D(6, 5, padding=padding, pad_value=background, initializer=hidden)
+    first, last, after = poolings(pooling, activation, init)
+    hidden, squash = init_before(activation, init), LENET_TANH if f6 else activation
+    c1 = nn.Conv2D(6, 5, padding=padding, pad_value=border(fill, background), initializer=hidden)
+    table = _table(connections, c3 or 16, table_seed)
+    drop = nn.Dropout(dropout) if dropout else None
     return nn.Sequential(
         named(C1=c1, A1=activation, S2=first, A2=after)
-        | named(C3=nn.Conv2D(16, 5, connections=CONNECTIONS[connections], initializer=hidden), A3=activation)
+        | named(C3=nn.Conv2D(c3 or 16, 5, connections=table, initializer=hidden), A3=activation)
         | named(S4=last, A4=after)
-        | named(C5=nn.Dense(120, initializer=hidden), A5=activation)
-        | named(F6=nn.Dense(84, initializer=hidden), A6=activation)
+        | named(C5=nn.Dense(c5 or 120, initializer=hidden), A5=activation, D5=drop)
+        | named(F6=nn.Dense(84, initializer=init_before(squash, init)), A6=squash, D6=drop)
         | output.layers(classes, init)
     )
+
+
+def _table(connections: str, maps: int, seed: int | None) -> Table | None:
+    """The connections of C3 by their name."""
+    tables = {"table1": TABLE_1, "full": None, "random": random_table(seed or 0)}
+    if connections not in tables:
+        refuse("connections", connections, " or ".join(tables))
+    if connections != "full" and maps != len(TABLE_1):
+        refuse("c3", maps, f"{len(TABLE_1)}, for which connections={connections} is, or connections=full")
+    if connections != "random" and seed is not None:
+        refuse("table_seed", seed, "null, or connections=random")
+    return tables[connections]
 
 
 def lenet1(
@@ -72,7 +107,7 @@ def lenet1(
     classes: int = 10,
 ) -> nn.Sequential:
     """LeNet-1 (LeCun et al. 1990) for 28x28 images: 2,578 parameters, 98,442 connections."""
-    first, last, after = poolings(pooling, activation)
+    first, last, after = poolings(pooling, activation, init)
     hidden = init_before(activation, init)
     return nn.Sequential(
         named(H1=nn.Conv2D(4, 5, initializer=hidden), A1=activation, H2=first, A2=after)
@@ -90,6 +125,7 @@ def lenet4(
     output: Output = DenseOutput(LENET_TANH),
     background: float = -0.1,
     classes: int = 10,
+    fill: float | None = None,
 ) -> nn.Sequential:
     """A network like LeNet-4 (LeCun et al. 1998, III-C): 16,998 parameters, 258,306 connections.
 
@@ -99,9 +135,9 @@ def lenet4(
     units and, to the digits that are printed, both totals: C3 has 60 kernels, and each unit of C5 sees four or five
     maps. Which ones, and that the outputs are tanh units as in LeNet-1, is our choice.
     """
-    first, last, after = poolings(pooling, activation)
+    first, last, after = poolings(pooling, activation, init)
     hidden = init_before(activation, init)
-    c1 = nn.Conv2D(4, 5, padding=padding, pad_value=background, initializer=hidden)
+    c1 = nn.Conv2D(4, 5, padding=padding, pad_value=border(fill, background), initializer=hidden)
     return nn.Sequential(
         named(C1=c1, A1=activation, R1=nn.Repeat(2), S2=first, A2=after)
         | named(C3=nn.Conv2D(16, 5, connections=LENET4_C3, initializer=hidden), A3=activation)

@@ -1,6 +1,6 @@
 """What networks share: their outputs, how an activation goes with weights and pooling, and the table of a network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnlab import nn
 from cnnlab.models.codes import digit_codes
@@ -50,8 +50,10 @@ def init_before(activation: nn.Layer | None, init: nn.Initializer) -> nn.Initial
     return init.for_slope(activation.steepest if isinstance(activation, nn.Activation) else 1.0)
 
 
-def poolings(pooling: nn.Layer, activation: nn.Activation) -> tuple[nn.Layer, nn.Layer, nn.Activation | None]:
-    """A network's first and last pooling, and what follows both: the activation after trainable subsampling.
+def poolings(
+    pooling: nn.Layer, activation: nn.Activation, init: nn.Initializer
+) -> tuple[nn.Layer, nn.Layer, nn.Activation | None]:
+    """A network's first and last pooling, and what follows both: the activation after one that has parameters.
 
     The mean of whole maps can only come last: plain 2x2 averaging stands in for it before. ValueError if the pooling
     cannot follow the activation.
@@ -62,8 +64,15 @@ def poolings(pooling: nn.Layer, activation: nn.Activation) -> tuple[nn.Layer, nn
             f"{type(activation).__name__} does not give: choose activation=relu or activation=sigmoid or "
             "activation=softplus, or another pooling"
         )
+    if isinstance(pooling, nn.StridedConv):
+        pooling = replace(pooling, initializer=init_before(activation, init))
     first = nn.AvgPool(2) if isinstance(pooling, nn.GlobalAvgPool) else pooling
-    return first, pooling, activation if isinstance(pooling, nn.Subsample) else None
+    return first, pooling, activation if isinstance(pooling, (nn.Subsample, nn.StridedConv)) else None
+
+
+def border(fill: float | None, background: float) -> float:
+    """The value around an image: what it is filled with or, if nothing is said, the image's background."""
+    return background if fill is None else fill
 
 
 def costs(network: nn.Sequential, shape: tuple[int, ...]) -> list[tuple[str, str, str, nn.Cost]]:

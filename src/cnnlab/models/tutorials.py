@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cnnlab import nn
-from cnnlab.models.parts import DenseOutput, Output, init_before, named, poolings
+from cnnlab.models.parts import DenseOutput, Output, border, init_before, named, poolings
 from cnnlab.nn.windows import Padding
 
 
@@ -15,12 +15,13 @@ def zhou(
     output: Output = DenseOutput(),
     background: float = -0.5,
     classes: int = 10,
+    fill: float | None = None,
 ) -> nn.Sequential:
     """Victor Zhou's first CNN (2019): one convolution without bias, one pooling; 13,602 parameters."""
-    _, last, _ = poolings(pooling, activation)
+    _, last, after = poolings(pooling, activation, init)
     hidden = init_before(activation, init)
-    c1 = nn.Conv2D(8, 3, padding=padding, pad_value=background, bias=None, initializer=hidden)
-    return nn.Sequential(named(C1=c1, A1=activation, S2=last) | output.layers(classes, init))
+    c1 = nn.Conv2D(8, 3, padding=padding, pad_value=border(fill, background), bias=None, initializer=hidden)
+    return nn.Sequential(named(C1=c1, A1=activation, S2=last, A2=after) | output.layers(classes, init))
 
 
 def keras_convnet(
@@ -32,14 +33,16 @@ def keras_convnet(
     dropout: float = 0.5,
     background: float = 0.0,
     classes: int = 10,
+    fill: float | None = None,
 ) -> nn.Sequential:
     """Keras' "Simple MNIST convnet": 34,826 parameters."""
-    first, last, _ = poolings(pooling, activation)
+    first, last, after = poolings(pooling, activation, init)
     hidden = init_before(activation, init)
-    c1 = nn.Conv2D(32, 3, padding=padding, pad_value=background, initializer=hidden)
+    c1 = nn.Conv2D(32, 3, padding=padding, pad_value=border(fill, background), initializer=hidden)
     return nn.Sequential(
-        named(C1=c1, A1=activation, S2=first)
-        | named(C3=nn.Conv2D(64, 3, initializer=hidden), A3=activation, S4=last, D4=nn.Dropout(dropout))
+        named(C1=c1, A1=activation, S2=first, A2=after)
+        | named(C3=nn.Conv2D(64, 3, initializer=hidden), A3=activation)
+        | named(S4=last, A4=after, D4=nn.Dropout(dropout))
         | output.layers(classes, init)
     )
 
@@ -87,12 +90,13 @@ def nielsen_cnn(
     By default that with two convolutions, 85,670 parameters. `dropout` stands before each fully connected layer, the
     output included, and scales values down when predicting, as in his program.
     """
-    first, last, _ = poolings(pooling, activation)
+    first, last, after = poolings(pooling, activation, init)
     inner, layers = init_before(activation, init), dict[str, nn.Layer | None]()
     drop = nn.Dropout(dropout, inverted=False) if dropout else None
     for number, maps in enumerate(filters, 1):
         pool = last if number == len(filters) else first
-        layers |= {f"C{number}": nn.Conv2D(maps, 5, initializer=inner), f"A{number}": activation, f"S{number}": pool}
+        layers |= {f"C{number}": nn.Conv2D(maps, 5, initializer=inner), f"A{number}": activation}
+        layers |= {f"S{number}": pool, f"S{number}_f": after}
     for number, units in enumerate(hidden, len(filters) + 1):
         layers |= {f"D{number}": drop, f"F{number}": nn.Dense(units, initializer=inner), f"A{number}": activation}
     layers[f"D{len(filters) + len(hidden) + 1}"] = drop

@@ -4,7 +4,7 @@ Maps are `[H, C, W, N]`, vectors `[D, N]`, batch last. Nothing here imports anyt
 """
 
 from cnnlab.nn.activations import GELU, Activation, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from cnnlab.nn.conv import Conv2D
+from cnnlab.nn.conv import Conv2D, StridedConv
 from cnnlab.nn.dense import Dense, Dropout
 from cnnlab.nn.gradcheck import gradcheck, gradcheck_loss
 from cnnlab.nn.initializers import FanInUniform, Gaussian, Glorot, He, Initializer, LeCun1998
@@ -77,6 +77,7 @@ __all__ = [
     "Stages",
     "Steps",
     "StochasticPool",
+    "StridedConv",
     "Subsample",
     "Tanh",
     "Workspace",

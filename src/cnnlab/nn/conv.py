@@ -1,4 +1,4 @@
-"""The convolutional layer: shared weights, biases, padding, and which maps a filter sees."""
+"""The convolutional layer: shared weights, biases, padding, and which maps a filter sees; and one that pools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from cnnlab.nn.dense import Dense
 from cnnlab.nn.initializers import FanInUniform, Initializer
 from cnnlab.nn.layer import Array, Bound, Cost, Layer, Params, Rng, Shape, bind_squares
 from cnnlab.nn.options import Limit, Natural, refuse
+from cnnlab.nn.pool import Pool
 from cnnlab.nn.windows import Padding, Pair, crop, margins, pad, pair, window_grid
 
 Bias = Annotated[str | None, Limit("map, position or None", lambda value: value in ("map", "position", None))]
@@ -139,3 +140,35 @@ class Conv2D(Layer):
         biases = {"map": self.filters, "position": self.filters * positions, None: 0}[self.bias]
         units = self.filters * positions if self.bias else 0
         return Cost(weights + biases, weights * positions + units, weights * positions)
+
+
+@dataclass(frozen=True)
+class StridedConv(Pool):
+    """A convolution in the place of pooling: it sees all maps and gives as many, its stride makes them smaller.
+
+    (Springenberg et al. 2015, All-CNN.) The activation is a layer of its own. Parameters: those of `Conv2D`.
+    """
+
+    forgets_output: ClassVar[bool] = True
+
+    initializer: Initializer = FanInUniform()  # noqa: RUF009 - frozen
+
+    def _conv(self, maps: int) -> Conv2D:
+        return Conv2D(maps, *self._window(), initializer=self.initializer)
+
+    def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
+        """As the convolution's."""
+        self.out_shape(shape)
+        return self._conv(shape[1]).init(shape, rng)
+
+    def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
+        """As the convolution's."""
+        return self._conv(x.shape[1]).bind(params, x, dx, grads)
+
+    def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
+        """As the convolution's."""
+        return self._conv(x.shape[1]).bind_curvature(params, x, hx, found)
+
+    def cost(self, shape: Shape) -> Cost:
+        """As the convolution's."""
+        return self._conv(shape[1]).cost(shape)

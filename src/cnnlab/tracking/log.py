@@ -145,6 +145,13 @@ class RunLog:
         self._written = time.monotonic()
 
     @uninterrupted()
+    def curve(self, name: str, values: Sequence[float]) -> None:
+        """A metric's values at the steps 1, 2, ..., in one go."""
+        for step, value in enumerate(values, 1):
+            self._keep({name: value}, step)
+        self._write()
+
+    @uninterrupted()
     def tag(self, name: str, value: str) -> None:
         """A word that describes the run."""
         self._client.set_tag(self.run_id, name, value)
