@@ -64,6 +64,7 @@ RECIPES = {
     "momentum steps": recipe(SGD(0.01, momentum=0.9), Steps()),
     "nesterov cosine": recipe(SGD(clip_norm=1, momentum=0.9, nesterov=True), Cosine()),
     "distorted": replace(ADAM, distortion=Distortion(translation=2, alpha=20)),
+    "subset, first losses": replace(ADAM, images_per_epoch=90, steps_recorded=4),
     "sgd without noise": recipe(SGD(), Cosine(), replace(NOISY, layers=NOISY.layers | {"S2": MaxPool(2)})),
 }
 
@@ -88,7 +89,8 @@ def content(state: TrainingState) -> dict[str, Any]:
     generators = [getattr(state, name).bit_generator.state for name in ("order", "noise", "distortion")]
     arrays = {name: array.tobytes() for name, array in {**state.optimizer, "theta": state.theta}.items()}
     history = [untimed(record) for record in state.history]
-    return arrays | {"generators": generators, "history": history, "confusions": state.confusions}
+    measured = {"history": history, "confusions": state.confusions, "losses": state.losses}
+    return arrays | {"generators": generators} | measured
 
 
 @pytest.mark.parametrize("chosen", RECIPES.values(), ids=RECIPES)

@@ -211,7 +211,7 @@ def test_help_has_every_option_and_what_the_configs_say(
 def test_tab_completion_knows_the_choices(command: str, fresh_home: Home) -> None:
     line = f"{command} data=digits pooling=s"
     said = end(fresh_home.start("query=bash", command="-sc", COMP_LINE=line))
-    assert (said.code, said.out.split()) == (0, ["pooling=stochastic", "pooling=subsample"]), said.err
+    assert (said.code, said.out.split()) == (0, ["pooling=stochastic", "pooling=stride", "pooling=subsample"]), said.err
 
 
 def test_sweeps_and_their_arms_are_listed(said: Callable[..., tuple[object, str]]) -> None:

@@ -19,7 +19,8 @@ from cnnlab.rates import TUNED
 from cnnlab.spelling import Grammar, as_text, check_words
 
 GRAMMAR = Grammar((CONF,))
-SWEEPS = [sweep for sweep in GRAMMAR.groups["sweep"] if sweep != "lenet_family"]  # that one needs the full MNIST
+FULL = [sweep for sweep in GRAMMAR.groups["sweep"] if "/data: mnist\n" in GRAMMAR.text("sweep", sweep)]  # all images
+SWEEPS = [sweep for sweep in GRAMMAR.groups["sweep"] if sweep not in ("lenet_family", *FULL)]
 
 
 @pytest.fixture(scope="module")
@@ -370,6 +371,35 @@ def test_every_sweep_composes(sweep: str, arms: Callable[..., Any]) -> None:
     assert {arm["study"] for arm in found} == {sweep}
     assert len({arm["fingerprint"] for arm in found}) == len({arm["words"] for arm in found}) == len(found) > 1
     assert sweep != "classic_to_modern" or len(found) == 24
+
+
+ARMS = {
+    "connections": 4,
+    "depth": 12,
+    "dropout": 9,
+    "from_1998": 18,
+    "loss_mnist": 14,
+    "padding_mnist": 7,
+    "pooling_mnist": 7,
+    "train_size": 3,
+}
+
+
+@pytest.mark.parametrize("sweep", FULL)
+def test_every_sweep_on_all_images_composes_on_a_few(sweep: str) -> None:
+    few = ("data=mnist5k", "seed=0", *["data.subset=100,1000,2000"] * (sweep == "train_size"))
+    found = arms_of(sweep, *few)
+    assert {(arm.study, arm.config["epochs"]) for arm in found} == {(sweep, 5)}
+    assert len({arm.fingerprint for arm in found}) == len({arm.label for arm in found}) == ARMS[sweep]
+
+
+@pytest.mark.parametrize(("sweep", "option"), [("train_size", "data.subset_seed"), ("connections", "model.table_seed")])
+def test_what_a_sweep_draws_is_drawn_by_each_seed(sweep: str, option: str) -> None:
+    group, name = option.split(".")
+    words = ["data.subset=100"] if group == "data" else []
+    arms = arms_of(sweep, "data=mnist5k", "seed=3,4", *words)
+    seeds = [arm.config[group][name] for arm in arms if arm.config[group][name] is not None]
+    assert seeds == [3, 4]
 
 
 def test_every_arm_has_a_rate_that_was_tuned_for_just_it(arms: Callable[..., Any]) -> None:

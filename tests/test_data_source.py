@@ -32,6 +32,8 @@ COMMON = [
     "enlarge",
     "deslant",
     "folder",
+    "subset",
+    "subset_seed",
 ]
 
 
@@ -71,6 +73,44 @@ def test_images_are_drawn_at_random_by_a_seed() -> None:
     assert made_up("unit", 0, draw=1338).train.digest != made_up("unit", 0, draw=1337).train.digest
     with pytest.raises(ValueError, match=r"^draw=-1: choose a whole number from 0 to 4294967295$"):
         made_up(draw=-1)
+
+
+def test_a_subset_is_drawn_of_what_is_not_held_out() -> None:
+    whole, drawn, again, other, fewer = (
+        made_up(**words)
+        for words in (
+            {},
+            {"subset": 20, "subset_seed": 3},
+            {"subset": 20, "subset_seed": 3},
+            {"subset": 20},
+            {"subset": 9, "subset_seed": 3},
+        )
+    )
+    assert {data.val.digest for data in (drawn, other, fewer)} == {whole.val.digest}
+    assert {data.test.digest for data in (drawn, other, fewer)} == {whole.test.digest}
+    order = np.random.RandomState(3).permutation(50)
+    assert drawn.train.digest == whole.train[np.sort(order[:20])].digest
+    assert fewer.train.digest == whole.train[np.sort(order[:9])].digest  # some of the twenty
+    assert (len(drawn.train), drawn.digest) == (20, again.digest)
+    assert len({data.digest for data in (whole, drawn, other, fewer)}) == 4
+    assert drawn.normalizer != whole.normalizer  # it knows the images that train, and no others
+    assert made_up(subset=20, subset_seed=0).digest == other.digest
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"subset": 51}, "subset=51: choose a whole number from 1 to 50"),
+        ({"subset": 0}, "subset=0: choose a whole number from 1 to 50"),
+        ({"subset": 5, "subset_seed": -1}, "subset_seed=-1: choose a whole number from 0 to 4294967295"),
+        ({"subset_seed": 1}, "subset_seed=1: choose null, or how many images with subset="),
+    ],
+    ids=str,
+)
+def test_a_subset_that_cannot_be_is_one_line(words: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        made_up(**words)
+    assert str(caught.value) == said
 
 
 def test_all_splits_are_processed_and_normalised_after_that() -> None:

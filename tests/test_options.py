@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -89,6 +90,70 @@ def test_every_choice_trains_a_step(word: str) -> None:
     assert np.isfinite(list(step(word, *SMALL).values())).all()
 
 
+RULE_1998 = ("optimizer=sdlm", "init=fan_in", "schedule=lenet5_1998", "batch_size=1", "reshuffle=false", "lr=0.0005")
+FROM_1998 = [
+    (f"activation={activation}", f"loss={loss}", f"pooling={pooling}", f"model.connections={connections}", *kept)
+    for activation in ("lenet_tanh", "relu")
+    for loss in ("lenet5_map", "cross_entropy")
+    for pooling in ("subsample", "max")
+    for connections in ("table1", "full")
+    for kept in [("model.f6=lenet_tanh",) if (activation, loss) == ("relu", "lenet5_map") else ()]
+]
+
+
+@pytest.mark.parametrize("rule", [(), RULE_1998], ids=["today", "1998"])
+@pytest.mark.parametrize("words", FROM_1998, ids=" ".join)
+def test_every_network_between_1998_and_today_trains_by_either_rule(
+    words: tuple[str, ...], rule: tuple[str, ...]
+) -> None:
+    made = built(*words, *rule, "epochs=1", "data.train=140", "data.validation=100")
+    state = start(made.recipe, made.data.shape, 0)
+    (record,) = train(made.recipe, state, made.data)
+    assert np.isfinite(list(record.values())).all()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("padding.fill=0", "padding=full", "model.c5=88"),
+        ("padding.fill=0", "model=lenet4"),
+        ("padding.fill=0", "model=zhou"),
+        ("padding.fill=0", "model=keras_convnet"),
+        ("model.connections=random", "model.table_seed=${seed}", "seed=3"),
+        ("model.c3=10",),
+        ("model.dropout=0.5", "optimizer.weight_decay=0.0005"),
+        ("pooling=stride", "optimizer=sdlm"),
+        ("pooling=stride", "pooling.size=3", "pooling.stride=2"),
+        *((f"model=deep model.depth={depth} activation={a}").split() for depth in (2, 8) for a in ("sigmoid", "tanh")),
+        ("model=deep", "pooling=global_avg", "model.maps=3", "augment=shift"),
+        ("data.subset=50", "data.subset_seed=${seed}", "images_per_epoch=300", "steps_recorded=1"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_study_may_say_trains_a_step_and_is_another_run(words: Sequence[str]) -> None:
+    assert np.isfinite(list(step(*words, *SMALL).values())).all()
+    plain = [word for word in words if "." not in word and not word.startswith(("images", "steps"))]
+    assert plan_of(*words, *SMALL).fingerprint != plan_of(*plain, *SMALL).fingerprint
+
+
+def test_each_seed_may_have_a_subset_and_a_table_of_its_own() -> None:
+    words = ("data.subset=50", "data.subset_seed=${seed}", "model.connections=random", "model.table_seed=${seed}")
+    one, other = (plan_of(*words, f"seed={seed}", *SMALL) for seed in (1, 2))
+    data, tables = [load_data(plan) for plan in (one, other)], [plan.config["model"]["table_seed"] for plan in (one, other)]
+    assert data[0].train.digest != data[1].train.digest and data[0].val.digest == data[1].val.digest
+    assert tables == [1, 2]
+    assert one.fingerprint == plan_of(*words, "data.subset_seed=1", "model.table_seed=1", "seed=1", *SMALL).fingerprint
+
+
+def test_the_losses_of_the_first_updates_are_recorded(tmp_path: Path) -> None:
+    made = plan_of("steps_recorded=3", *SMALL, "epochs=2", "batch_size=100")
+    data, log = load_data(made), Mock(spec=RunLog)
+    made.learner.learn(data, 0, Journal(log, Checkpoints(tmp_path / "state.npz", {}), Watcher()))
+    ((name, losses),) = (call.args for call in log.curve.call_args_list)
+    assert (name, len(losses)) == ("first_steps/loss", 3)
+    assert losses[:2] == pytest.approx([2.3, 2.3], abs=1)
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -136,7 +201,19 @@ def test_stochastic_pooling_needs_what_is_never_negative(activation: str) -> Non
         (("pooling.size=9", "padding=valid"), ("C3", "5x5", "2x2")),
         (("data=digits", "data.enlarge=1", "data.train=200", "padding=valid"), ("data=digits", "5x5")),
         (("model=lenet1", "data=digits", "data.enlarge=1"), ("model=lenet1", "data=digits")),
-        (("model.connections=table2",), ("connections=table2", "table1")),
+        (("model.connections=table2",), ("connections=table2", "table1", "random")),
+        (("model.connections=table1", "model.c3=10"), ("c3=10", "16", "connections=table1")),
+        (("model.table_seed=1",), ("table_seed=1", "connections=random")),
+        (("model.c5=0",), ("model.c5=0", "from 1 up or null")),
+        (("model.f6=relu",), ("model.f6=relu", "lenet_tanh or null")),
+        (("model.dropout=1",), ("model.dropout=1", "not including, 1 or null")),
+        (("padding.fill=background",), ("fill=background", "a number or null")),
+        (("model=deep", "model.depth=0"), ("model.depth=0", "from 1 up")),
+        (("data.subset=201",), ("data.subset=201", "from 1 to 200")),
+        (("data.subset_seed=1",), ("data.subset_seed=1", "subset=")),
+        (("images_per_epoch=0",), ("images_per_epoch=0", "from 1 up or null")),
+        (("steps_recorded=1001",), ("steps_recorded=1001", "from 1 to 1000 or null")),
+        (("learner=boosted", "augment=shift", "steps_recorded=5"), ("learner=boosted", "steps_recorded=5")),
         (("model=keras_convnet", "model.dropout=1.0"), ("rate=1.0",)),
         (("pooling=mixed", "pooling.mix=1.5"), ("pooling.mix=1.5", "0", "1")),
         (("padding.mode=some",), ("padding=some", "same")),

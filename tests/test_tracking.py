@@ -31,12 +31,14 @@ def test_a_finished_run_is_not_made_again(where: str, inside: Home) -> None:
     with LOGS[where]() as log:
         log.begin("runs", "a name", {"lr": "0.1"}, TAGS)
         log.metrics({"test/error_percent": 0.5})
+        log.curve("first_steps/loss", [2.5, 2.25, 2.0])
         log.arrays("answers.npz", answers=np.arange(3))
         log.text("config/words.txt", "a few")
         log.upload()
         log.close("FINISHED")
     run = inside.run()
     assert (run.info.status, run.info.run_name, run.data.params) == ("FINISHED", "a name", {"lr": "0.1"})
+    assert inside.curves(run)["first_steps/loss"] == {1: 2.5, 2: 2.25, 3: 2.0}
     files = inside.artifacts(run)
     assert files["config/words.txt"].read_text() == "a few"
     with np.load(files["answers.npz"], allow_pickle=False) as kept:
@@ -44,7 +46,7 @@ def test_a_finished_run_is_not_made_again(where: str, inside: Home) -> None:
     with LOGS[where]() as log, pytest.raises(AlreadyFinished) as caught:
         log.begin("runs", "a name", {}, TAGS)
         log.check(begun=True)
-    assert (caught.value.run_id, caught.value.metrics) == (run.info.run_id, {"test/error_percent": 0.5})
+    assert (caught.value.run_id, caught.value.metrics) == (run.info.run_id, {"test/error_percent": 0.5, "first_steps/loss": 2.0})
     assert (caught.value.other_code, caught.value.copied) == (False, False)
 
 

@@ -132,6 +132,39 @@ def test_every_image_once_an_epoch_in_a_new_order(watched: Callable[[], Watched]
     assert (first != second).any()
 
 
+@pytest.mark.parametrize("reshuffle", [True, False])
+def test_an_epoch_of_a_size_goes_through_the_images_pass_by_pass(
+    reshuffle: bool, watched: Callable[[], Watched]
+) -> None:
+    data = watched()
+    state = trained(recipe(batch_size=32, images_per_epoch=450, reshuffle=reshuffle), data)
+    assert [len(index) for index in data.asked] == 2 * [*[32] * 14, 2]
+    shown = np.concatenate(data.asked)
+    first, second, cut, third = np.split(shown, [200, 400, 450])[0:4]
+    assert sorted(first) == sorted(second) == sorted(third[:200]) == list(range(200))
+    assert len(set(cut)) == 50
+    assert (first == second).all() == (not reshuffle)
+    assert [record["epoch"] for record in state.history] == [1, 2]
+    assert 0 < state.history[0]["train/accuracy"] <= 1
+
+
+def test_an_epoch_of_as_many_images_as_there_are_is_a_pass(digits: Dataset) -> None:
+    one, same = (trained(recipe(images_per_epoch=count), digits) for count in (None, 200))
+    assert one.theta.tobytes() == same.theta.tobytes()
+    assert [untimed(record) for record in one.history] == [untimed(record) for record in same.history]
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(0, 0), (3, 3), (9, 9), (99, 14)])
+def test_the_losses_of_the_first_updates_are_kept_and_change_nothing(asked: int, kept: int, digits: Dataset) -> None:
+    plain, state = (trained(recipe(steps_recorded=count), digits) for count in (0, asked))
+    assert state.theta.tobytes() == plain.theta.tobytes()
+    assert len(state.losses) == kept and plain.losses == []
+    if kept == 14:
+        shares = np.array([*[32] * 6, 8]) / 200
+        for epoch, record in enumerate(state.history):
+            assert shares @ state.losses[7 * epoch : 7 * epoch + 7] == pytest.approx(record["train/loss"])
+
+
 def test_the_order_of_1998_is_the_same_in_all_epochs(watched: Callable[[], Watched]) -> None:
     data = watched()
     trained(recipe(batch_size=100, epochs=3, reshuffle=False), data)

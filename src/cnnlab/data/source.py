@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -58,9 +58,10 @@ class Choices:
     resize: str = "area"
     enlarge: int = 1
     deslant: bool = False
+    folder: str | Path | None = None
+    _: KW_ONLY
     subset: int | None = None
     subset_seed: int | None = None
-    folder: str | Path | None = None
 
     def dataset(self, raw: RawData) -> Dataset:
         """The dataset of these choices. Raises ValueError, in one line, where a choice does not fit."""
