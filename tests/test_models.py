@@ -20,6 +20,7 @@ from cnnlab.models import (
     lenet1,
     lenet4,
     lenet5,
+    memory,
     nielsen_cnn,
 )
 from cnnlab.models.lecun import LECUN1989_TABLE, LENET1_TABLE, LENET4_C3, LENET4_C5, TABLE_1, random_table
@@ -163,6 +164,14 @@ def test_describe_prints_rows_and_totals() -> None:
     assert ["C1", "Conv2D", "6@28x28", "156", "122,304", "117,600"] in lines
     assert ["F6", "Dense", "84", "10,164", "10,164", "10,080"] in lines
     assert lines[-1][:3] == ["total", "60,000", "340,908"]
+
+
+def test_the_memory_of_a_network_that_is_never_made() -> None:
+    """The second founding document's perceptron on 224x224 pixels of three colours, from its shapes alone."""
+    weights, values = memory(models.mlp((1024,)), (224, 3, 224))
+    assert weights == 4 * (154_140_672 + 1_024 + 10_250)
+    assert values == 4 * (150_528 + 1_024 + 1_024 + 10)
+    assert memory(lenet5(), IMAGE)[0] == 240_000
 
 
 def test_table_1() -> None:

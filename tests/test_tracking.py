@@ -46,7 +46,10 @@ def test_a_finished_run_is_not_made_again(where: str, inside: Home) -> None:
     with LOGS[where]() as log, pytest.raises(AlreadyFinished) as caught:
         log.begin("runs", "a name", {}, TAGS)
         log.check(begun=True)
-    assert (caught.value.run_id, caught.value.metrics) == (run.info.run_id, {"test/error_percent": 0.5, "first_steps/loss": 2.0})
+    assert (caught.value.run_id, caught.value.metrics) == (
+        run.info.run_id,
+        {"test/error_percent": 0.5, "first_steps/loss": 2.0},
+    )
     assert (caught.value.other_code, caught.value.copied) == (False, False)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -59,9 +59,8 @@ class Choices:
     enlarge: int = 1
     deslant: bool = False
     folder: str | Path | None = None
-    _: KW_ONLY
-    subset: int | None = None
-    subset_seed: int | None = None
+    subset: int | None = field(default=None, kw_only=True)
+    subset_seed: int | None = field(default=None, kw_only=True)
 
     def dataset(self, raw: RawData) -> Dataset:
         """The dataset of these choices. Raises ValueError, in one line, where a choice does not fit."""

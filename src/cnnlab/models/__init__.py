@@ -18,7 +18,7 @@ from cnnlab.models.lecun import (
     lenet4,
     lenet5,
 )
-from cnnlab.models.parts import DenseOutput, RBFOutput, costs, describe
+from cnnlab.models.parts import DenseOutput, RBFOutput, costs, describe, memory
 from cnnlab.models.tutorials import keras_convnet, mlp, nielsen_cnn, nielsen_mlp, zhou
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "lenet1",
     "lenet4",
     "lenet5",
+    "memory",
     "mlp",
     "nielsen_cnn",
     "nielsen_mlp",

@@ -1,6 +1,7 @@
 """What networks share: their outputs, how an activation goes with weights and pooling, and the table of a network."""
 
 from dataclasses import dataclass, replace
+from math import prod
 
 from cnnlab import nn
 from cnnlab.models.codes import digit_codes
@@ -82,6 +83,14 @@ def costs(network: nn.Sequential, shape: tuple[int, ...]) -> list[tuple[str, str
         (name, type(layer).__name__, _printed(out), layer.cost(given))
         for (name, layer), given, out in zip(network.layers.items(), shapes, shapes[1:], strict=False)
     ]
+
+
+def memory(network: nn.Sequential, shape: tuple[int, ...]) -> tuple[int, int]:
+    """The bytes of a network's parameters, and of an image of this shape and every layer's output for it, in float32.
+
+    Training takes each twice, with the gradients, and what the optimiser remembers.
+    """
+    return 4 * network.cost(shape).parameters, 4 * sum(map(prod, network.shapes(shape)))
 
 
 def describe(network: nn.Sequential, shape: tuple[int, ...]) -> str:
