@@ -402,6 +402,13 @@ def test_what_a_sweep_draws_is_drawn_by_each_seed(sweep: str, option: str) -> No
     assert seeds == [3, 4]
 
 
+def test_arms_that_differ_by_their_seed_alone_are_planned_as_if_each_was_composed() -> None:
+    arms = arms_of("connections", "data=mnist5k", "seed=0,1", "model.dropout=0.5,0.25")
+    assert len({arm.fingerprint for arm in arms}) == len(arms) == 16
+    alone = [plan_of(*arm.overrides) for arm in arms]
+    assert [vars(arm) | {"learner": None} for arm in arms] == [vars(arm) | {"learner": None} for arm in alone]
+
+
 def test_every_arm_has_a_rate_that_was_tuned_for_just_it(arms: Callable[..., Any]) -> None:
     """A shared rate would decide the result of a sweep."""
     needed = [arm for sweep in SWEEPS if sweep not in ("smoke", "learning_rate") for arm in arms(sweep)]

@@ -21,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnlab import code, rates
@@ -185,10 +185,11 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     plans: dict[tuple[str, str], Plan] = {}
     found: dict[Row | None, dict[tuple[str, str], None]] = {row: {} for row in asked}
     refused: dict[str, None] = {}
+    arms = Arms(loader, cfg)
     for row, words in asked.items():
         for arm in _grid(loader, words, arguments):
             try:
-                made = arm_of(loader, cfg, arm)
+                made = arms.plan(arm)
             except ValueError as error:
                 refused[str(error)] = None
             else:
@@ -207,10 +208,26 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     return Sweep(list(plans.values()), command, workers, rows, list(refused))
 
 
-def arm_of(loader: ConfigLoader, cfg: DictConfig, overrides: Sequence[str]) -> Plan:
-    """The plan of one arm of a sweep, by all words of its own."""
-    composed = loader.load_sweep_config(cfg, list(overrides))
-    return plan(composed, composed.hydra)
+class Arms:
+    """Composes the arms of a sweep; those that differ by their seed alone are composed once, which takes Hydra long."""
+
+    def __init__(self, loader: ConfigLoader, cfg: DictConfig) -> None:
+        self._loader, self._cfg = loader, cfg
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def plan(self, overrides: Sequence[str]) -> Plan:
+        """The plan of one arm, by all words of its own."""
+        seeds = [word for word in overrides if re.fullmatch(r"seed=\d+", word)]
+        same = tuple(word for word in overrides if word not in seeds)
+        if not seeds or same not in self._composed:
+            composed = self._loader.load_sweep_config(self._cfg, list(overrides))
+        else:
+            composed = self._composed[same]
+            with read_write(composed):
+                composed.seed = int(seeds[-1].partition("=")[2])
+                composed.hydra.overrides.task = list(overrides)
+        self._composed = {same: composed}  # the seeds of an arm come one after the other
+        return plan(composed, composed.hydra)
 
 
 def _command(hydra: Sequence[str], task: Sequence[str], only: Sequence[str]) -> str:

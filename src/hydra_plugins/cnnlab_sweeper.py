@@ -42,7 +42,7 @@ class CnnlabSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Make what is missing, sum up, and exit with 1 if an arm failed."""
-        from cnnlab.composing import arm_of, sweep
+        from cnnlab.composing import Arms, sweep
         from cnnlab.sweeps import run_sweep
         from cnnlab.tuning import WORDS, tune
 
@@ -50,7 +50,7 @@ class CnnlabSweeper(BasicSweeper):
         cfg, loader, folder = self.config, self.hydra_context.config_loader, Path(self.config.hydra.sweep.dir)
         if self.tune:
             asked = sweep(loader, cfg, [*arguments, *WORDS])
-            failed = tune(self.tune, asked, lambda words: arm_of(loader, cfg, words), self._launch, folder)
+            failed = tune(self.tune, asked, Arms(loader, cfg).plan, self._launch, folder)
         else:
             asked = sweep(loader, cfg, arguments)
             arms = [plan.overrides for plan in asked.plans]
