@@ -94,6 +94,10 @@ POOLINGS = {
     for name, (size, stride) in WINDOWS.items()
 }
 POOLINGS["repeat"] = Case(nn.Repeat(3), MAP, lambda t, x: x.repeat_interleave(3, dim=1))
+POOLINGS["pool-by-convolution"] = Case(nn.StridedConv(2), MAP, partial(peers.conv, stride=2), batch=2)
+POOLINGS["pool-by-convolution-3x2-by-1x2"] = Case(
+    nn.StridedConv((3, 2), (1, 2)), MAP, partial(peers.conv, stride=(1, 2)), batch=2
+)
 POOLINGS["pool-global-average"] = Case(nn.GlobalAvgPool(), MAP, lambda t, x: x.mean((2, 3)))
 
 LAYERS = {
