@@ -14,14 +14,13 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import torch
-import yaml
 from joblib import Parallel, delayed
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
+from cnnlab import rates
 from cnnlab.data import mnist5k
-from cnnlab.paths import conf_folder
 
 Labelled = tuple[torch.Tensor, torch.Tensor]
 Pixels = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -47,9 +46,10 @@ PADDINGS = {"valid": 0, "same": 2}
 
 def arms() -> list[tuple[Words, float]]:
     """The words of each arm, and its learning rate."""
-    rates = yaml.safe_load((conf_folder() / "rates.yaml").read_text("utf-8"))["chosen"]
+    tuned = rates.table()["tuned"][f"mnist5k epochs={EPOCHS} batch_size={BATCH} cosine"]
     chosen = product(ACTIVATIONS, LOSSES, POOLINGS, PADDINGS)
-    return [(dict(zip(WORDS, arm, strict=True)), rates[f"{' '.join(arm)} lenet5 glorot momentum"]) for arm in chosen]
+    rate = {arm: tuned[f"{' '.join(arm)} lenet5 glorot momentum"]["rate"] for arm in chosen}
+    return [(dict(zip(WORDS, arm, strict=True)), found) for arm, found in rate.items()]
 
 
 def lenet5(words: Words) -> nn.Sequential:
