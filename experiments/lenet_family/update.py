@@ -21,8 +21,8 @@ from cnnlab.data import Dataset
 from cnnlab.measuring import outputs_for
 from cnnlab.nn import Params, Sequential
 from cnnlab.paths import refuse_other_checkout, write_atomically
-from cnnlab.report.arms import RunRecord, error_interval
-from cnnlab.report.rows import Result, Row, results_table
+from cnnlab.report.arms import RunRecord
+from cnnlab.report.rows import Result, Row, error_interval, results_table
 from cnnlab.report.tables import as_csv, number, replaced
 from cnnlab.statistics import t_interval
 from cnnlab.summaries import row_records, rows_of

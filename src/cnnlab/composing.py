@@ -29,6 +29,7 @@ from cnnlab.config import GROUPS, NUMBERS, RunConfig, fingerprint, targets, type
 from cnnlab.data import Dataset
 from cnnlab.learners import Learner
 from cnnlab.paths import conf_folder
+from cnnlab.report.contrasts import Asked, Contrast
 from cnnlab.report.rows import Row
 from cnnlab.spelling import TEXT, as_text
 
@@ -161,8 +162,9 @@ def _instantiated(node: dict[str, Any]) -> Any:
 class Sweep:
     """The arms of one question, each once.
 
-    `rows` holds the arms of each row of a list; a grid has none. `refused` has a line on each arm that is impossible.
-    `command` makes the sweep again. `workers` is how many the launcher uses, if it says so.
+    `rows` holds the arms of each row of a list; a grid has none. `asked` are the contrasts that its file names.
+    `refused` has a line on each arm that is impossible. `command` makes the sweep again. `workers` is how many the
+    launcher uses, if it says so.
     """
 
     plans: list[Plan]
@@ -170,6 +172,7 @@ class Sweep:
     workers: int | None
     rows: dict[Row, list[Plan]]
     refused: list[str]
+    asked: Asked
 
 
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
@@ -180,6 +183,9 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     options, only = cfg.hydra.sweeper, only or cfg.hydra.sweeper.get("only") or ()
     if only and not options.get("rows"):
         raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
+    asks = Asked(tuple(options.get("contrasts") or ()), options.get("within") or "")
+    for text in asks.contrasts:
+        Contrast.parse(text)  # a mistake in it is found before the runs, not after them
     grid = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
     asked = _rows(options.rows, only) if options.get("rows") else {None: grid}
     plans: dict[tuple[str, str], Plan] = {}
@@ -205,7 +211,7 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     command = _command(cfg.hydra.overrides.hydra, cfg.hydra.overrides.task, only)
     jobs = cfg.hydra.launcher.get("n_jobs")
     workers = jobs if jobs and jobs > 0 else None  # -1 is joblib's "as many as there are cores"
-    return Sweep(list(plans.values()), command, workers, rows, list(refused))
+    return Sweep(list(plans.values()), command, workers, rows, list(refused), asks)
 
 
 class Arms:

@@ -12,8 +12,10 @@ from cnnlab.composing import Plan, Sweep
 from cnnlab.locks import locked
 from cnnlab.paths import conf_folder, root
 from cnnlab.report.arms import RunRecord, arms, swept
+from cnnlab.report.contrasts import Asked, answer
 from cnnlab.report.pages import write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
+from cnnlab.report.sentences import sentences
 from cnnlab.report.tables import terminal_table
 from cnnlab.spelling import Grammar
 from cnnlab.tracking import records as kept
@@ -39,15 +41,17 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
         print(results_table([Result.of(*found) for found in row_records(study, rows, runs, codes).items()]))
     else:
         brief = [kept.record(study, run, codes, details=False) for run in runs.values()]
-        print(terminal_table(arms(brief, swept(brief))))
+        words = swept(brief)
+        found = arms(brief, words)
+        print(terminal_table(found), *sentences(answer(found, words, sweep.asked)), sep="\n")
     page, identity = root() / "reports" / study.name / "index.html", _identity(plans, runs, rows)
     with locked(state_folder() / f"summary-{study.experiment_id}.lock"):
         newest = kept.newest_summary(study)
         if not page.exists() or newest is None or newest.data.tags[FINGERPRINT] != identity:
-            report(study, runs, sweep.command, codes, rows)
+            report(study, runs, sweep.command, codes, sweep.asked, rows)
             if len(runs) == len(plans) and all(run.info.status == "FINISHED" for run in runs.values()):
                 listed = [{"row": _known(row), "fingerprints": arms} for row, arms in rows.items()]
-                asked = {"fingerprints": list(runs), "command": sweep.command, "rows": listed}
+                asked = {"fingerprints": list(runs), "command": sweep.command, "rows": listed, **asdict(sweep.asked)}
                 kept.log_summary(study, identity, page.parent, asked)
     print("report:", page)
     print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
@@ -82,14 +86,11 @@ def row_records(
     for row, fingerprints in rows.items():
         made = [run for name in fingerprints if (run := runs.get(name)) and run.info.status == "FINISHED"]
         records = [kept.record(study, run, codes, details) for run in made]
-        given = []
-        with kept.despite_lost_files():
-            given = [kept.answers(study, run) for run in (made if row.votes else made[:1])]
+        given = [record.answers for record in records if record.answers is not None]
         if row.votes:
-            complete = given and len(given) == len(fingerprints)
-            records = [vote(records, [answer for answer, _ in given], given[0][1])] if complete else []
+            records = [vote(records)] if given and len(given) == len(fingerprints) else []
         if given:
-            row = replace(row, images=len(given[0][1]))
+            row = replace(row, images=len(given[0]))
         found[row] = records
     return found
 
@@ -109,10 +110,11 @@ def report_again(study: Study) -> Path:
         with kept.despite_lost_files():
             codes[fingerprint] = kept.code_today(study, run)
     rows = {Row(**listed["row"]): listed["fingerprints"] for listed in known.get("rows", ())}
-    return report(study, runs, known.get("command", f"every run of {study.name}"), codes, rows)
+    asked = Asked(tuple(known.get("contrasts", ())), known.get("within", ""))
+    return report(study, runs, known.get("command", f"every run of {study.name}"), codes, asked, rows)
 
 
-def report(study: Study, runs: Runs, command: str, codes: Codes, rows: Rows) -> Path:
+def report(study: Study, runs: Runs, command: str, codes: Codes, asked: Asked, rows: Rows) -> Path:
     """Write the report of some runs of a study, which may be a list of rows, into `reports/`; its folder."""
     folder = root() / "reports" / study.name
     environment = kept.environments(list(runs.values()))
@@ -120,7 +122,7 @@ def report(study: Study, runs: Runs, command: str, codes: Codes, rows: Rows) -> 
     results = [Result.of(*found) for found in row_records(study, rows, runs, codes).items()]
     names = {name: row.name for row, fingerprints in rows.items() if not row.votes for name in fingerprints}
     records = [replace(kept.record(study, run, codes), row=names.get(name, "")) for name, run in runs.items()]
-    write_report(study.name, records, folder, notes, results)
+    write_report(study.name, records, folder, notes, asked, results)
     return folder
 
 

@@ -15,6 +15,7 @@ class SweeperConfig:
     """Options of the sweeper: `params` is a file's grid, `rows` its list, of which `only` some are made.
 
     With `tune`, the name of the sweep, the learning rates of its arms are looked for instead.
+    `contrasts` and `within` are what its report compares (see `cnnlab.report.contrasts.Asked`).
     """
 
     _target_: str = "hydra_plugins.cnnlab_sweeper.CnnlabSweeper"
@@ -22,6 +23,8 @@ class SweeperConfig:
     rows: dict[str, Any] | None = None
     only: list[str] = field(default_factory=list)
     tune: str | None = None
+    contrasts: list[str] = field(default_factory=list)
+    within: str = ""
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="cnnlab", node=SweeperConfig, provider="cnnlab")
@@ -30,13 +33,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="cnnlab", node=SweeperC
 class CnnlabSweeper(BasicSweeper):
     """Hydra's sweeper on whatever launcher is chosen: finished arms are left out, and all are summed up."""
 
-    def __init__(
-        self,
-        params: dict[str, str] | None = None,
-        rows: dict[str, Any] | None = None,
-        only: Sequence[str] = (),
-        tune: str | None = None,
-    ) -> None:
+    def __init__(self, params: dict[str, str] | None = None, tune: str | None = None, **read_by_composing: Any) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.tune = tune
 

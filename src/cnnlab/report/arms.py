@@ -1,4 +1,4 @@
-"""The arms of a sweep: runs grouped by everything but their seed, and what one changed word did to them."""
+"""The arms of a sweep: runs grouped by everything but their seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnlab.config import GROUPS, NUMBERS
-from cnnlab.statistics import Interval, binomial_interval, mean_interval
+from cnnlab.statistics import FEWEST_SEEDS, Interval, confusion_matrix, error_rate, mean_interval
 
 WORDS = (*GROUPS, *NUMBERS)
 FOLLOWERS = ("init", "lr")  # words that an arm may set to suit the others: then they are no question of their own
@@ -24,10 +24,10 @@ Options = Mapping[str, Sequence[str]]  # the swept words, each with its options 
 class RunRecord:
     """What is known of one run.
 
-    `words` are its choices, `metrics` the last value of each, `history` one dict an epoch, `confusion` (C, C)
-    on the test set (row = truth), `reason` one line on why it failed; `code` is the digest of the code that made it
-    on `machine`, and `other_code` says that this is not the code that is here now. In a sweep that is a list, `row` is
-    the name of the row that it was made for. `lr_source` says where its learning rate is from.
+    `words` are its choices, `metrics` the last value of each, `history` one dict an epoch, `answers` the class that it
+    gave to each test image and `labels` the right ones, `reason` one line on why it failed; `code` is the digest of the
+    code that made it on `machine`, and `other_code` says that this is not the code that is here now. In a sweep that is
+    a list, `row` is the name of the row that it was made for. `lr_source` says where its learning rate is from.
     """
 
     run_id: str
@@ -35,7 +35,8 @@ class RunRecord:
     status: str
     metrics: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
-    confusion: NDArray[Any] | None = None
+    answers: NDArray[Any] | None = None
+    labels: NDArray[Any] | None = None
     reason: str = ""
     code: str = ""
     machine: str = ""
@@ -90,9 +91,25 @@ class Arm:
         return [record.error("test") for record in self.finished]
 
     @cached_property
+    def answered(self) -> dict[str, NDArray[np.bool_]]:
+        """For each seed with answers whether each of them is wrong."""
+        known = {record.words.get("seed", ""): record for record in self.finished}
+        return {seed: of.answers != of.labels for seed, of in known.items() if of.answers is not None}
+
+    def wrong(self, seeds: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether the answers of these seeds are wrong, (seeds, images)."""
+        return np.array([self.answered[seed] for seed in seeds])
+
+    @cached_property
     def error(self) -> Interval:
-        """The mean test error (%): Student's t over seeds; with one seed the binomial interval of its test set."""
-        return error_interval(mean_interval(self.errors), 0 if self.confusion is None else int(self.confusion.sum()))
+        """The mean test error (%), for new seeds and new images; of one seed the binomial interval of its test set.
+
+        It has no bounds where there are fewer seeds than they need, or answers are missing.
+        """
+        mean = mean_interval(self.errors)
+        if len(self.answered) < len(self.finished) or 1 < mean.n < FEWEST_SEEDS or not mean.n:
+            return replace(mean, low=math.nan, high=math.nan)
+        return replace(error_rate(self.wrong(list(self.answered)))[0].times(100), n=mean.n)
 
     @cached_property
     def val_error(self) -> Interval:
@@ -110,9 +127,12 @@ class Arm:
 
     @cached_property
     def confusion(self) -> NDArray[Any] | None:
-        """The confusion matrix (C, C) on the test set, summed over the finished runs."""
-        matrices = [record.confusion for record in self.finished if record.confusion is not None]
-        return np.sum(matrices, axis=0) if matrices else None
+        """The confusion matrix (C, C) on the test set (row = truth), summed over the finished runs."""
+        known = [(of.labels, of.answers) for of in self.finished if of.answers is not None and of.labels is not None]
+        if not known:
+            return None
+        labels, answers = (np.concatenate(part) for part in zip(*known, strict=True))
+        return confusion_matrix(labels, answers, 1 + int(max(labels.max(), answers.max())))
 
     @property
     def status(self) -> str:
@@ -124,14 +144,6 @@ class Arm:
         if others := sum(record.other_code for record in self.finished):
             done += ", by other code" if others == len(self.finished) else f", {others} by other code"
         return f"{done}: {reasons}" if reasons else done
-
-
-def error_interval(errors: Interval, images: int, confidence: float = 0.95) -> Interval:
-    """The interval of a mean over seeds; of a single run, with its error (%), that of its test images."""
-    if errors.n != 1:
-        return errors
-    single = binomial_interval(round(errors.mean / 100 * images), images, confidence).times(100)
-    return replace(errors, low=single.low, high=single.high)
 
 
 def mean(values: Iterable[float]) -> float:
@@ -181,49 +193,3 @@ def arms(records: Sequence[RunRecord], swept: Iterable[str]) -> list[Arm]:
 def ranked(arms: Iterable[Arm]) -> list[Arm]:
     """The arms by validation error, never by test error; without validation as they come; without result last."""
     return sorted(arms, key=lambda arm: (not arm.finished, np.nan_to_num(arm.val_error.mean, nan=math.inf)))
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one word's change from `baseline` to `option` did to the test error (points), over matched pairs.
-
-    A pair is two finished runs that agree in every other swept word and in the seed; `lost` counts the
-    pairs in which a run failed.
-    """
-
-    word: str
-    baseline: str
-    option: str
-    difference: Interval
-    lost: int
-
-    @property
-    def verdict(self) -> str:
-        """The sign of the difference, if the interval tells it."""
-        if not self.difference.excludes_zero:
-            return "not resolved" if self.difference.n > 1 else "not resolved (a single pair)"
-        return "fewer errors" if self.difference.mean < 0 else "more errors"
-
-
-def steps(arms: Sequence[Arm], words: Options) -> list[Step]:
-    """For each swept word, each later option against the first one, wherever there are pairs."""
-    found = []
-    for word, (baseline, *others) in words.items():
-        before = _matched(arms, word, baseline)
-        for option in others:
-            after = _matched(arms, word, option)
-            pairs = [(before[key], after[key]) for key in before if key in after]
-            changes = [new.error("test") - old.error("test") for old, new in pairs if old.finished and new.finished]
-            if pairs:
-                found.append(Step(word, baseline, option, mean_interval(changes), len(pairs) - len(changes)))
-    return found
-
-
-def _matched(arms: Sequence[Arm], word: str, option: str) -> dict[tuple[str, ...], RunRecord]:
-    """The runs with this option, by all their other swept words and the seed."""
-    return {
-        (*(value for name, value in arm.swept.items() if name != word), record.words.get("seed", "")): record
-        for arm in arms
-        if arm.swept[word] == option
-        for record in arm.records
-    }

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from cnnlab import plots
 from cnnlab.paths import write_atomically
 from cnnlab.report import figures, panels
-from cnnlab.report.arms import Arm, Options, RunRecord, arms, ranked, steps, swept
+from cnnlab.report.arms import Arm, Options, RunRecord, arms, ranked, swept
+from cnnlab.report.contrasts import Answer, Asked, answer
 from cnnlab.report.rows import Result, mark_note
-from cnnlab.report.tables import count, legend, number, step_rows, table
+from cnnlab.report.sentences import sentences
+from cnnlab.report.tables import contrast_rows, count, interaction_rows, legend, number, share_rows, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,11 +34,17 @@ FIGURES: dict[str, Callable[[Sequence[Arm], Options], Figure | None]] = {
 
 
 def write_report(
-    name: str, records: Sequence[RunRecord], folder: Path, notes: Mapping[str, str], results: Sequence[Result] = ()
+    name: str,
+    records: Sequence[RunRecord],
+    folder: Path,
+    notes: Mapping[str, str],
+    asked: Asked = Asked(),
+    results: Sequence[Result] = (),
 ) -> Path:
     """The report of a sweep: `report.md` with its PNGs and a self-contained `index.html`, whose path is returned.
 
-    `notes` holds the `question`, the `command` and the `environment`; `results` are those of a sweep given as rows.
+    `notes` holds the `question`, the `command` and the `environment`; `asked` are the contrasts that its file names,
+    and `results` those of a sweep given as rows.
     The order of the records is the order of the options: the first of each word is the baseline.
     Raises ValueError when there are no records.
     """
@@ -44,7 +52,7 @@ def write_report(
         raise ValueError(f"report {name}: no run was found")
     words = swept(records)
     found = arms(records, words)
-    facts = {"name": name, "notes": notes, "words": words, **_facts(found, words, results)}
+    facts = {"name": name, "notes": notes, "words": words, **_facts(found, words, answer(found, words, asked), results)}
     for file, draw in FIGURES.items():
         if figure := draw(found, words):
             picture = plots.png(figure)
@@ -55,7 +63,7 @@ def write_report(
     return folder / "index.html"
 
 
-def _facts(found: Sequence[Arm], words: Options, results: Sequence[Result]) -> dict[str, Any]:
+def _facts(found: Sequence[Arm], words: Options, said: Answer, results: Sequence[Result]) -> dict[str, Any]:
     runs = [(arm, record) for arm in found for record in arm.records]
     return {
         "pictures": [],
@@ -64,7 +72,11 @@ def _facts(found: Sequence[Arm], words: Options, results: Sequence[Result]) -> d
         "mark": mark_note(results),
         "rows": table(found),
         "legend": legend(found),
-        "steps": step_rows(steps(found, words)),
+        "sentences": sentences(said),
+        "named": said.named,
+        "contrasts": contrast_rows(said),
+        "interactions": interaction_rows(said),
+        "shares": share_rows(said.shares),
         "watched": any(name.startswith("watch/") for _, record in runs for name in record.metrics),
         "unvalidated": all(math.isnan(record.error("val")) for _, record in runs),
         "rates": _rates(found),

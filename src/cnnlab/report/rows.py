@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from cnnlab.report.arms import RunRecord, error_interval, mean
+from cnnlab.report.arms import RunRecord, mean
 from cnnlab.report.tables import NOTHING, OTHER_CODE, number, percent
-from cnnlab.statistics import Interval, accuracy, mean_interval, t_interval
+from cnnlab.statistics import Interval, binomial_interval, mean_interval, t_interval
 
 SUMMED = {"parameters": "size/parameters", "macs": "size/macs", "seconds_per_run": "time/total_s"}  # in a vote
 MARK = "*"  # at the name of a row with runs of other code
@@ -118,6 +117,14 @@ class Result:
         }
 
 
+def error_interval(errors: Interval, images: int, confidence: float = 0.95) -> Interval:
+    """The interval of a mean over seeds; of a single run, with its error (%), that of its test images."""
+    if errors.n != 1:
+        return errors
+    single = binomial_interval(round(errors.mean / 100 * images), images, confidence).times(100)
+    return replace(errors, low=single.low, high=single.high)
+
+
 def _inside(error: Interval, low: float, high: float) -> bool:
     return low <= max(error.low, 0) and error.high <= high  # no error is below 0, whatever Student's t says
 
@@ -139,17 +146,17 @@ def _made(records: Sequence[RunRecord]) -> dict[str, str]:
     }
 
 
-def vote(records: Sequence[RunRecord], answers: ArrayLike, labels: ArrayLike) -> RunRecord:
+def vote(records: Sequence[RunRecord]) -> RunRecord:
     """What several runs answer together: to each image the class that most of them name, the lowest of equals.
 
-    `answers` are (runs, images), `labels` (images,). The cost is that of all runs.
+    The cost is that of all runs.
     """
-    given = np.asarray(answers)
-    counts = np.array([(given == name).sum(0) for name in range(int(given.max()) + 1)])
+    given = np.array([record.answers for record in records])
+    chosen = np.array([(given == name).sum(0) for name in range(int(given.max()) + 1)]).argmax(0)
     metrics = {name: sum(record.metrics.get(name, math.nan) for record in records) for name in SUMMED.values()}
-    metrics["test/error_percent"] = 100 * (1 - accuracy(labels, counts.argmax(0)))
+    metrics["test/error_percent"] = 100 * float((chosen != records[0].labels).mean())
     made, other_code = _made(records), any(record.other_code for record in records)
-    known = replace(records[0], metrics=metrics, history=[], confusion=None, other_code=other_code)
+    known = replace(records[0], metrics=metrics, history=[], answers=chosen, other_code=other_code)
     return replace(known, run_id=made["runs"], code=made["code"], machine=made["machine"])
 
 

@@ -5,8 +5,9 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from cnnlab.report.arms import FOLLOWERS, Arm, Step, ranked
-from cnnlab.statistics import Interval
+from cnnlab.report.arms import FOLLOWERS, Arm, ranked
+from cnnlab.report.contrasts import Answer, Finding
+from cnnlab.statistics import FEWEST_SEEDS, Effect, Interval, Share
 
 NOTHING = "–"
 OTHER_CODE = (
@@ -47,27 +48,94 @@ def terminal_table(arms: Sequence[Arm]) -> str:
 
 def legend(arms: Sequence[Arm]) -> str:
     """What the intervals in the table are, and how to make runs of other code again; empty when it has neither."""
-    counts = {arm.error.n for arm in arms if math.isfinite(arm.error.low)}
-    several = "±: 95% Student's t interval of the mean over seeds"
+    counts = {arm.error.n: math.isfinite(arm.error.low) for arm in arms if arm.error.n}
+    several = "±: 95% interval for new seeds and new images"
     single = "[ ]: 95% binomial (Wilson) interval of one seed's test set, blind to other seeds"
-    intervals = "; ".join([several] * any(n > 1 for n in counts) + [single] * (1 in counts))
+    few = f"without either: fewer than {FEWEST_SEEDS} seeds, of which no interval can be trusted"
+    known = {several: any(n > 1 and known for n, known in counts.items()), single: counts.get(1, False)}
+    known[few] = any(n > 1 and not known for n, known in counts.items())
+    intervals = "; ".join(text for text, needed in known.items() if needed)
     others = any(record.other_code for arm in arms for record in arm.finished)
     return " ".join(filter(None, (intervals + "." * bool(intervals), OTHER_CODE * others)))
 
 
-def step_rows(steps: Iterable[Step]) -> list[dict[str, str]]:
-    """One row a step, differences of the test error in percentage points."""
+def contrast_rows(answer: Answer) -> list[dict[str, str]]:
+    """One row a contrast, differences of the test error in percentage points; intervals where seeds allow them."""
     return [
         {
-            "word": step.word,
-            "step": f"{step.baseline} → {step.option}",
-            "change of test error (points)": number(step.difference.mean, "+.2f"),
-            "95% interval": _bounds(step.difference, "+.2f") or NOTHING,
-            "pairs": str(step.difference.n) + (f" ({step.lost} lost to failures)" if step.lost else ""),
-            "verdict": step.verdict,
+            "contrast": str(found.contrast),
+            "change of test error (points)": points(found.effect.mean),
+            "verdict": found.verdict,
+            "95% for new seeds and images": bounds(found.effect),
+            "on these images": bounds(found.effect.here) if found.effect.enough_seeds else NOTHING,
+            "of 10,000 images": f"{10_000 * found.effect.mean:+.0f}",
+            "p": _p(found.effect.p),
+            **({"p by Holm": _p(found.adjusted)} if answer.named else {}),
+            "seeds": str(found.effect.n),
+            "pairs of arms": str(found.pairs) + (f" ({found.lost} lost to failures)" if found.lost else ""),
+            "only new / only old wrong": f"{found.worse} / {found.better}",
+            "seeds to see 0.1 points": _seeds(found.effect, answer.comparisons),
         }
-        for step in steps
+        for found in answer.findings
     ]
+
+
+def interaction_rows(answer: Answer) -> list[dict[str, str]]:
+    """One row a contrast: what it changed within each option of another word, and how far these changes differ."""
+    options = dict.fromkeys((both.word, option) for both in answer.interactions for option in both.within)
+    return [
+        {
+            "contrast": str(both.contrast),
+            **{f"with {word}={option}": _effect(both.within.get(option)) for word, option in options},
+            "difference of these": f"{points(both.change.mean)} {bounds(both.change)}",
+            "verdict": both.verdict,
+        }
+        for both in answer.interactions
+    ]
+
+
+def share_rows(shares: Mapping[str, Share]) -> list[dict[str, str]]:
+    """One row a word: its share, and what it changes at the places in the order where that is least and most."""
+    return [
+        {
+            "word": word,
+            "share (points)": points(share.effect.mean),
+            "95% for new seeds and images": bounds(share.effect),
+            "least": _after(share, share.largest),
+            "most": _after(share, share.smallest),
+        }
+        for word, share in shares.items()
+    ]
+
+
+def _after(share: Share, steps: frozenset[str]) -> str:
+    found = share.after[steps]
+    return f"{points(found.mean)} {bounds(found)} after {', '.join(sorted(steps)) or 'nothing'}"
+
+
+def _effect(found: Finding | None) -> str:
+    return NOTHING if found is None else f"{points(found.effect.mean)} {bounds(found.effect)}: {found.verdict}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else number(value, ".3f")
+
+
+def _seeds(effect: Effect, comparisons: int) -> str:
+    needed = effect.seeds_needed(comparisons)
+    return "no number suffices" if math.isinf(needed) else number(needed, ".0f")
+
+
+def points(share: float) -> str:
+    """A difference of errors, a fraction, in percentage points."""
+    return f"{100 * share:+.2f}"
+
+
+def bounds(effect: Interval) -> str:
+    """The interval of a difference, a fraction, in points; a dash where seeds lack for one."""
+    if 1 < effect.n < FEWEST_SEEDS or math.isnan(effect.low):
+        return NOTHING
+    return f"{points(effect.low)} to {points(effect.high)}"
 
 
 def percent(error: Interval) -> str:

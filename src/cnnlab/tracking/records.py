@@ -76,15 +76,16 @@ def _say_once(line: str) -> None:
 
 
 def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, details: bool = True) -> RunRecord:
-    """A run's words, last metrics and status; with `details` its history and test confusion matrix too.
+    """A run's words, last metrics, status and answers; with `details` its history too.
 
-    A finished run whose files are gone has no details, and a line says so. `codes` are the digests of today's code, by
-    fingerprint: a run of other code is marked.
+    A finished run whose files are gone has none of these two, and a line says so. `codes` are the digests of today's
+    code, by fingerprint: a run of other code is marked.
     """
-    history, confusion = list[dict[str, float]](), None
-    if details and run.info.status == "FINISHED":
+    history, given, labels = list[dict[str, float]](), None, None
+    if run.info.status == "FINISHED" and "test/error_percent" in run.data.metrics:
         with despite_lost_files():
-            history, confusion = _details(study, run)
+            given, labels = answers(study, run)
+            history = _history(study, run) if details else []
     tags = run.data.tags
     return RunRecord(
         run.info.run_id,
@@ -92,7 +93,8 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
         run.info.status,
         dict(run.data.metrics),
         history,
-        confusion,
+        given,
+        labels,
         tags.get(REASON, ""),
         tags.get(CODE, ""),
         tags.get("machine", ""),
@@ -127,16 +129,13 @@ def _environment(run: Run) -> str:
     return f"{tags['machine']}; Python {tags['python']}; {tags['blas']}, {threads}; commit {commit}"
 
 
-def _details(study: Study, run: Run) -> tuple[list[dict[str, float]], Array | None]:
-    """History and confusion matrix; what is fitted in one go has no history, what was not tested no matrix."""
-    history, confusion = [], None
-    if "test/error_percent" in run.data.metrics:
-        confusion = np.array(json.loads(_artifact(study, run, "confusion/test.json"))["rows are truth"])
-    if run.data.params["epochs"] != "none":
-        rows = csv.DictReader(_artifact(study, run, "history.csv").decode().splitlines())
-        history = [{key: float(value) for key, value in row.items() if value} for row in rows]
-        history = [row | {"epoch": int(row["epoch"])} for row in history]
-    return history, confusion
+def _history(study: Study, run: Run) -> list[dict[str, float]]:
+    """A dict an epoch; what is fitted in one go has none."""
+    if run.data.params["epochs"] == "none":
+        return []
+    rows = csv.DictReader(_artifact(study, run, "history.csv").decode().splitlines())
+    history = [{key: float(value) for key, value in row.items() if value} for row in rows]
+    return [row | {"epoch": int(row["epoch"])} for row in history]
 
 
 def curve(study: Study, run: Run, metric: str) -> dict[int, float]:
