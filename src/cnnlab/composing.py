@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -29,7 +29,8 @@ from cnnlab.config import GROUPS, NUMBERS, RunConfig, fingerprint, targets, type
 from cnnlab.data import Dataset
 from cnnlab.learners import Learner
 from cnnlab.paths import conf_folder
-from cnnlab.report.contrasts import Asked, Contrast
+from cnnlab.report.arms import RunRecord, arms, swept
+from cnnlab.report.contrasts import Asked
 from cnnlab.report.rows import Row
 from cnnlab.spelling import TEXT, as_text
 
@@ -162,7 +163,7 @@ def _instantiated(node: dict[str, Any]) -> Any:
 class Sweep:
     """The arms of one question, each once.
 
-    `rows` holds the arms of each row of a list; a grid has none. `asked` are the contrasts that its file names.
+    `rows` holds the arms of each row of a list; a grid has none. `asked` is what its file wants to know.
     `refused` has a line on each arm that is impossible. `command` makes the sweep again. `workers` is how many the
     launcher uses, if it says so.
     """
@@ -172,7 +173,7 @@ class Sweep:
     workers: int | None
     rows: dict[Row, list[Plan]]
     refused: list[str]
-    asked: Asked
+    asked: Asked = Asked()
 
 
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
@@ -183,9 +184,7 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     options, only = cfg.hydra.sweeper, only or cfg.hydra.sweeper.get("only") or ()
     if only and not options.get("rows"):
         raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
-    asks = Asked(tuple(options.get("contrasts") or ()), options.get("within") or "")
-    for text in asks.contrasts:
-        Contrast.parse(text)  # a mistake in it is found before the runs, not after them
+    asks = Asked(*(tuple(options.get(name) or ()) for name in ("contrasts", "staircase")), options.get("within") or "")
     grid = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
     asked = _rows(options.rows, only) if options.get("rows") else {None: grid}
     plans: dict[tuple[str, str], Plan] = {}
@@ -208,10 +207,20 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
         if row:
             passes = str(plans[next(iter(keys))].config["learner"].get("epochs", "")) if keys else ""
             rows[replace(row, passes=passes)] = [plans[key] for key in keys]
+    own = {word.partition("=")[0] for words in asked.values() for word in words} - {"seed"}
+    if not (only or refused or own & {word.partition("=")[0] for word in arguments}):  # all arms of the file are there
+        _check(asks, plans.values(), rows)
     command = _command(cfg.hydra.overrides.hydra, cfg.hydra.overrides.task, only)
     jobs = cfg.hydra.launcher.get("n_jobs")
     workers = jobs if jobs and jobs > 0 else None  # -1 is joblib's "as many as there are cores"
     return Sweep(list(plans.values()), command, workers, rows, list(refused), asks)
+
+
+def _check(asked: Asked, plans: Iterable[Plan], rows: Mapping[Row, Sequence[Plan]]) -> None:
+    """ValueError, in one line, for contrasts that no arms can answer: before the runs, not after them."""
+    names = {plan.key: row.name for row, made in rows.items() if not row.votes for plan in made}
+    records = [RunRecord("", plan.words, "", row=names.get(plan.key, "")) for plan in plans]
+    asked.check(arms(records, swept(records)))
 
 
 class Arms:

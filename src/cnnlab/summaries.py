@@ -37,14 +37,13 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
         return
     codes = {plan.fingerprint: plan.code for plan in plans}
     rows = rows_of(sweep)
-    if rows:
-        print(results_table([Result.of(*found) for found in row_records(study, rows, runs, codes).items()]))
-    else:
-        brief = [kept.record(study, run, codes, details=False) for run in runs.values()]
-        words = swept(brief)
-        found = arms(brief, words)
-        print(terminal_table(found), *sentences(answer(found, words, sweep.asked)), sep="\n")
-    page, identity = root() / "reports" / study.name / "index.html", _identity(plans, runs, rows)
+    brief = _records(study, rows, runs, codes, details=False)
+    results = [Result.of(*found) for found in row_records(study, rows, runs, codes).items()]
+    words = swept(brief)
+    found = arms(brief, words)
+    print(results_table(results) if rows else terminal_table(found))
+    print(*sentences(answer(found, words, sweep.asked), results), sep="\n")
+    page, identity = root() / "reports" / study.name / "index.html", _identity(sweep, plans, runs, rows)
     with locked(state_folder() / f"summary-{study.experiment_id}.lock"):
         newest = kept.newest_summary(study)
         if not page.exists() or newest is None or newest.data.tags[FINGERPRINT] != identity:
@@ -68,11 +67,17 @@ def _known(row: Row) -> dict[str, Any]:
     return {name: value for name, value in asdict(row).items() if value == value}  # nan is not
 
 
-def _identity(plans: Sequence[Plan], runs: Runs, rows: Rows) -> str:
-    """Identity of a summary: its rows and its runs, whatever their order, and whether today's code has made them."""
+def _identity(sweep: Sweep, plans: Sequence[Plan], runs: Runs, rows: Rows) -> str:
+    """Identity of a summary: what is asked, its rows and its runs in any order, and whether today's code made them."""
     found = [(runs[plan.fingerprint], plan.code) for plan in plans if plan.fingerprint in runs]
     words = sorted(f"{run.info.run_id} {run.data.tags.get(CODE) == code}" for run, code in found)
-    return hashlib.sha256(" ".join([*words, *map(str, rows)]).encode()).hexdigest()[:16]
+    return hashlib.sha256(" ".join([*words, *map(str, rows), str(sweep.asked)]).encode()).hexdigest()[:16]
+
+
+def _records(study: Study, rows: Rows, runs: Runs, codes: Codes, details: bool = True) -> list[RunRecord]:
+    """What is known of each run, with the name of the row that it was made for."""
+    names = {name: row.name for row, fingerprints in rows.items() if not row.votes for name in fingerprints}
+    return [replace(kept.record(study, run, codes, details), row=names.get(name, "")) for name, run in runs.items()]
 
 
 def row_records(
@@ -110,7 +115,7 @@ def report_again(study: Study) -> Path:
         with kept.despite_lost_files():
             codes[fingerprint] = kept.code_today(study, run)
     rows = {Row(**listed["row"]): listed["fingerprints"] for listed in known.get("rows", ())}
-    asked = Asked(tuple(known.get("contrasts", ())), known.get("within", ""))
+    asked = Asked(tuple(known.get("contrasts", ())), tuple(known.get("staircase", ())), known.get("within", ""))
     return report(study, runs, known.get("command", f"every run of {study.name}"), codes, asked, rows)
 
 
@@ -120,9 +125,7 @@ def report(study: Study, runs: Runs, command: str, codes: Codes, asked: Asked, r
     environment = kept.environments(list(runs.values()))
     notes = {"question": question(study.name), "command": command, "environment": environment}
     results = [Result.of(*found) for found in row_records(study, rows, runs, codes).items()]
-    names = {name: row.name for row, fingerprints in rows.items() if not row.votes for name in fingerprints}
-    records = [replace(kept.record(study, run, codes), row=names.get(name, "")) for name, run in runs.items()]
-    write_report(study.name, records, folder, notes, asked, results)
+    write_report(study.name, _records(study, rows, runs, codes), folder, notes, asked, results)
     return folder
 
 

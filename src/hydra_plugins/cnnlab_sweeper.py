@@ -15,7 +15,7 @@ class SweeperConfig:
     """Options of the sweeper: `params` is a file's grid, `rows` its list, of which `only` some are made.
 
     With `tune`, the name of the sweep, the learning rates of its arms are looked for instead.
-    `contrasts` and `within` are what its report compares (see `cnnlab.report.contrasts.Asked`).
+    `contrasts`, `within` and `staircase` are what its report tells (see `cnnlab.report.contrasts.Asked`).
     """
 
     _target_: str = "hydra_plugins.cnnlab_sweeper.CnnlabSweeper"
@@ -25,6 +25,7 @@ class SweeperConfig:
     tune: str | None = None
     contrasts: list[str] = field(default_factory=list)
     within: str = ""
+    staircase: list[str] = field(default_factory=list)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="cnnlab", node=SweeperConfig, provider="cnnlab")

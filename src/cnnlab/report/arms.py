@@ -91,12 +91,18 @@ class Arm:
         return [record.error("test") for record in self.finished]
 
     @cached_property
-    def answered(self) -> dict[str, NDArray[np.bool_]]:
-        """For each seed with answers whether each of them is wrong."""
-        known = {record.words.get("seed", ""): record for record in self.finished}
-        return {seed: of.answers != of.labels for seed, of in known.items() if of.answers is not None}
+    def labels(self) -> NDArray[Any] | None:
+        """The right classes of its test images, those of its first run with answers; None where none has any."""
+        return next((record.labels for record in self.finished if record.answers is not None), None)
 
-    def wrong(self, seeds: Sequence[str]) -> NDArray[np.bool_]:
+    @cached_property
+    def answered(self) -> dict[str, NDArray[np.bool_]]:
+        """For each seed with answers to those images whether each answer is wrong."""
+        known = {record.words.get("seed", ""): record for record in self.finished if record.answers is not None}
+        alike = {seed: of for seed, of in known.items() if np.array_equal(of.labels, self.labels)}
+        return {seed: of.answers != of.labels for seed, of in alike.items()}
+
+    def wrong(self, seeds: Iterable[str]) -> NDArray[np.bool_]:
         """Whether the answers of these seeds are wrong, (seeds, images)."""
         return np.array([self.answered[seed] for seed in seeds])
 
@@ -104,12 +110,12 @@ class Arm:
     def error(self) -> Interval:
         """The mean test error (%), for new seeds and new images; of one seed the binomial interval of its test set.
 
-        It has no bounds where there are fewer seeds than they need, or answers are missing.
+        It has no bounds where there are fewer seeds than they need, or answers to the same images are missing.
         """
         mean = mean_interval(self.errors)
-        if len(self.answered) < len(self.finished) or 1 < mean.n < FEWEST_SEEDS or not mean.n:
+        if len(self.answered) < mean.n or not mean.n or 1 < mean.n < FEWEST_SEEDS:
             return replace(mean, low=math.nan, high=math.nan)
-        return replace(error_rate(self.wrong(list(self.answered)))[0].times(100), n=mean.n)
+        return error_rate(self.wrong(self.answered))[0].times(100)
 
     @cached_property
     def val_error(self) -> Interval:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnlab.report.arms import Arm, Options
-from cnnlab.statistics import FEWEST_SEEDS, LEVEL, MARGIN, Effect, Share, compare, crossed, differences, holm, shares
+from cnnlab.statistics import Effect, Share, compare, crossed, differences, holm, shares
 
 ROW = "row"  # what contrasts call the arms of a sweep that is a list by
-WRITTEN = re.compile(r"(?P<word>[\w.]+)=(?P<old>\S+?)->(?P<new>\S+)")
+CHANGE = re.compile(r"(?P<word>[\w.]+)=(?P<old>\S+?)->(?P<new>\S+)")
+FIXED = re.compile(r"(?P<word>[\w.]+)=(?P<option>\S+)")
 
-Where = tuple[tuple[str, str], ...]
+Pair = tuple[Arm, Arm]
 
 
 @dataclass(frozen=True)
@@ -29,96 +29,121 @@ class Contrast:
     word: str
     old: str
     new: str
-    where: Where = ()
+    where: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Contrast:
         """The contrast that is written so; ValueError, in one line, for what is none."""
-        changes, where = [], list[tuple[str, str]]()
-        for part in text.split():
-            if found := WRITTEN.fullmatch(part):
-                changes.append(found)
-            else:
-                word, _, option = part.partition("=")
-                where.append((word, option))
-        if len(changes) != 1 or not all(word and option for word, option in where):
+        parts = str(text).split()
+        changes = [found for part in parts if (found := CHANGE.fullmatch(part))]
+        fixed = [found for part in parts if "->" not in part and (found := FIXED.fullmatch(part))]
+        if len(changes) != 1 or len(fixed) != len(parts) - 1:
             raise ValueError(f"contrast {text!r}: write one change, and what else is fixed: word=old->new other=option")
         (change,) = changes
-        return cls(change["word"], change["old"], change["new"], tuple(where))
+        where = tuple((found["word"], found["option"]) for found in fixed)
+        return cls(change["word"], change["old"], change["new"], where)
 
     def __str__(self) -> str:
         return " ".join([f"{self.word}={self.old}->{self.new}", *(f"{word}={option}" for word, option in self.where)])
 
     def within(self, word: str, option: str) -> Contrast:
         """The same where another word has this option."""
-        return replace(self, where=(*self.where, (word, option)))
+        return Contrast(self.word, self.old, self.new, (*self.where, (word, option)))
 
-    def pairs(self, arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    def pairs(self, arms: Iterable[Arm]) -> list[Pair]:
         """The arms before and after the change that agree in every other swept word."""
-        before, after = ({key: arm for key, arm in self._arms(arms, option)} for option in (self.old, self.new))
-        return [(arm, after[key]) for key, arm in before.items() if key in after]
-
-    def _arms(self, arms: Sequence[Arm], option: str) -> Iterator[tuple[tuple[str, ...], Arm]]:
+        by_option: dict[str, dict[tuple[str, ...], Arm]] = {self.old: {}, self.new: {}}
         for arm in arms:
             words = {ROW: arm.row} if self.word == ROW else arm.swept
-            if words.get(self.word) == option and all(words.get(word) == fixed for word, fixed in self.where):
-                yield tuple(value for word, value in words.items() if word != self.word), arm
+            if words.get(self.word) in by_option and all(words.get(word) == option for word, option in self.where):
+                others = tuple(option for word, option in words.items() if word != self.word)
+                by_option[words[self.word]][others] = arm
+        before, after = by_option[self.old], by_option[self.new]
+        return [(arm, after[others]) for others, arm in before.items() if others in after]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a study's file asks before its runs: `contrasts`, each also `within` the options of another word."""
+    """What a study's file asks before its runs.
+
+    Its `contrasts`, each of them also `within` the options of another word; and what each of the changes of a
+    `staircase`, which are written like contrasts, contributes to all of them together.
+    """
 
     contrasts: tuple[str, ...] = ()
+    staircase: tuple[str, ...] = ()
     within: str = ""
+
+    @property
+    def steps(self) -> list[Contrast]:
+        """The changes of the staircase."""
+        return [Contrast.parse(text) for text in self.staircase]
+
+    def check(self, arms: Sequence[Arm]) -> None:
+        """ValueError, in one line, for what these arms cannot answer even if all of them finish."""
+        for text in self.contrasts:
+            if not Contrast.parse(text).pairs(arms):
+                raise ValueError(f"contrast {text!r}: no two arms of this sweep differ by that, and by nothing else")
+        if self.within and not any(self.within in arm.swept for arm in arms):
+            raise ValueError(f"within={self.within}: this sweep has only one option of it")
+        if self.staircase and not stairs(arms, self.steps):
+            raise ValueError(f"staircase {', '.join(self.staircase)}: not every set of these changes has one arm")
 
 
 @dataclass(frozen=True)
 class Finding:
     """What a contrast found: the change of the test error, a fraction, over `pairs` of arms.
 
-    Of all answers, a seed and an image each, only the new arms get `worse` wrong, and only the old ones `better`.
-    `lost` pairs have no seed of which both runs finished. `adjusted` is p after Holm's correction for all that was
-    named before the runs; nan where this was not.
+    `by_seed` is what it is for each seed. Of all answers, a seed and an image each, only the new arms get `worse`
+    wrong, and only the old ones `better`. `lost` pairs have no seed of which both runs finished; of `seeds` that were
+    begun the effect has those of which all runs of the other pairs finished.
     """
 
     contrast: Contrast
     effect: Effect
+    by_seed: tuple[float, ...]
     pairs: int
     worse: int
     better: int
     lost: int
-    adjusted: float = math.nan
+    seeds: int
 
     @property
-    def named(self) -> bool:
-        """Whether it was named before the runs; what is found by looking is exploratory."""
-        return not math.isnan(self.adjusted)
-
-    @property
-    def verdict(self) -> str:
-        """What may be said of the difference, in words."""
-        return verdict(self.effect, self.adjusted if self.named else self.effect.p)
+    def key(self) -> Hashable:
+        """What its p-value is called by among all that are judged together."""
+        return self.contrast
 
 
 @dataclass(frozen=True)
 class Interaction:
     """What a contrast found `within` each option of another word, and how far these changes differ.
 
-    `change` is that under the last option less that under the first: where it is not 0, the two words interact.
-    `adjusted` is its p after Holm's correction.
+    `effect` is the change under the last option less that under the first: where it is not 0, the two words interact.
     """
 
     contrast: Contrast
     word: str
     within: dict[str, Finding]
-    change: Effect
-    adjusted: float = math.nan
+    effect: Effect
 
     @property
-    def verdict(self) -> str:
-        """What may be said of how far the changes differ."""
-        return verdict(self.change, self.change.p if math.isnan(self.adjusted) else self.adjusted)
+    def key(self) -> Hashable:
+        """What its p-value is called by among all that are judged together."""
+        return self.contrast, self.word
+
+
+@dataclass(frozen=True)
+class Staircase:
+    """What each of several changes contributes to all of them together, from the arm `first` to the arm `last`.
+
+    `start` and `end` are the errors of these two, fractions.
+    """
+
+    first: str
+    last: str
+    start: float
+    end: float
+    shares: dict[str, Share]
 
 
 @dataclass(frozen=True)
@@ -126,41 +151,47 @@ class Answer:
     """All that a study found out about its words: contrasts, interactions of them, and the shares of a staircase.
 
     `named` says whether the contrasts stand in the study's file; else they are each option against the first of its
-    word, and exploratory.
+    word, and exploratory. `unjudged` are those of whose arms no runs can be compared. `adjusted` has every p-value,
+    by Holm's correction for all of them; one of what is unjudged is 1.
     """
 
-    findings: list[Finding]
-    interactions: list[Interaction]
-    shares: dict[str, Share]
-    named: bool
+    findings: list[Finding] = field(default_factory=list)
+    interactions: list[Interaction] = field(default_factory=list)
+    unjudged: list[Contrast] = field(default_factory=list)
+    staircase: Staircase | None = None
+    named: bool = False
+    adjusted: Mapping[Hashable, float] = field(default_factory=dict)
 
     @property
     def comparisons(self) -> int:
         """How many p-values are judged together."""
-        return len(self.findings) + len(self.interactions) if self.named else 1
+        return len(self.adjusted)
 
-
-def verdict(effect: Effect, p: float) -> str:
-    """What may be said of a change of the error: fewer or more errors, none above 0.1 points, or none detected."""
-    if not effect.enough_seeds:
-        return f"no verdict below {FEWEST_SEEDS} seeds"
-    if p < LEVEL:
-        return "fewer errors" if effect.mean < 0 else "more errors"
-    return f"no difference above {100 * MARGIN:g} points" if effect.within() else "no difference detected"
+    def verdict(self, found: Finding | Interaction) -> str:
+        """What may be said of what was found, as one of all comparisons."""
+        return found.effect.verdict(self.adjusted[found.key])
 
 
 def answer(arms: Sequence[Arm], words: Options, asked: Asked = Asked()) -> Answer:
-    """What the arms of a sweep say about its words. Contrasts without arms or seeds in common are left out."""
-    contrasts = [Contrast.parse(text) for text in asked.contrasts] or list(first_against_others(words))
-    findings = [found for contrast in contrasts if (found := find(contrast, arms))]
-    options = words.get(asked.within, ())
-    apart = [contrast for contrast in contrasts if asked.within not in (contrast.word, *dict(contrast.where))]
-    together = [both for contrast in apart if (both := interaction(contrast, asked.within, options, arms))]
-    if asked.contrasts:
-        ps = holm([*(found.effect.p for found in findings), *(both.change.p for both in together)])
-        findings = [replace(found, adjusted=p) for found, p in zip(findings, ps, strict=False)]
-        together = [replace(both, adjusted=p) for both, p in zip(together, ps[len(findings) :], strict=True)]
-    return Answer(findings, together, staircase(arms, words), bool(asked.contrasts))
+    """What the arms of a sweep say about its words.
+
+    Where no contrasts are named, a grid is asked for each option against the first of its word; a list, whose rows may
+    differ in anything, for nothing.
+    """
+    listed = any(arm.row for arm in arms)
+    contrasts = [Contrast.parse(text) for text in asked.contrasts]
+    contrasts = contrasts or ([] if listed else list(first_against_others(words)))
+    contrasts = [contrast for contrast in contrasts if contrast.pairs(arms)]  # a command line may have left arms out
+    found = {contrast: find(contrast, arms) for contrast in contrasts}
+    findings = [finding for finding in found.values() if finding]
+    together = [both for contrast in found if (both := interaction(contrast, asked.within, words, arms))]
+    unjudged = [contrast for contrast, finding in found.items() if not finding]
+    judged = [*findings, *(part for both in together for part in both.within.values()), *together]
+    ps = dict.fromkeys(unjudged, 1.0) | {one.key: one.effect.p for one in judged}
+    adjusted = dict(zip(ps, holm(list(ps.values())), strict=True))
+    binary = len(words) > 1 and not listed and all(len(options) == 2 for options in words.values())
+    steps = asked.steps or [Contrast(word, *options) for word, options in words.items() if binary]
+    return Answer(findings, together, unjudged, staircase(arms, steps), bool(asked.contrasts), adjusted)
 
 
 def first_against_others(words: Options) -> Iterator[Contrast]:
@@ -171,51 +202,77 @@ def first_against_others(words: Options) -> Iterator[Contrast]:
 
 def find(contrast: Contrast, arms: Sequence[Arm]) -> Finding | None:
     """What a contrast found, by the seeds that all its pairs have; None where there are no such arms or seeds."""
-    if not (pairs := contrast.pairs(arms)):
-        return None
-    usable = [pair for pair in pairs if _common([pair])]
-    seeds = _common(usable)
+    pairs = contrast.pairs(arms)
+    usable = [pair for pair in pairs if common_seeds(pair)]
+    seeds = common_seeds(arm for pair in usable for arm in pair)
     if not seeds:
         return None
     d, (old, new) = _differences(usable, seeds), usable[0]
-    effect = compare(old.wrong(seeds), new.wrong(seeds)) if len(usable) == 1 else crossed(d.mean(0))
-    return Finding(contrast, effect, len(usable), int((d > 0).sum()), int((d < 0).sum()), len(pairs) - len(usable))
+    return Finding(
+        contrast,
+        effect=crossed(d.mean(0)) if len(usable) > 1 else compare(old.wrong(seeds), new.wrong(seeds)),
+        by_seed=tuple(float(mean) for mean in d.mean((0, 2))),
+        pairs=len(usable),
+        worse=int((d > 0).sum()),
+        better=int((d < 0).sum()),
+        lost=len(pairs) - len(usable),
+        seeds=len({record.words.get("seed") for pair in usable for arm in pair for record in arm.records}),
+    )
 
 
-def interaction(contrast: Contrast, word: str, options: Sequence[str], arms: Sequence[Arm]) -> Interaction | None:
+def interaction(contrast: Contrast, word: str, words: Options, arms: Sequence[Arm]) -> Interaction | None:
     """A contrast within each option of another word; None unless at least two of them have arms and seeds in common."""
-    parts = {option: contrast.within(word, option) for option in options}
+    if word == contrast.word or word in dict(contrast.where):
+        return None
+    parts = {option: contrast.within(word, option) for option in words.get(word, ())}
     found = {option: finding for option, part in parts.items() if (finding := find(part, arms))}
     if len(found) < 2:
         return None
     first, *_, last = found
-    ends = [[pair for pair in parts[option].pairs(arms) if _common([pair])] for option in (first, last)]
-    seeds = _common([pair for pairs in ends for pair in pairs])
+    ends = [[pair for pair in parts[option].pairs(arms) if common_seeds(pair)] for option in (first, last)]
+    seeds = common_seeds(arm for pairs in ends for pair in pairs for arm in pair)
     if not seeds:
         return None
     before, after = (_differences(pairs, seeds).mean(0) for pairs in ends)
     return Interaction(contrast, word, found, crossed(after - before))
 
 
-def staircase(arms: Sequence[Arm], words: Options) -> dict[str, Share]:
-    """The share of each word in what changes between the first options of all and the second ones of all.
+def stairs(arms: Iterable[Arm], steps: Sequence[Contrast]) -> dict[frozenset[str], Arm]:
+    """The one arm of each set of changes, by the changed words; nothing where one has no arm, or several."""
+    changes, found = {step.word: (step.old, step.new) for step in steps}, dict[frozenset[str], Arm]()
+    where = dict(fixed for step in steps for fixed in step.where)
+    known = 0
+    for arm in arms:
+        of = arm.swept.get
+        if all(of(word) == option for word, option in where.items()) and all(of(w) in changes[w] for w in changes):
+            found[frozenset(word for word, (_, new) in changes.items() if of(word) == new)] = arm
+            known += 1
+    return found if known == len(found) == 2 ** len(changes) else {}
 
-    Empty where a word has not two options, or an arm has not the seeds of the others.
+
+def staircase(arms: Sequence[Arm], steps: Sequence[Contrast]) -> Staircase | None:
+    """The share of each change in all of them; None unless every set of them has an arm, and all have seeds in common.
+
+    A share is called by its word.
     """
-    if not words or any(len(options) != 2 for options in words.values()):
-        return {}
-    by_steps = {frozenset(w for w, options in words.items() if arm.swept[w] == options[1]): arm for arm in arms}
-    if len(by_steps) < 2 ** len(words) or not (seeds := _common([tuple(by_steps.values())])):
-        return {}
-    return shares({steps: arm.wrong(seeds) for steps, arm in by_steps.items()})
+    by_steps = stairs(arms, steps) if steps else {}
+    seeds = common_seeds(by_steps.values())
+    if not seeds:
+        return None
+    first, last = by_steps[frozenset()], by_steps[frozenset(step.word for step in steps)]
+    start, end = (float(arm.wrong(seeds).mean()) for arm in (first, last))
+    found = shares({changed: arm.wrong(seeds) for changed, arm in by_steps.items()})
+    return Staircase(first.label, last.label, start, end, found)
 
 
-def _common(groups: Iterable[Sequence[Arm]]) -> list[str]:
-    """The seeds that all these arms have answers of, in the order of the first."""
-    arms = [arm for group in groups for arm in group]
-    return [seed for seed in arms[0].answered if all(seed in arm.answered for arm in arms)] if arms else []
+def common_seeds(arms: Iterable[Arm]) -> list[str]:
+    """The seeds of which all these arms have answers to the same images, in the order of the first."""
+    first, *others = [*arms] or [None]
+    if first is None or not all(np.array_equal(arm.labels, first.labels) for arm in others):
+        return []
+    return [seed for seed in first.answered if all(seed in arm.answered for arm in others)]
 
 
-def _differences(pairs: Iterable[Sequence[Arm]], seeds: Sequence[str]) -> NDArray[np.int8]:
+def _differences(pairs: Iterable[Pair], seeds: Sequence[str]) -> NDArray[np.int8]:
     """Of each pair what its second arm gets wrong more than its first, (pairs, seeds, images)."""
     return np.array([differences(old.wrong(seeds), new.wrong(seeds)) for old, new in pairs])

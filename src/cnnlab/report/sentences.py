@@ -2,74 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
-from cnnlab.report.contrasts import ROW, Answer, Finding, Interaction
+from cnnlab.report.contrasts import ROW, Answer, Contrast, Finding, Interaction, Staircase
+from cnnlab.report.rows import Result
 from cnnlab.report.tables import bounds, count, points
-from cnnlab.statistics import FEWEST_SEEDS, Effect, Share
+from cnnlab.statistics import FEWEST_SEEDS
+
+UNCLEAR = ("", "none", "null", "true", "false")  # options that say nothing without their word
 
 
-def sentences(answer: Answer) -> list[str]:
-    """One for each contrast, the largest effects first; one on the shares, if there are any; one where seeds lack."""
+def sentences(answer: Answer, results: Sequence[Result] = ()) -> list[str]:
+    """What the rows of a list say of their sources and goals, each contrast, and the shares; what must be known of it.
+
+    The largest effects come first.
+    """
+    said = _of_rows(results)
     together = {both.contrast: both for both in answer.interactions}
     ordered = sorted(answer.findings, key=lambda found: -abs(found.effect.mean))
-    said = [_of(found, together.get(found.contrast), answer.comparisons) for found in ordered]
-    if answer.shares:
-        said.append(_of_shares(answer.shares))
-    if ordered and not all(found.effect.enough_seeds for found in ordered):
-        said.append(f"Fewer than {FEWEST_SEEDS} seeds allow no verdict: these are the differences of these very runs.")
+    parts = {part.contrast for both in answer.interactions for part in both.within.values()}
+    for found in ordered:
+        if found.contrast in together:
+            said.append(_of_both(answer, together[found.contrast]))
+        elif found.contrast not in parts:  # which stand in the sentence of the others
+            said.append(f"{_who(found.contrast)} {_did(answer, found)}{_lost(found)}.")
+    said += [f"{_who(one)} cannot be judged: no seed is finished on both sides." for one in answer.unjudged]
+    if answer.staircase:
+        said.append(_of_staircase(answer.staircase))
+    few = {found.effect.n for found in ordered if not found.effect.enough_seeds}
+    if few:
+        seeds = count(max(few), "seed") if len(few) == 1 else f"{min(few)} to {max(few)} seeds"
+        said.append(f"Without intervals these are differences of {seeds}: fewer than {FEWEST_SEEDS} allow no verdict.")
+    if ordered and not answer.named:
+        said.append("The study's file names no contrasts, so that these are exploratory: seen, not predicted.")
     return said
 
 
-def _of(found: Finding, both: Interaction | None, comparisons: int) -> str:
-    """What one contrast did, or what it did under each option of another word."""
-    change = found.contrast
-    who = (
-        f"{change.new} instead of {change.old}"
-        if change.word == ROW
-        else f"{change.word}={change.new} instead of {change.old}"
-    )
-    who += "".join(f", with {word}={option}," for word, option in change.where)
-    if both is None:
-        return f"{who} {_did(found.effect, found.verdict, comparisons)}."
-    parts = [
-        f"{_did(part.effect, part.verdict, comparisons)} with {both.word}={option}"
-        for option, part in both.within.items()
-    ]
-    said = f"{who} {', and '.join(parts)}."
-    if not both.change.enough_seeds:
-        return said
-    differ = both.verdict in ("fewer errors", "more errors")
-    much = f"{points(both.change.mean)} points ({bounds(both.change)})"
-    return said + (
-        f" The two words interact: these differ by {much}."
-        if differ
-        else f" That these differ was not detected ({much})."
-    )
+def _who(change: Contrast) -> str:
+    """The two options; with their word, where they are not clear without."""
+    plain = change.word == ROW or all(o not in UNCLEAR and o[0].isalpha() for o in (change.old, change.new))
+    who = f"{'' if plain else f'{change.word}='}{change.new} instead of {change.old or 'none'}"
+    return who + "".join(f", with {word}={option}," for word, option in change.where)
 
 
-def _did(effect: Effect, verdict: str, comparisons: int) -> str:
-    """What an effect did, as the second half of a sentence."""
-    much, between = points(abs(effect.mean)).lstrip("+"), f"({bounds(effect)})"
+def _did(answer: Answer, found: Finding) -> str:
+    """What a contrast did, as the second half of a sentence."""
+    effect, verdict = found.effect, answer.verdict(found)
+    much = _unsigned(effect.mean)
     if not effect.enough_seeds:
-        return f"changed the error by {points(effect.mean)} points ({count(effect.n, 'seed')})"
+        return f"changed the error by {points(effect.mean)} points"
     if verdict == "fewer errors":
-        return f"took off {much} points {between}"
+        return f"took off {much} points ({_unsigned(effect.high)} to {_unsigned(effect.low)})"
     if verdict == "more errors":
-        return f"added {much} points {between}"
+        return f"added {much} points ({_unsigned(effect.low)} to {_unsigned(effect.high)})"
     if verdict == "no difference detected":
-        seen = points(effect.smallest_visible(comparisons)).lstrip("+")
-        return f"made no difference that was detected ({bounds(effect)}; {seen} points would have been)"
-    return f"made {verdict} {between}"
+        visible = _unsigned(effect.smallest_visible(answer.comparisons))
+        return f"made no difference that was detected ({bounds(effect)}; {visible} points would have been)"
+    return f"made {verdict} ({bounds(effect)})"
 
 
-def _of_shares(shares: Mapping[str, Share]) -> str:
-    """What each word contributes to the whole change."""
-    total = sum(share.effect.mean for share in shares.values())
-    ordered = sorted(shares.items(), key=lambda item: item[1].effect.mean)
+def _of_both(answer: Answer, both: Interaction) -> str:
+    """What a contrast did under each option of another word, and whether that differs."""
     parts = [
-        f"{word} has {points(share.effect.mean)}" + f" ({bounds(share.effect)})" * share.effect.enough_seeds
-        for word, share in ordered
+        f"{_did(answer, part)} with {both.word}={option}{_lost(part)}" for option, part in both.within.items()
     ]
-    whole = f"From the first options of all words to the second ones the error changes by {points(total)} points"
-    return f"{whole}, of which {', '.join(parts)}."
+    said = f"{_who(both.contrast)} {', and '.join(parts)}."
+    effect, verdict = both.effect, answer.verdict(both)
+    if not effect.enough_seeds:
+        return said
+    first, *_, last = both.within
+    these = "These two" if len(both.within) == 2 else f"Those with {both.word}={first} and {last}"
+    if verdict in ("fewer errors", "more errors"):
+        low, high = sorted((abs(effect.low), abs(effect.high)))
+        much = f"{_unsigned(effect.mean)} points ({_unsigned(low)} to {_unsigned(high)})"
+        return f"{said} {these} differ by {much}: {both.contrast.word} and {both.word} interact."
+    if verdict == "no difference detected":
+        return f"{said} {these} were not seen to differ ({bounds(effect)})."
+    return f"{said} {these} differ by no more than 0.1 points ({bounds(effect)})."
+
+
+def _lost(found: Finding) -> str:
+    """What failed runs took from a contrast."""
+    pairs = found.pairs + found.lost
+    lost = [f"in {found.pairs} of {pairs} pairs of arms"] * bool(found.lost)
+    lost += [f"by {found.effect.n} of {found.seeds} seeds"] * (found.effect.n < found.seeds)
+    return f" ({' and '.join(lost)}: the other runs have no result)" if lost else ""
+
+
+def _of_staircase(stairs: Staircase) -> str:
+    """What each word contributes to the whole change."""
+    whole = stairs.end - stairs.start
+    sign, way = (-1, "falls") if whole < 0 else (1, "rises")
+    parts = []
+    for word, share in sorted(stairs.shares.items(), key=lambda item: -sign * item[1].effect.mean):
+        low, high = sorted((sign * share.effect.low, sign * share.effect.high))
+        between = f" ({100 * low:.2f} to {100 * high:.2f})" if share.effect.enough_seeds else ""
+        parts.append(f"{word} has {100 * sign * share.effect.mean:.2f}{between}")
+    ends = f"From {stairs.first} ({100 * stairs.start:.2f}%) to {stairs.last} ({100 * stairs.end:.2f}%)"
+    return f"{ends} the error {way} by {_unsigned(whole)} points, of which {', '.join(parts[:-1])} and {parts[-1]}."
+
+
+def _of_rows(results: Sequence[Result]) -> list[str]:
+    """How many rows met their goal or agree with their source, and which did not."""
+    goals = [one for one in results if one.row.goal]
+    sources = [one for one in results if not one.row.goal and not math.isnan(one.row.paper)]
+    said = [
+        _counted(goals, "whose error a goal was set", {"met": "met it", "missed": "missed it"}),
+        _counted(sources, "whose error a source reports", {"agrees": "agree with it", "differs": "differ from it"}),
+    ]
+    return [sentence for sentence in said if sentence]
+
+
+def _counted(results: Sequence[Result], what: str, verdicts: Mapping[str, str]) -> str:
+    """How many rows have each of these verdicts, with the names of those that have the last one."""
+    names = {verdict: [one.row.name for one in results if one.verdict == verdict] for verdict in verdicts}
+    parts = [f"{len(names[verdict])} {said}" for verdict, said in verdicts.items()]
+    if bad := [*names.values()][-1]:
+        parts[-1] += f" ({', '.join(bad)})"
+    if unknown := len(results) - sum(map(len, names.values())):
+        parts.append(f"{unknown} cannot be judged yet")
+    return f"Of the {count(len(results), 'row')} for {what}, {', '.join(parts[:-1])} and {parts[-1]}." if results else ""
+
+
+def _unsigned(share: float) -> str:
+    return f"{100 * abs(share):.2f}"

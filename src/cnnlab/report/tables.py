@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from cnnlab.report.arms import FOLLOWERS, Arm, ranked
-from cnnlab.report.contrasts import Answer, Finding
+from cnnlab.report.contrasts import Answer, Contrast, Staircase
 from cnnlab.statistics import FEWEST_SEEDS, Effect, Interval, Share
 
 NOTHING = "–"
@@ -63,16 +63,16 @@ def contrast_rows(answer: Answer) -> list[dict[str, str]]:
     """One row a contrast, differences of the test error in percentage points; intervals where seeds allow them."""
     return [
         {
-            "contrast": str(found.contrast),
+            "contrast": shown(found.contrast),
+            "verdict": answer.verdict(found),
             "change of test error (points)": points(found.effect.mean),
-            "verdict": found.verdict,
             "95% for new seeds and images": bounds(found.effect),
             "on these images": bounds(found.effect.here) if found.effect.enough_seeds else NOTHING,
             "of 10,000 images": f"{10_000 * found.effect.mean:+.0f}",
-            "p": _p(found.effect.p),
-            **({"p by Holm": _p(found.adjusted)} if answer.named else {}),
-            "seeds": str(found.effect.n),
-            "pairs of arms": str(found.pairs) + (f" ({found.lost} lost to failures)" if found.lost else ""),
+            "p": _p(found.effect.p, found.effect),
+            "p by Holm": _p(answer.adjusted[found.key], found.effect),
+            "seeds": str(found.effect.n) + (f" of {found.seeds}" if found.effect.n < found.seeds else ""),
+            "pairs of arms": str(found.pairs) + (f" ({found.lost} lost)" if found.lost else ""),
             "only new / only old wrong": f"{found.worse} / {found.better}",
             "seeds to see 0.1 points": _seeds(found.effect, answer.comparisons),
         }
@@ -85,39 +85,49 @@ def interaction_rows(answer: Answer) -> list[dict[str, str]]:
     options = dict.fromkeys((both.word, option) for both in answer.interactions for option in both.within)
     return [
         {
-            "contrast": str(both.contrast),
-            **{f"with {word}={option}": _effect(both.within.get(option)) for word, option in options},
-            "difference of these": f"{points(both.change.mean)} {bounds(both.change)}",
-            "verdict": both.verdict,
+            "contrast": shown(both.contrast),
+            **{
+                f"with {word}={option}": f"{_effect(part.effect)}: {answer.verdict(part)}" if part else NOTHING
+                for word, option in options
+                for part in [both.within.get(option)]
+            },
+            "last of these less first": f"{_effect(both.effect)}: {answer.verdict(both)}",
         }
         for both in answer.interactions
     ]
 
 
-def share_rows(shares: Mapping[str, Share]) -> list[dict[str, str]]:
+def share_rows(staircase: Staircase | None) -> list[dict[str, str]]:
     """One row a word: its share, and what it changes at the places in the order where that is least and most."""
     return [
         {
             "word": word,
             "share (points)": points(share.effect.mean),
             "95% for new seeds and images": bounds(share.effect),
-            "least": _after(share, share.largest),
-            "most": _after(share, share.smallest),
+            "lowest change": _after(share, share.smallest),
+            "highest change": _after(share, share.largest),
         }
-        for word, share in shares.items()
+        for word, share in (staircase.shares if staircase else {}).items()
     ]
 
 
 def _after(share: Share, steps: frozenset[str]) -> str:
-    found = share.after[steps]
-    return f"{points(found.mean)} {bounds(found)} after {', '.join(sorted(steps)) or 'nothing'}"
+    return f"{_effect(share.after[steps])} after {', '.join(sorted(steps)) or 'nothing'}"
 
 
-def _effect(found: Finding | None) -> str:
-    return NOTHING if found is None else f"{points(found.effect.mean)} {bounds(found.effect)}: {found.verdict}"
+def _effect(effect: Effect) -> str:
+    between = bounds(effect)
+    return points(effect.mean) + (f" ({between})" if between != NOTHING else "")
 
 
-def _p(value: float) -> str:
+def shown(contrast: Contrast) -> str:
+    """A contrast as people read it, with an arrow."""
+    return str(contrast).replace("->", " \N{RIGHTWARDS ARROW} ")
+
+
+def _p(value: float, effect: Effect) -> str:
+    if math.isnan(effect.low) or 1 < effect.n < FEWEST_SEEDS:
+        return NOTHING
     return "< 0.001" if value < 0.001 else number(value, ".3f")
 
 

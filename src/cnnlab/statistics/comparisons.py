@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnlab.statistics.estimates import FEWEST_SEEDS, LEVEL, MARGIN, Effect, crossed
+from cnnlab.statistics.estimates import Effect, crossed
 from cnnlab.statistics.intervals import Interval, binomial_interval, z_bound
 
 
@@ -23,14 +23,6 @@ class Comparison(Effect):
 
     worse: int
     better: int
-
-    def verdict(self, names: tuple[str, str] = ("a", "b"), p: float | None = None) -> str:
-        """What may be said of the arms in words; `p` is the adjusted one where this is one of several comparisons."""
-        if not self.enough_seeds:
-            return f"no verdict below {FEWEST_SEEDS} seeds"
-        if (self.p if p is None else p) < LEVEL:
-            return f"{names[self.mean < 0]} is better by {100 * abs(self.mean):.2f} points"
-        return f"no difference above {100 * MARGIN:g} points" if self.within() else "no difference detected"
 
 
 def compare(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Comparison:

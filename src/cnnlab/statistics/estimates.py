@@ -126,6 +126,17 @@ class Effect(Interval):
         """
         return abs(self.mean) + self.squares.half_width(1 - 2 * LEVEL) < margin
 
+    def verdict(self, p: float | None = None) -> str:
+        """What may be said of a change of the error; `p` is the adjusted one where this is one of several comparisons.
+
+        That is fewer or more errors, no difference above 0.1 points, or none detected; nothing of few seeds.
+        """
+        if not self.enough_seeds:
+            return f"no verdict below {FEWEST_SEEDS} seeds"
+        if (self.p if p is None else p) < LEVEL:
+            return "fewer errors" if self.mean < 0 else "more errors"
+        return f"no difference above {100 * MARGIN:g} points" if self.within() else "no difference detected"
+
     def seeds_needed(self, comparisons: int = 1, difference: float = MARGIN) -> float:
         """With how many seeds a true `difference` would be seen with the probability `POWER`, on as many images.
 

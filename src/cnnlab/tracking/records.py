@@ -78,13 +78,14 @@ def _say_once(line: str) -> None:
 def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, details: bool = True) -> RunRecord:
     """A run's words, last metrics, status and answers; with `details` its history too.
 
-    A finished run whose files are gone has none of these two, and a line says so. `codes` are the digests of today's
+    A finished run whose files are gone, or older than such files, is without, and a line says so. `codes` are the digests of today's
     code, by fingerprint: a run of other code is marked.
     """
     history, given, labels = list[dict[str, float]](), None, None
     if run.info.status == "FINISHED" and "test/error_percent" in run.data.metrics:
         with despite_lost_files():
             given, labels = answers(study, run)
+        with despite_lost_files():
             history = _history(study, run) if details else []
     tags = run.data.tags
     return RunRecord(
@@ -170,8 +171,8 @@ def _downloaded(study: Study, run: Run, name: str, folder: str) -> Path:
     place = run.info.artifact_uri  # the client would ask the store for it, for each file
     files = get_artifact_repository(place, study.client.tracking_uri)
     if name not in {kept.path for kept in files.list_artifacts(name.rpartition("/")[0] or None)}:
-        lost = f"run {run.info.run_id} of study {study.name} ({run.info.run_name}) has lost files that it kept"
-        raise FilesGone(f"{lost}: rerun=true makes it again")
+        lacks = f"run {run.info.run_id} of study {study.name} ({run.info.run_name}) lacks files that runs keep"
+        raise FilesGone(f"{lacks}: rerun=true makes it again")
     return Path(files.download_artifacts(name, folder))  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""What a word changes beside other words: within each option of another, and as its share of a staircase of steps."""
+"""What each of several steps contributes to a whole change: its share, whatever the order of the steps."""
 
 from __future__ import annotations
 
@@ -10,43 +10,10 @@ from math import factorial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cnnlab.statistics.comparisons import Comparison, compare, differences, wrong_answers
+from cnnlab.statistics.comparisons import Comparison, compare, wrong_answers
 from cnnlab.statistics.estimates import Effect, crossed
 
 Steps = frozenset[str]
-
-
-@dataclass(frozen=True)
-class Interaction:
-    """What a word changes within each option of another word, and how much these changes differ.
-
-    `within` has the two arms compared under each option. `changes` has, for each option but the first, how much more
-    the word adds to the error there than under the first: where that is not 0, the words interact. `pooled` is the
-    mean over options for each seed and image: a study chooses its options, so the interval is for new seeds and new
-    images, not for new options, and copies of an option do not make it narrower.
-    """
-
-    within: dict[str, Comparison]
-    changes: dict[str, Effect]
-    pooled: Effect
-
-
-def interaction(a: Mapping[str, ArrayLike], b: Mapping[str, ArrayLike], confidence: float = 0.95) -> Interaction:
-    """What going from `a` to `b` changes within each option of another word.
-
-    Both have wrong answers as in `compare`, by the name of the option: the same options, and all arms the same seeds
-    and images. ValueError where that is not so.
-    """
-    if not a or set(a) != set(b):
-        raise ValueError(f"interaction: {_names(a)} against {_names(b)}: give both arms under the same options")
-    d = {option: differences(a[option], b[option]) for option in a}
-    _check_alike("interaction", d.values())
-    first, *others = d
-    return Interaction(
-        within={option: compare(a[option], b[option], confidence) for option in d},
-        changes={option: crossed(d[option] - d[first], confidence) for option in others},
-        pooled=crossed(np.mean(list(d.values()), axis=0), confidence),
-    )
 
 
 @dataclass(frozen=True)
@@ -87,7 +54,8 @@ def shares(arms: Mapping[Steps, ArrayLike], confidence: float = 0.95) -> dict[st
         what = f"with {_names(sorted(missing[0]))}" if missing[0] else "without any step"
         raise ValueError(f"shares: {len(names)} steps have {len(sets)} arms: give the one {what} too")
     wrong = {steps: wrong_answers(arms[steps]) for steps in sets}
-    _check_alike("shares", wrong.values())
+    if len(shapes := sorted({table.shape for table in wrong.values()})) > 1:
+        raise ValueError(f"shares: shapes {_names(shapes)} differ: give all arms the same seeds and images")
     return {name: _share(name, wrong, confidence) for name in names}
 
 
@@ -101,11 +69,5 @@ def _share(name: str, wrong: Mapping[Steps, NDArray[np.int8]], confidence: float
     return Share(crossed(total / factorial(steps), confidence), after)
 
 
-def _check_alike(what: str, tables: Iterable[NDArray[np.int8]]) -> None:
-    shapes = sorted({table.shape for table in tables})
-    if len(shapes) > 1:
-        raise ValueError(f"{what}: shapes {_names(shapes)} differ: give all arms the same seeds and images")
-
-
 def _names(what: Iterable[object]) -> str:
-    return ", ".join(map(str, what)) or "nothing"
+    return ", ".join(map(str, what))
