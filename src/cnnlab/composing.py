@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,7 @@ class Sweep:
     workers: int | None
     rows: dict[Row, list[Plan]]
     refused: list[str]
-    asked: Asked = Asked()
+    asked: Asked = field(default_factory=Asked)
 
 
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
@@ -184,7 +184,11 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     options, only = cfg.hydra.sweeper, only or cfg.hydra.sweeper.get("only") or ()
     if only and not options.get("rows"):
         raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
-    asks = Asked(*(tuple(options.get(name) or ()) for name in ("contrasts", "staircase")), options.get("within") or "")
+    asks = Asked(
+        contrasts=tuple(options.get("contrasts") or ()),
+        within=options.get("within") or "",
+        staircase=tuple(options.get("staircase") or ()),
+    )
     grid = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
     asked = _rows(options.rows, only) if options.get("rows") else {None: grid}
     plans: dict[tuple[str, str], Plan] = {}

@@ -12,7 +12,8 @@ from cnnlab.composing import Plan, Sweep
 from cnnlab.locks import locked
 from cnnlab.paths import conf_folder, root
 from cnnlab.report.arms import RunRecord, arms, swept
-from cnnlab.report.contrasts import Asked, answer
+from cnnlab.report.contrasts import Asked
+from cnnlab.report.findings import answer
 from cnnlab.report.pages import write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
 from cnnlab.report.sentences import sentences
@@ -115,7 +116,7 @@ def report_again(study: Study) -> Path:
         with kept.despite_lost_files():
             codes[fingerprint] = kept.code_today(study, run)
     rows = {Row(**listed["row"]): listed["fingerprints"] for listed in known.get("rows", ())}
-    asked = Asked(tuple(known.get("contrasts", ())), tuple(known.get("staircase", ())), known.get("within", ""))
+    asked = Asked(tuple(known.get("contrasts", ())), known.get("within", ""), tuple(known.get("staircase", ())))
     return report(study, runs, known.get("command", f"every run of {study.name}"), codes, asked, rows)
 
 

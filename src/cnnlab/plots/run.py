@@ -54,31 +54,25 @@ def by_layer(history: History, family: str, title: str, ylabel: str = "", log: b
     `ylabel` is what the numbers are, the family's name unless said; `log` draws them on a log scale.
     """
     ylabel = ylabel or family.replace("_", " ")
-    height = max(4, 1.2 + 0.22 * len(style.layers_of(history, family)))  # of the legend
-    figure = style.canvas(7.5, height, margins=(0.85, 0.5, 1.2, 0.35))
+    layers = style.layers_of(history, family)
+    figure = style.canvas(7.5, max(4, 1.2 + 0.22 * len(layers)), margins=(0.85, 0.5, 1.2, 0.35))  # the legend is long
     axes = figure.subplots()
     axes.set_title(title)
-    draw_by_layer(axes, history, family, ylabel, log, marker="o")
-    if axes.lines:
-        if log:
-            style.plain_numbers(axes.yaxis)
-        axes.set_ylabel(ylabel + (" (log scale)" if log else ""))
-        axes.legend(title="layer,\nfirst to last", loc="center left", bbox_to_anchor=(1, 0.5))
-        style.whole_epochs(axes)
-    return figure
-
-
-def draw_by_layer(axes: Axes, history: History, family: str, ylabel: str, log: bool, **look: str) -> None:
-    """One line a layer on these axes, dark for the first layer to light for the last."""
-    layers = style.layers_of(history, family)
     if not layers:
-        return style.note(axes, f"no {ylabel} was recorded")
+        style.note(axes, f"no {ylabel} was recorded")
+        return figure
     if log:
         axes.set_yscale("log", nonpositive="mask")
     for layer, colour in style.by_depth(layers).items():
         values = style.series(history, f"{family}/{layer}")
-        axes.plot(style.series(history, "epoch"), values, color=colour, label=layer, markersize=3.5, **look)  # type: ignore[arg-type]
+        axes.plot(style.series(history, "epoch"), values, "o-", color=colour, label=layer, markersize=3.5)
+    if log:
+        style.plain_numbers(axes.yaxis)
     axes.grid(alpha=0.3)
+    axes.set_ylabel(ylabel + (" (log scale)" if log else ""))
+    axes.legend(title="layer,\nfirst to last", loc="center left", bbox_to_anchor=(1, 0.5))
+    style.whole_epochs(axes)
+    return figure
 
 
 @style.own_style()

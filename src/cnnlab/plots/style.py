@@ -24,6 +24,7 @@ Array = np.ndarray
 
 # Okabe and Ito, "Color Universal Design" (2008), without the yellow, which is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (1, 3)), (0, (5, 1, 1, 1, 1, 1)))  # one a colour
 TRAIN, VALIDATION, WATCHED = COLOURS[:3]
 GREY = "#e4e4e4"
 DPI = 110
@@ -60,18 +61,23 @@ def _import_matplotlib() -> None:
             matplotlib.rcParams["backend"] = backend
 
 
-def canvas(width: float, height: float, margins: Sequence[float] = ()) -> Figure:
+def canvas(width: float, height: float, margins: Sequence[float] = (), title: str = "") -> Figure:
     """An empty figure of that size in inches: no pyplot, so no global state and no display.
 
     `margins` (left, bottom, right, top; inches) say where the axes lie. Without them matplotlib finds out by
-    measuring every text, several times, and then takes three times as long to draw.
+    measuring every text, several times, and then takes three times as long to draw. A title gets its own room on top.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=None if margins else "constrained")
+    room = 0.32 * bool(title)
+    figure = Figure(figsize=(width, height + room), dpi=DPI, layout=None if margins else "constrained")
     if margins:
         left, bottom, right, top = margins
-        figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
+        over = (height - top) / (height + room)
+        figure.subplots_adjust(left / width, bottom / (height + room), 1 - right / width, over)
+    if title:
+        place = {"y": 1 - 0.08 / (height + room)} if margins else {}
+        figure.suptitle(title, fontsize=10.5, fontweight="bold", x=0.08 / width, ha="left", va="top", **place)
     return figure
 
 

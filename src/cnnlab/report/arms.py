@@ -91,16 +91,24 @@ class Arm:
         return [record.error("test") for record in self.finished]
 
     @cached_property
-    def labels(self) -> NDArray[Any] | None:
-        """The right classes of its test images, those of its first run with answers; None where none has any."""
-        return next((record.labels for record in self.finished if record.answers is not None), None)
+    def _known(self) -> list[tuple[str, NDArray[Any], NDArray[Any]]]:
+        """Of each finished run with answers its seed, these, and the right ones."""
+        return [
+            (of.words.get("seed", ""), of.answers, of.labels)
+            for of in self.finished
+            if of.answers is not None and of.labels is not None
+        ]
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The right classes of its test images, those of its first run; empty where no run has answers."""
+        return self._known[0][2] if self._known else np.empty(0)
 
     @cached_property
     def answered(self) -> dict[str, NDArray[np.bool_]]:
         """For each seed with answers to those images whether each answer is wrong."""
-        known = {record.words.get("seed", ""): record for record in self.finished if record.answers is not None}
-        alike = {seed: of for seed, of in known.items() if np.array_equal(of.labels, self.labels)}
-        return {seed: of.answers != of.labels for seed, of in alike.items()}
+        alike = [one for one in self._known if np.array_equal(one[2], self.labels)]
+        return {seed: np.not_equal(answers, labels) for seed, answers, labels in alike}
 
     def wrong(self, seeds: Iterable[str]) -> NDArray[np.bool_]:
         """Whether the answers of these seeds are wrong, (seeds, images)."""
@@ -134,10 +142,9 @@ class Arm:
     @cached_property
     def confusion(self) -> NDArray[Any] | None:
         """The confusion matrix (C, C) on the test set (row = truth), summed over the finished runs."""
-        known = [(of.labels, of.answers) for of in self.finished if of.answers is not None and of.labels is not None]
-        if not known:
+        if not self._known:
             return None
-        labels, answers = (np.concatenate(part) for part in zip(*known, strict=True))
+        answers, labels = (np.concatenate([one[part] for one in self._known]) for part in (1, 2))
         return confusion_matrix(labels, answers, 1 + int(max(labels.max(), answers.max())))
 
     @property

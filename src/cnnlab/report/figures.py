@@ -1,67 +1,71 @@
-"""What a sweep found in one figure: test errors as bars of uncertainty and as a map, learning curves."""
+"""The test errors of a sweep's arms: as bars of uncertainty, and as a map of all combinations of the words."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.style import Array
 from cnnlab.report.arms import Arm, Options
+from cnnlab.statistics import FEWEST_SEEDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CURVES = {  # the first of these splits that a sweep has errors of is drawn
-    "val": "validation error (%)",
-    "watch": "error on the test images, watched (%)",
-    "train": "training error (%)",
-}
+SEED = "one seed"
+MEAN = "mean of all seeds"
+INTERVAL = "95% interval for new seeds and new images"
 
 
 @style.own_style()
-def error_bars(arms: Sequence[Arm]) -> Figure:
-    """The test error of each arm in the order given, with its 95% interval; arms without a result are named.
+def error_bars(arms: Sequence[Arm], title: str = "") -> Figure:
+    """The test error of each arm in the order given: every seed a dot, and of enough seeds the mean and its interval.
 
-    Several seeds: every seed as a dot, and Student's t interval of their mean. One seed: an open mark, and
-    the binomial (Wilson) interval of that one test set, which says nothing about other seeds.
+    Arms without a result are named.
     """
-    figure = style.canvas(8, 1.2 + 0.26 * max(len(arms), 3))
+    figure = style.canvas(8, 1.3 + 0.26 * max(len(arms), 3), title=title)
     axes = figure.subplots()
     beside = axes.get_yaxis_transform()  # 0 is the left edge of the frame
     for row, arm in enumerate(arms):
-        error, several = arm.error, arm.error.n > 1
+        error = arm.error
         if not error.n:
             axes.text(0.01, row, "no finished run", va="center", fontsize=8, color="0.4", transform=beside)
-            continue
-        axes.plot([error.low, error.high], [row, row], color=style.TRAIN, linewidth=1.8)
-        face = style.TRAIN if several else "white"
-        axes.plot([error.mean], [row], "o", color=style.TRAIN, markerfacecolor=face, markersize=6, zorder=3)
-        if several:
-            axes.plot(arm.errors, [row] * error.n, ".", color="k", alpha=0.5, markersize=4, zorder=4)
+        if _has_interval(arm):
+            axes.plot([error.low, error.high], [row, row], color=style.TRAIN, linewidth=2.5, label=INTERVAL)
+            axes.plot([error.mean], [row], "|", color=style.TRAIN, markersize=11, markeredgewidth=2, label=MEAN)
+        axes.plot(arm.errors, [row] * error.n, "o", color="k", markerfacecolor="white", markersize=3.5, label=SEED)
     axes.set_yticks(range(len(arms)), [arm.label for arm in arms], fontsize=8)
     axes.set_ylim(len(arms) - 0.4, -0.6)
     axes.set_xlabel("test error (%)")
     axes.grid(axis="x", alpha=0.3)
-    counts = {arm.error.n for arm in arms}
-    kinds = ["filled: mean and 95% t interval over seeds (dots)"] if max(counts) > 1 else []
-    kinds += ["open: one seed, 95% binomial interval of its test set"] if 1 in counts else []
-    axes.set_title("\n".join(kinds) or "no run has finished", fontsize=10)
-    if kinds:
+    if any(arm.error.n for arm in arms):
+        legend_below(figure, axes)
         _limit_errors(axes, arms)
     return figure
 
 
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """What each kind of mark is, once, below all."""
+    handles, labels = axes.get_legend_handles_labels()
+    kinds = dict(zip(labels, handles, strict=True))
+    figure.legend(kinds.values(), kinds.keys(), loc="outside lower left", ncols=len(kinds), fontsize=8, frameon=False)
+
+
+def _has_interval(arm: Arm) -> bool:
+    """Whether it has seeds enough for an interval to be shown."""
+    return arm.error.n >= FEWEST_SEEDS and math.isfinite(arm.error.low)
+
+
 def _limit_errors(axes: Axes, arms: Sequence[Arm]) -> None:
-    """Room for every mark; a wide interval of few seeds may leave the frame rather than squeeze the others."""
+    """Room for every mark; a wide interval may leave the frame rather than squeeze the others."""
     marks = np.array([value for arm in arms for value in arm.errors])
-    low = np.nanmin([*marks, *(arm.error.low for arm in arms)])
-    high = np.nanmax([*marks, *(arm.error.high for arm in arms)])
+    shown = [arm.error for arm in arms if _has_interval(arm)]
+    low, high = min([*marks, *(error.low for error in shown)]), max([*marks, *(error.high for error in shown)])
     if style.wide_range(marks):
         axes.set_xscale("log")
         style.plain_numbers(axes.xaxis)
@@ -82,14 +86,14 @@ def combinations(words: Options) -> int:
 
 
 @style.own_style()
-def heat_map(arms: Sequence[Arm], words: Options) -> Figure | None:
+def heat_map(arms: Sequence[Arm], words: Options, title: str = "") -> Figure | None:
     """Test error (%) over the swept words: the first half of them down the rows, the others across.
 
-    A cell without a finished run says so. None for what is no grid: the map would be mostly empty.
+    A cell without a finished run says so. None for one word, and for what is no grid: the map would be mostly empty.
     """
     from matplotlib.colors import LogNorm, Normalize
 
-    if not is_grid(arms, words):
+    if len(words) < 2 or not is_grid(arms, words):
         return None
     names, half = list(words), len(words) // 2
     rows, columns = (list(itertools.product(*(words[name] for name in part))) for part in (names[:half], names[half:]))
@@ -99,7 +103,7 @@ def heat_map(arms: Sequence[Arm], words: Options) -> Figure | None:
     finite = values[np.isfinite(values)]
     scale = LogNorm if style.wide_range(finite) else Normalize  # or one bad arm would make all others look alike
     norm = scale(finite.min(), finite.max()) if finite.size else Normalize(0, 1)
-    figure = style.canvas(2.6 + max(0.95 * len(columns), 1.5), 1.9 + 0.52 * len(rows))
+    figure = style.canvas(2.6 + max(0.95 * len(columns), 1.5), 1.9 + 0.52 * len(rows), title=title)
     axes = figure.subplots()
     axes.set_facecolor(style.GREY)
     image = axes.imshow(values, cmap="cividis_r", norm=norm, aspect="auto")
@@ -120,92 +124,4 @@ def heat_map(arms: Sequence[Arm], words: Options) -> Figure | None:
 def _in_cell(arm: Arm | None) -> str:
     if arm is None or not arm.error.n:
         return "failed" if arm else "not run"
-    return f"{arm.error.mean:.2f}" + (f"\n±{arm.error.half_width:.2f}" if arm.error.n > 1 else "")
-
-
-class Curve(NamedTuple):
-    """The error (%) of one arm, epoch by epoch: a mean over seeds, as far as every seed went."""
-
-    arm: Arm
-    epochs: Array
-    errors: Array
-
-    @property
-    def end(self) -> float:
-        """The last error that is a number."""
-        return float(self.errors[np.isfinite(self.errors)][-1])
-
-    @classmethod
-    def of(cls, arm: Arm, split: str) -> Curve:
-        """The errors on a split, nan where an epoch has none."""
-        histories = [history[: min(map(len, arm.histories))] for history in arm.histories]
-        errors = np.mean([style.error_percent(history, split) for history in histories], axis=0)
-        return cls(arm, style.series(histories[0], "epoch"), errors)
-
-
-@style.own_style()
-def learning_curves(arms: Sequence[Arm], words: Options) -> Figure | None:
-    """The validation error (mean over seeds) of each arm against the epoch; training error without validation.
-
-    The colour is the option of the word whose options end furthest apart; each line is named at its end. None where
-    no finished run has a history.
-    """
-    usable = [arm for arm in arms if arm.errors and arm.histories]
-    for split in CURVES:
-        curves = [curve for arm in usable if np.isfinite((curve := Curve.of(arm, split)).errors).any()]
-        if curves:
-            break
-    else:
-        return None
-    beside = 0.4 + 0.056 * max(len(_name(curve)) for curve in curves)
-    figure = style.canvas(6.7 + beside, 1.6 + max(2.9, 0.175 * len(curves)), margins=(0.65, 0.5, beside, 0.1))
-    axes = figure.subplots()
-    word = max(words, key=lambda word: _spread(curves, word, words[word]), default="")
-    options = dict(zip(words.get(word, ()), itertools.cycle(style.COLOURS), strict=False))
-    colours = [options.get(curve.arm.words.get(word, ""), style.TRAIN) for curve in curves]
-    for curve, colour in zip(curves, colours, strict=True):
-        marker = "." if len(curve.epochs) < 4 else ""
-        axes.plot(curve.epochs, curve.errors, color=colour, marker=marker, linewidth=1.2)
-    if style.wide_range(np.concatenate([curve.errors for curve in curves])):
-        axes.set_yscale("log")
-        style.plain_numbers(axes.yaxis)
-    axes.grid(alpha=0.3)
-    style.whole_epochs(axes)
-    axes.set_ylabel(CURVES[split])
-    _name_lines(axes, curves, colours)
-    if len(options) > 1:
-        handles = [axes.plot([], [], color=colour, label=option)[0] for option, colour in options.items()]
-        axes.legend(handles=handles, title=word, loc="best")
-    return figure
-
-
-def _spread(curves: Sequence[Curve], word: str, options: Sequence[str]) -> float:
-    """How far apart a word's options end, averaged over everything else."""
-    ends = [[curve.end for curve in curves if curve.arm.words.get(word) == option] for option in options]
-    return float(np.ptp([float(np.mean(values)) for values in ends if values] or [0.0]))
-
-
-def _name(curve: Curve) -> str:
-    return f"{curve.arm.label}  {curve.end:.2f}"
-
-
-def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str]) -> None:
-    """Each line's name beside the frame, in the order of the line ends, far enough apart to be read."""
-    axes.set_ylim(axes.get_ylim())
-    axes.set_xlim(axes.get_xlim())
-    ordered = sorted(zip(curves, colours, strict=True), key=lambda line: -line[0].end)
-    to_fraction = axes.transData + axes.transAxes.inverted()
-    wished = [to_fraction.transform((curve.epochs[-1], curve.end))[1] for curve, _ in ordered]
-    steps = min(0.055, 1 / len(curves)) * np.arange(len(curves))
-    places = np.minimum.accumulate(wished + steps) - steps  # pushed down where they are crowded
-    for (curve, colour), place in zip(ordered, np.maximum(places, steps[::-1]), strict=True):  # and up from the floor
-        axes.annotate(
-            _name(curve),
-            (curve.epochs[-1], curve.end),
-            (1.04, place),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=7.5,
-            color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5), "shrinkA": 1},
-        )
+    return f"{arm.error.mean:.2f}" + (f"\n±{arm.error.half_width:.2f}" if _has_interval(arm) else "")

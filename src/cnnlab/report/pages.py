@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab import plots
 from cnnlab.paths import write_atomically
-from cnnlab.report import figures, panels
+from cnnlab.report import curves, effects, figures, panels
 from cnnlab.report.arms import Arm, Options, RunRecord, arms, ranked, swept
-from cnnlab.report.contrasts import Answer, Asked, answer
+from cnnlab.report.contrasts import Asked
+from cnnlab.report.findings import Answer, answer
 from cnnlab.report.rows import Result, mark_note
 from cnnlab.report.sentences import sentences
 from cnnlab.report.tables import contrast_rows, count, interaction_rows, legend, number, share_rows, table
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
 
 # What draws each file's figure, or None where there is nothing to show. How to read it is in templates/captions.j2.
-FIGURES: dict[str, Callable[[Sequence[Arm], Options], Figure | None]] = {
-    "error_bars.png": lambda arms, words: figures.error_bars(ranked(arms)),
-    "heat_map.png": figures.heat_map,
-    "learning_curves.png": figures.learning_curves,
-    "gradient_norms.png": lambda arms, words: panels.by_layer(arms, "grad_norm", "gradient norm", log=True),
-    "confusion.png": lambda arms, words: panels.confusion_grid(arms),
+FIGURES: dict[str, Callable[[Sequence[Arm], Options, Answer, str], Figure | None]] = {
+    "contrasts.png": lambda arms, words, said, title: effects.contrasts(said, title),
+    "shares.png": lambda arms, words, said, title: effects.shares(said, title),
+    "error_bars.png": lambda arms, words, said, title: figures.error_bars(ranked(arms), title),
+    "heat_map.png": lambda arms, words, said, title: figures.heat_map(arms, words, title),
+    "learning_curves.png": lambda arms, words, said, title: curves.learning_curves(arms, words, title),
+    "gradient_ratio.png": lambda arms, words, said, title: curves.gradient_ratio(arms, words, title),
+    "confusion.png": lambda arms, words, said, title: panels.confusion_grid(arms, title),
 }
 
 
@@ -52,15 +55,24 @@ def write_report(
         raise ValueError(f"report {name}: no run was found")
     words = swept(records)
     found = arms(records, words)
-    facts = {"name": name, "notes": notes, "words": words, **_facts(found, words, answer(found, words, asked), results)}
+    said, title = answer(found, words, asked), _title(name, found)
+    facts = {"name": name, "notes": notes, "words": words, **_facts(found, words, said, results)}
     for file, draw in FIGURES.items():
-        if figure := draw(found, words):
+        (folder / file).unlink(missing_ok=True)  # one of before would be listed, and kept in the store
+        if figure := draw(found, words, said, title):
             picture = plots.png(figure)
             write_atomically(folder / file, picture)
             facts["pictures"].append((file, base64.b64encode(picture).decode()))
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
         write_atomically(folder / file, _render(template, facts).encode())
     return folder / "index.html"
+
+
+def _title(name: str, found: Sequence[Arm]) -> str:
+    """The title of every figure: the study, and how many arms and seeds it has."""
+    seeds = sorted({len(arm.finished) for arm in found})
+    of = count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    return f"{name}: {count(len(found), 'arm')}, {of}"
 
 
 def _facts(found: Sequence[Arm], words: Options, said: Answer, results: Sequence[Result]) -> dict[str, Any]:
@@ -72,11 +84,11 @@ def _facts(found: Sequence[Arm], words: Options, said: Answer, results: Sequence
         "mark": mark_note(results),
         "rows": table(found),
         "legend": legend(found),
-        "sentences": sentences(said),
+        "sentences": sentences(said, results),
         "named": said.named,
         "contrasts": contrast_rows(said),
         "interactions": interaction_rows(said),
-        "shares": share_rows(said.shares),
+        "shares": share_rows(said.staircase),
         "watched": any(name.startswith("watch/") for _, record in runs for name in record.metrics),
         "unvalidated": all(math.isnan(record.error("val")) for _, record in runs),
         "rates": _rates(found),
@@ -99,9 +111,9 @@ def _facts(found: Sequence[Arm], words: Options, said: Answer, results: Sequence
 def _listed(result: Result) -> dict[str, str]:
     """A row of a sweep that is a list: what was asked for, what was found, and what a source says."""
     row, shown = result.row, result.shown()
-    words = {"row": shown["row"], "words": f"the vote of {row.votes}" if row.votes else row.words}
-    columns = ("ours (%)", "seeds", "source's error (%)", "source", "goal", "verdict")
-    return words | {name: shown[name] for name in columns}
+    columns = ("verdict", "ours (%)", "source's error (%)", "goal", "seeds", "source")
+    words = f"the vote of {row.votes}" if row.votes else row.words
+    return {"row": shown["row"], **{name: shown[name] for name in columns}, "words": words}
 
 
 def _rates(found: Sequence[Arm]) -> list[str]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.run import draw_by_layer
 from cnnlab.report.arms import Arm
 
 if TYPE_CHECKING:
@@ -18,50 +17,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_PANELS = 30
+FEWEST_MISTAKES = 5  # of one kind, or its share is chance
 
 
 @style.own_style()
-def by_layer(arms: Sequence[Arm], family: str, ylabel: str = "", log: bool = False) -> Figure | None:
-    """What `plots.by_layer` draws, of each arm's first run; None where no run has such metrics."""
-    from matplotlib.lines import Line2D
+def confusion_grid(arms: Sequence[Arm], title: str = "") -> Figure | None:
+    """The mistakes of each arm, one confusion matrix an arm without its diagonal, all on one log scale.
 
-    ylabel = ylabel or family.replace("_", " ")
-    usable = [arm for arm in arms if arm.histories]
-    layers = {tuple(style.layers_of(arm.histories[0], family)) for arm in usable[:MOST_PANELS]}
-    if not any(layers):
-        return None
-    labels = [arm.label + ("" if arm.errors else "\n(failed)") for arm in usable]
-    figure, places = _panels(len(arms), labels, 1.67, 1.2, 0.8, sharex=True, sharey=True)
-    for place, (axes, arm) in enumerate(zip(places, usable, strict=False)):
-        history = arm.histories[0]
-        draw_by_layer(axes, history, family, ylabel, log, marker="." if len(history) < 4 else "")
-        axes.label_outer()
-        if place + _columns(len(places)) >= len(places):  # nothing lies below
-            style.whole_epochs(axes)
-            axes.tick_params(labelbottom=True)
-            axes.set_xlabel("")
-    if log:
-        style.plain_numbers(places[0].yaxis)  # of all, since they share their scale
-    figure.supxlabel("epoch", fontsize=10)
-    figure.supylabel(ylabel + (" (log scale)" if log else ""), fontsize=10)
-    names = layers.pop() if len(layers) == 1 else ("first layer", "middle", "last layer")
-    lines = [Line2D([], [], color=colour, label=name) for name, colour in style.by_depth(names).items()]
-    figure.legend(handles=lines, loc="upper right", fontsize=8, title="first to last", title_fontsize=8)
-    return figure
-
-
-@style.own_style()
-def confusion_grid(arms: Sequence[Arm]) -> Figure | None:
-    """The mistakes of each arm, one confusion matrix an arm without its diagonal, all on one log scale."""
+    The counts of all its seeds are added up; where there are too few to say anything, a cell is left blank.
+    None where every cell would be.
+    """
     from matplotlib.colors import LogNorm
 
     usable = [(arm.label, arm.confusion) for arm in arms if arm.confusion is not None]
-    if not usable:
+    shares = [
+        np.where(np.asarray(matrix) >= FEWEST_MISTAKES, style.mistakes_only(matrix), np.nan)
+        for _, matrix in usable[:MOST_PANELS]
+    ]
+    known = np.concatenate([share[np.isfinite(share)] for share in shares] or [np.empty(0)])
+    if not known.size:
         return None
-    labels = [f"{label}\n{style.error_rate(matrix):.2f} %" for label, matrix in usable]
-    figure, places = _panels(len(arms), labels, 1.5, 1.5, 0.5)
-    shares = [np.maximum(style.mistakes_only(matrix), 0.1) for _, matrix in usable[:MOST_PANELS]]
-    norm = LogNorm(0.1, max(float(np.nanmax(share, initial=1)) for share in shares))
+    labels = [f"{label}\n{style.error_rate(matrix):.2f}%" for label, matrix in usable]
+    figure, places = _panels(len(arms), labels, 1.5, 1.5, 0.5, title)
+    norm = LogNorm(known.min(), max(known.max(), 1.1 * known.min()))
     for axes, share in zip(places, shares, strict=True):
         axes.set_facecolor(style.GREY)
         axes.imshow(share, cmap="Oranges", norm=norm)
@@ -109,7 +87,7 @@ def rate_curves(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def _panels(
-    arms: int, labels: Sequence[str], width: float, height: float, left: float, **share: Any
+    arms: int, labels: Sequence[str], width: float, height: float, left: float, title: str = "", **share: Any
 ) -> tuple[Figure, list[Axes]]:
     """Axes of that size (inches) under the labels of what can be shown, and a title that counts the arms left out.
 
@@ -119,9 +97,11 @@ def _panels(
     columns = _columns(len(names))
     rows = math.ceil(len(names) / columns)
     right, bottom, beside, over = 1.15, 0.5, 0.15, 0.12 * max(name.count("\n") + 2 for name in names)
-    top = over + 0.3 * (len(names) < arms)
+    if len(names) < arms:
+        why = "the others have no result" if len(names) == len(labels) else "the first ones"
+        title += f"{': ' * bool(title)}{len(names)} of {arms} arms ({why})"
     across, down = columns * (width + beside) - beside, rows * (height + over) - over
-    figure = style.canvas(max(left + across + right, 4.5), bottom + down + top, margins=(left, bottom, right, top))
+    figure = style.canvas(max(left + across + right, 4.5), bottom + down + over, (left, bottom, right, over), title)
     gaps = {"wspace": beside / width, "hspace": over / height}
     places = list(figure.subplots(rows, columns, squeeze=False, gridspec_kw=gaps, **share).flat)
     for axes, name in zip(places, names, strict=False):
@@ -129,9 +109,6 @@ def _panels(
         axes.tick_params(labelsize=7)
     for unused in places[len(names) :]:
         unused.remove()
-    if len(names) < arms:
-        why = "the others have no result" if len(names) == len(labels) else "the first ones"
-        figure.suptitle(f"{len(names)} of {arms} arms ({why})", fontsize=10)
     return figure, places[: len(names)]
 
 

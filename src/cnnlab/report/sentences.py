@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from cnnlab.report.contrasts import ROW, Answer, Contrast, Finding, Interaction, Staircase
+from cnnlab.report.contrasts import ROW, Contrast
+from cnnlab.report.findings import Answer, Finding, Interaction, Staircase
 from cnnlab.report.rows import Result
 from cnnlab.report.tables import bounds, count, points
 from cnnlab.statistics import FEWEST_SEEDS
@@ -33,9 +34,11 @@ def sentences(answer: Answer, results: Sequence[Result] = ()) -> list[str]:
     few = {found.effect.n for found in ordered if not found.effect.enough_seeds}
     if few:
         seeds = count(max(few), "seed") if len(few) == 1 else f"{min(few)} to {max(few)} seeds"
-        said.append(f"Without intervals these are differences of {seeds}: fewer than {FEWEST_SEEDS} allow no verdict.")
+        said.append(
+            f"Without intervals, these are the differences of {seeds}: fewer than {FEWEST_SEEDS} allow no verdict."
+        )
     if ordered and not answer.named:
-        said.append("The study's file names no contrasts, so that these are exploratory: seen, not predicted.")
+        said.append("All of this is exploratory: the study's file names no contrasts.")
     return said
 
 
@@ -64,10 +67,8 @@ def _did(answer: Answer, found: Finding) -> str:
 
 def _of_both(answer: Answer, both: Interaction) -> str:
     """What a contrast did under each option of another word, and whether that differs."""
-    parts = [
-        f"{_did(answer, part)} with {both.word}={option}{_lost(part)}" for option, part in both.within.items()
-    ]
-    said = f"{_who(both.contrast)} {', and '.join(parts)}."
+    parts = [f"{_did(answer, part)} with {both.word}={option}{_lost(part)}" for option, part in both.within.items()]
+    said = f"{_who(both.contrast)} {', '.join(parts[:-1])}, and {parts[-1]}."
     effect, verdict = both.effect, answer.verdict(both)
     if not effect.enough_seeds:
         return said
@@ -116,13 +117,15 @@ def _of_rows(results: Sequence[Result]) -> list[str]:
 
 def _counted(results: Sequence[Result], what: str, verdicts: Mapping[str, str]) -> str:
     """How many rows have each of these verdicts, with the names of those that have the last one."""
+    if not results:
+        return ""
     names = {verdict: [one.row.name for one in results if one.verdict == verdict] for verdict in verdicts}
     parts = [f"{len(names[verdict])} {said}" for verdict, said in verdicts.items()]
     if bad := [*names.values()][-1]:
         parts[-1] += f" ({', '.join(bad)})"
     if unknown := len(results) - sum(map(len, names.values())):
         parts.append(f"{unknown} cannot be judged yet")
-    return f"Of the {count(len(results), 'row')} for {what}, {', '.join(parts[:-1])} and {parts[-1]}." if results else ""
+    return f"Of the {count(len(results), 'row')} for {what}, {', '.join(parts[:-1])} and {parts[-1]}."
 
 
 def _unsigned(share: float) -> str:

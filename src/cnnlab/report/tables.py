@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from cnnlab.report.arms import FOLLOWERS, Arm, ranked
-from cnnlab.report.contrasts import Answer, Contrast, Staircase
+from cnnlab.report.contrasts import Contrast
+from cnnlab.report.findings import Answer, Staircase
 from cnnlab.statistics import FEWEST_SEEDS, Effect, Interval, Share
 
 NOTHING = "–"
+DIFFER = {"fewer errors": "yes", "more errors": "yes"}  # of changes, which are neither
 OTHER_CODE = (
     'The code has changed since the runs "by other code": rerun=changed on the command line makes just those again.'
 )
@@ -86,12 +88,13 @@ def interaction_rows(answer: Answer) -> list[dict[str, str]]:
     return [
         {
             "contrast": shown(both.contrast),
+            "do these differ": DIFFER.get(answer.verdict(both), answer.verdict(both)),
+            "last less first": _effect(both.effect),
             **{
                 f"with {word}={option}": f"{_effect(part.effect)}: {answer.verdict(part)}" if part else NOTHING
                 for word, option in options
                 for part in [both.within.get(option)]
             },
-            "last of these less first": f"{_effect(both.effect)}: {answer.verdict(both)}",
         }
         for both in answer.interactions
     ]
@@ -122,7 +125,7 @@ def _effect(effect: Effect) -> str:
 
 def shown(contrast: Contrast) -> str:
     """A contrast as people read it, with an arrow."""
-    return str(contrast).replace("->", " \N{RIGHTWARDS ARROW} ")
+    return str(contrast).replace(" ", ", ").replace("->", " \N{RIGHTWARDS ARROW} ")
 
 
 def _p(value: float, effect: Effect) -> str:

@@ -78,8 +78,8 @@ def _say_once(line: str) -> None:
 def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, details: bool = True) -> RunRecord:
     """A run's words, last metrics, status and answers; with `details` its history too.
 
-    A finished run whose files are gone, or older than such files, is without, and a line says so. `codes` are the digests of today's
-    code, by fingerprint: a run of other code is marked.
+    A finished run whose files are gone, or older than such files, is without, and a line says so. `codes` are the
+    digests of today's code, by fingerprint: a run of other code is marked.
     """
     history, given, labels = list[dict[str, float]](), None, None
     if run.info.status == "FINISHED" and "test/error_percent" in run.data.metrics:

@@ -1,0 +1,135 @@
+"""What the arms of a sweep did epoch by epoch: one line an arm, named at its end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cnnlab.plots import style
+from cnnlab.plots.style import Array, History
+from cnnlab.report.arms import Arm, Options
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPLITS = {  # the first of these splits that a sweep has errors of is drawn
+    "val": "validation error (%)",
+    "watch": "error on the test images, watched (%)",
+    "train": "training error (%)",
+}
+
+
+class Curve(NamedTuple):
+    """Some number of one arm, epoch by epoch: a mean over seeds, as far as every seed went; nan where one has none."""
+
+    arm: Arm
+    epochs: Array
+    values: Array
+
+    @property
+    def end(self) -> float:
+        """The last value that is a number."""
+        return float(self.values[np.isfinite(self.values)][-1])
+
+    @classmethod
+    def of(cls, arm: Arm, values_of: Callable[[History], Array]) -> Curve:
+        """The mean of what is taken from each seed's history."""
+        histories = [history[: min(map(len, arm.histories))] for history in arm.histories]
+        return cls(arm, style.series(histories[0], "epoch"), np.mean([values_of(of) for of in histories], axis=0))
+
+
+@style.own_style()
+def learning_curves(arms: Sequence[Arm], words: Options, title: str = "") -> Figure | None:
+    """The validation error (mean over seeds) of each arm against the epoch; training error without validation.
+
+    None where no finished run has a history.
+    """
+    finished = [arm for arm in arms if arm.errors]
+    for split, label in SPLITS.items():
+        curves = _curves(finished, partial(style.error_percent, split=split))
+        if curves:
+            wide = style.wide_range(np.concatenate([curve.values for curve in curves]))
+            return _lines(curves, words, label, title, wide, ".2f")
+    return None
+
+
+@style.own_style()
+def gradient_ratio(arms: Sequence[Arm], words: Options, title: str = "") -> Figure | None:
+    """The norm of the first layer's gradient over that of the last one, epoch by epoch, as a geometric mean over seeds.
+
+    Far below 1 the gradient vanishes on its way down. None where no run has the norms of two layers.
+    """
+    curves = [Curve(of.arm, of.epochs, np.exp(of.values)) for of in _curves(arms, _log_ratio)]
+    return _lines(curves, words, "gradient norm, first layer / last layer", title, True, ".2g") if curves else None
+
+
+def _log_ratio(history: History) -> Array:
+    layers = style.layers_of(history, "grad_norm")
+    if len(layers) < 2:
+        return np.full(len(history), np.nan)
+    first, last = (style.series(history, f"grad_norm/{layer}") for layer in (layers[0], layers[-1]))
+    with np.errstate(all="ignore"):  # a norm of 0 has no logarithm
+        ratio = np.log(first / last)
+    return np.where(np.isfinite(ratio), ratio, np.nan)
+
+
+def _curves(arms: Sequence[Arm], values_of: Callable[[History], Array]) -> list[Curve]:
+    """The curves that have a number."""
+    curves = [Curve.of(arm, values_of) for arm in arms if arm.histories]
+    return [curve for curve in curves if np.isfinite(curve.values).any()]
+
+
+def _lines(curves: Sequence[Curve], words: Options, ylabel: str, title: str, log: bool, form: str) -> Figure:
+    """A line a curve, named at its end with its last value.
+
+    Colour and dashes are the option of the word whose options end furthest apart.
+    """
+    names = [f"{curve.arm.label}  {curve.end:{form}}" for curve in curves]
+    beside = 0.4 + 0.056 * max(map(len, names))
+    figure = style.canvas(6.7 + beside, 1.6 + max(2.9, 0.175 * len(curves)), (0.75, 0.5, beside, 0.1), title)
+    axes = figure.subplots()
+    word = max(words, key=lambda word: _spread(curves, word, words[word], log), default="")
+    looks = zip(words.get(word, ()), itertools.cycle(style.COLOURS), itertools.cycle(style.DASHES), strict=False)
+    look: dict[str, Any] = {option: {"color": colour, "linestyle": dashes} for option, colour, dashes in looks}
+    for curve in curves:
+        of, marker = look.get(curve.arm.words.get(word, ""), {}), "." if len(curve.epochs) < 4 else ""
+        axes.plot(curve.epochs, curve.values, marker=marker, linewidth=1.3, **({"color": style.TRAIN} | of))
+    if log:
+        axes.set_yscale("log")
+        style.plain_numbers(axes.yaxis)
+    axes.grid(alpha=0.3)
+    style.whole_epochs(axes)
+    axes.set_ylabel(ylabel)
+    _name_lines(axes, curves, names)
+    if len(look) > 1:
+        handles = [axes.plot([], [], label=option, **of)[0] for option, of in look.items()]
+        axes.legend(handles=handles, title=word, loc="best")
+    return figure
+
+
+def _spread(curves: Sequence[Curve], word: str, options: Sequence[str], log: bool) -> float:
+    """How far apart a word's options end, averaged over everything else."""
+    ends = [[curve.end for curve in curves if curve.arm.words.get(word) == option] for option in options]
+    means = [float(np.mean(np.log(values) if log else values)) for values in ends if values]
+    return float(np.ptp(means or [0.0]))
+
+
+def _name_lines(axes: Axes, curves: Sequence[Curve], names: Sequence[str]) -> None:
+    """Each line's name beside the frame, in the order of the line ends, far enough apart to be read."""
+    axes.set_ylim(axes.get_ylim())
+    axes.set_xlim(axes.get_xlim())
+    ordered = sorted(zip(curves, names, axes.lines, strict=True), key=lambda line: -line[0].end)
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    wished = [to_fraction.transform((curve.epochs[-1], curve.end))[1] for curve, *_ in ordered]
+    steps = min(0.055, 1 / len(curves)) * np.arange(len(curves))
+    places = np.minimum.accumulate(wished + steps) - steps  # pushed down where they are crowded
+    for (curve, name, line), place in zip(ordered, np.maximum(places, steps[::-1]), strict=True):  # up from the floor
+        colour, end = line.get_color(), (curve.epochs[-1], curve.end)
+        arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5), "shrinkA": 1}
+        beside: dict[str, Any] = {"xytext": (1.04, place), "textcoords": "axes fraction", "va": "center"}
+        axes.annotate(name, end, fontsize=7.5, color=colour, arrowprops=arrow, **beside)
