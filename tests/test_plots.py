@@ -14,8 +14,10 @@ import pytest
 
 from cnnlab import plots
 from cnnlab.plots import style
-from cnnlab.report import figures, panels
-from cnnlab.statistics import Interval, mean_interval
+from cnnlab.report import curves, effects, figures, panels
+from cnnlab.report.contrasts import Asked, Contrast
+from cnnlab.report.findings import Answer, Staircase, answer
+from cnnlab.statistics import Interval, mean_interval, shares
 
 LAYERS = ("C1", "C3", "C5", "output")
 OPTIONS = {
@@ -80,11 +82,6 @@ def arms():
 def norms(rows, title):
     """As a run shows them."""
     return plots.by_layer(rows, "grad_norm", title, "gradient norm", log=True)
-
-
-def gradient_norms(arms):
-    """As a report shows them."""
-    return panels.by_layer(arms, "grad_norm", "gradient norm", log=True)
 
 
 def texts(axes):
@@ -159,11 +156,6 @@ def test_any_family_of_metrics_by_layer_is_drawn():
     assert axes.get_ylabel() == "saturation" and axes.get_yscale() == "linear" and len(axes.lines) == 2
     assert data(axes.lines[0]) == ([1, 2], pytest.approx([0.1, 0.2]))
     drawn(figure)
-    arms = [Arm({"a": name}, [1], [rows]) for name in "xy"]
-    side = panels.by_layer(arms, "saturation", "saturated units")
-    assert [len(axes.lines) for axes in side.axes] == [2, 2] and side.axes[0].get_yscale() == "linear"
-    assert side.get_supylabel() == "saturated units"
-    drawn(side)
 
 
 def test_epochs_that_measured_different_things():
@@ -175,11 +167,11 @@ def test_epochs_that_measured_different_things():
     (axes,) = plots.by_layer(rows, "update_ratio", "", log=True).axes
     np.testing.assert_array_equal(data(axes.lines[0])[1], [math.nan, 0.01, 0.01])
     arms = [Arm({"a": "x"}, [1], [rows]), Arm({"a": "y"}, [1], [old]), Arm({"a": "z"}, [1], [rows, history(3)])]
-    curves = figures.learning_curves(arms, {"a": ("x", "y", "z")}).axes[0]
-    assert curves.get_ylabel() == "validation error (%)" and len(curves.texts) == 2
-    for figure in (plots.learning_curves(rows, ""), norms(rows, ""), gradient_norms(arms)):
+    (axes,) = curves.learning_curves(arms, {"a": ("x", "y", "z")}).axes
+    assert axes.get_ylabel() == "validation error (%)" and len(axes.texts) == 2
+    for figure in (plots.learning_curves(rows, ""), norms(rows, ""), curves.gradient_ratio(arms, {})):
         drawn(figure)
-    drawn(figures.learning_curves(arms[1:2], {}))
+    drawn(curves.learning_curves(arms[1:2], {}))
 
 
 def test_watched_test_images_are_called_what_they_are():
@@ -188,7 +180,7 @@ def test_watched_test_images_are_called_what_they_are():
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["test images, watched"]
     assert [text.get_text() for text in error.get_legend().get_texts()] == ["training", "test images, watched"]
     assert data(error.lines[1])[1] == [3.0, 1.5]
-    (axes,) = figures.learning_curves([Arm({"a": "x"}, [1], [rows])], {}).axes
+    (axes,) = curves.learning_curves([Arm({"a": "x"}, [1], [rows])], {}).axes
     assert axes.get_ylabel() == "error on the test images, watched (%)" and data(axes.lines[0])[1] == [3.0, 1.5]
     both = [row | {"val/error_percent": 4.0} for row in rows]
     assert [line.get_label() for line in plots.learning_curves(both, "").axes[1].lines] == ["training", "validation"]
@@ -325,35 +317,46 @@ def test_errors_on_changed_images_are_lines_on_one_scale():
     assert drawn(left.figure) == drawn(plots.robustness(curves, "$"))
 
 
-def test_error_bars_show_means_intervals_and_seeds(arms):
-    figure = figures.error_bars(arms)
+def legend(figure):
+    """What the legend below a figure says."""
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_error_bars_show_every_seed_and_of_enough_seeds_the_mean_and_its_interval(arms):
+    arms[1] = Arm(arms[1].words, [8.1, 8.2, 8.3, 8.4, 8.5])
+    figure = figures.error_bars(arms, "a study: 23 arms")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [arm.label for arm in arms]
-    bar, mean, seeds = axes.lines[:3]
-    assert data(bar)[0] == pytest.approx([arms[0].error.low, arms[0].error.high])
-    assert data(mean)[0] == pytest.approx([8.05]) and data(seeds)[0] == pytest.approx([8, 8.1])
-    assert texts(axes) == ["no finished run"] and "over seeds" in axes.get_title()
+    seeds, bar, mean, five = axes.lines[:4]
+    assert data(seeds) == (pytest.approx([8, 8.1]), [0, 0])  # two seeds have no interval
+    assert data(bar)[0] == pytest.approx([arms[1].error.low, arms[1].error.high])
+    assert data(mean)[0] == pytest.approx([8.3]) and data(five)[0] == arms[1].errors
+    assert texts(axes) == ["no finished run"] and figure.get_suptitle() == "a study: 23 arms"
+    assert legend(figure) == ["one seed", "95% interval for new seeds and new images", "mean of all seeds"]
+    assert axes.get_xlabel() == "test error (%)"
     drawn(figure)
 
 
-def test_error_bars_of_one_seed_say_that_the_interval_is_the_test_sets():
+def test_error_bars_of_few_seeds_are_dots_only():
     single = Arm({"a": "x"}, [2], interval=Interval(2, 1.8, 2.3, 14, 1))
-    (axes,) = figures.error_bars([single]).axes
-    assert "one seed, 95% binomial" in axes.get_title() and "over seeds" not in axes.get_title()
-    assert axes.lines[1].get_markerfacecolor() == "white" and len(axes.lines) == 2
-    assert figures.error_bars([Arm({"a": "x"})]).axes[0].get_title() == "no run has finished"
+    figure = figures.error_bars([single])
+    assert [data(line) for line in figure.axes[0].lines] == [([2], [0])] and legend(figure) == ["one seed"]
+    nothing = figures.error_bars([Arm({"a": "x"})])
+    assert legend(nothing) == [] and texts(nothing.axes[0]) == ["no finished run"]
+    drawn(nothing)
     both = figures.error_bars([single, Arm({"a": "y"}, [1, 50])]).axes[0]
     assert both.get_xscale() == "log" and both.get_xlim()[0] > 0
 
 
-@pytest.mark.parametrize(("count", "shape"), [(1, (1, 3)), (2, (3, 2)), (3, (3, 4)), (4, (6, 4))])
+@pytest.mark.parametrize(("count", "shape"), [(2, (3, 2)), (3, (3, 4)), (4, (6, 4))])
 def test_heat_map_splits_the_words_between_rows_and_columns(count, shape):
     words = dict(itertools.islice(OPTIONS.items(), count))
-    found = [Arm(choice, [i + 1] * 2) for i, choice in enumerate(combinations(words))]
+    found = [Arm(choice, [i + 1] * 5) for i, choice in enumerate(combinations(words))]
+    found[1] = Arm(found[1].words, [2, 2])
     axes, _ = figures.heat_map(found, words).axes
     values = np.ma.getdata(axes.images[0].get_array())
     np.testing.assert_allclose(values, 1 + np.arange(len(found)).reshape(shape))
-    assert texts(axes)[:2] == ["1.00\n±0.00", "2.00\n±0.00"]
+    assert texts(axes)[:2] == ["1.00\n±0.00", "2.00"]  # two seeds have no interval
 
 
 def test_heat_map_marks_what_is_missing(arms):
@@ -366,44 +369,54 @@ def test_heat_map_marks_what_is_missing(arms):
     drawn(figure)
     drawn(figures.heat_map([Arm(arm.words) for arm in arms], OPTIONS))
     assert figures.heat_map(arms[:11], OPTIONS) is None
+    one = {"loss": OPTIONS["loss"]}
+    assert figures.heat_map([Arm(choice, [1]) for choice in combinations(one)], one) is None
 
 
-def test_gradient_norms_side_by_side_share_one_log_scale(arms):
-    figure = gradient_norms(arms)
-    assert len(figure.axes) == 22 and figure.get_suptitle() == "22 of 23 arms (the others have no result)"
-    assert len({axes.get_ylim() for axes in figure.axes}) == 1 and figure.axes[0].get_yscale() == "log"
-    assert all([line.get_label() for line in axes.lines] == list(LAYERS) for axes in figure.axes)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == list(LAYERS)
+def test_the_gradient_ratio_is_that_of_the_first_layer_to_the_last(arms):
+    rows = [[{"epoch": e, "grad_norm/C1": first * e, "grad_norm/C3": 9, "grad_norm/F6": 2} for e in (1, 2)] for first in (2, 8)]
+    lone = Arm({"a": "x"}, [1, 1], rows)
+    (axes,) = curves.gradient_ratio([lone, Arm({"a": "y"})], {"a": ("x", "y")}, "a study").axes
+    assert data(axes.lines[0]) == ([1, 2], pytest.approx([2, 4]))  # the geometric mean of 1 and 4, and of 2 and 8
+    assert axes.get_yscale() == "log" and texts(axes) == ["x  4"]
+    assert axes.get_ylabel() == "gradient norm, first layer / last layer" and axes.get_xlabel() == "epoch"
+    assert axes.figure.get_suptitle() == "a study"
+    figure = curves.gradient_ratio(arms, OPTIONS)
+    assert len(texts(figure.axes[0])) == 22 and data(figure.axes[0].lines[0])[1] == pytest.approx([1e-3] * 3)
     drawn(figure)
+    one_layer = [{"epoch": 1, "grad_norm/C1": 1.0}]
+    no_gradient = [{"epoch": 1, "grad_norm/C1": 0.0, "grad_norm/F6": 1.0}]
+    for history in ([], one_layer, no_gradient, [{"epoch": 1}]):
+        assert curves.gradient_ratio([Arm({"a": "x"}, [1], [history])], {}) is None
 
 
-def test_panels_are_capped_and_may_be_none(arms):
-    many = [Arm({"lr": str(i)}, [1], [history(1)], matrix()) for i in range(40)]
-    assert len(gradient_norms(many).axes) == 30
-    assert panels.confusion_grid(many).get_suptitle() == "30 of 40 arms (the first ones)"
-    for draw in (gradient_norms, panels.confusion_grid):
-        assert draw([Arm({"a": "x"})]) is None
+def test_panels_are_capped_and_may_be_none():
+    many = [Arm({"lr": str(i)}, [1], [history(1)], matrix(9)) for i in range(40)]
+    assert panels.confusion_grid(many, "many").get_suptitle() == "many: 30 of 40 arms (the first ones)"
+    for rest in (Arm({"a": "x"}), Arm({"a": "x"}, [1], [], matrix(4))):
+        assert panels.confusion_grid([rest]) is None
 
 
-def test_confusion_grid_shows_each_arms_mistakes(arms):
-    figure = panels.confusion_grid(arms)
+def test_confusion_grid_shows_the_mistakes_that_each_arm_makes_often(arms):
+    figure = panels.confusion_grid(arms, "a study")
     *places, bar = figure.axes
     assert len(places) == 22 and "%" in bar.get_ylabel()
-    shares = np.ma.getdata(places[2].images[0].get_array())
-    assert np.isnan(np.diag(shares)).all() and shares[0, 1] == pytest.approx(0.3)
-    assert places[2].get_title().endswith("\n2.70 %")
+    assert figure.get_suptitle() == "a study: 22 of 23 arms (the others have no result)"
+    often, seldom = (np.ma.filled(places[n].images[0].get_array(), np.nan) for n in (4, 3))
+    assert arms[4].confusion[0, 1] == 5 and arms[3].confusion[0, 1] == 4
+    assert np.isnan(np.diag(often)).all() and often[0, 1] == pytest.approx(0.5) and np.isnan(seldom).all()
+    assert places[2].get_title().endswith("\n2.70%")
     assert len({axes.images[0].get_clim() for axes in places}) == 1
     drawn(figure)
 
 
 def test_learning_curves_side_by_side_colour_the_decisive_word_and_name_each_line(arms):
-    figure = figures.learning_curves(arms, OPTIONS)
+    figure = curves.learning_curves(arms, OPTIONS)
     (axes,) = figure.axes
     finished = [arm for arm in arms if arm.errors]
-    colours = dict(zip(OPTIONS["activation"], style.COLOURS, strict=False))
+    looks = dict(zip(OPTIONS["activation"], zip(style.COLOURS, ("-", "--", ":"), strict=False), strict=False))
     for line, arm in zip(axes.lines, finished, strict=False):
-        assert line.get_color() == colours[arm.words["activation"]]
+        assert (line.get_color(), line.get_linestyle()) == looks[arm.words["activation"]]  # one can be read in grey
         assert data(line)[1] == pytest.approx([100 * (1 - row["val/accuracy"]) for row in arm.histories[0]])
     assert axes.get_legend().get_title().get_text() == "activation"
     assert sorted(text.rsplit("  ", 1)[0] for text in texts(axes)) == sorted(arm.label for arm in finished)
@@ -415,9 +428,9 @@ def test_learning_curves_side_by_side_colour_the_decisive_word_and_name_each_lin
 
 def test_learning_curves_side_by_side_without_validation_or_result():
     lone = Arm({"a": "x"}, [1, 2], [history(1, validation=False), history(2, validation=False)])
-    (axes,) = figures.learning_curves([lone], {}).axes
+    (axes,) = curves.learning_curves([lone], {}).axes
     assert axes.get_ylabel() == "training error (%)" and len(data(axes.lines[0])[0]) == 1
-    assert figures.learning_curves([Arm({})], {}) is None
+    assert curves.learning_curves([Arm({})], {}) is None
 
 
 def test_the_same_figure_gives_the_same_bytes():
@@ -427,13 +440,16 @@ def test_the_same_figure_gives_the_same_bytes():
 PROGRAM = """
 import hashlib, sys
 from cnnlab import plots
-from cnnlab.report import figures, panels
-history = [{"epoch": e, "train/loss": 1 / e, "train/accuracy": 0.9, "grad_norm/C1": 0.1 * e} for e in (1, 2)]
-arm = type("Arm", (), dict(words={"a": "x"}, label="x", errors=[1, 2], histories=[history], confusion=[[8, 2], [1, 9]]))
+from cnnlab.report import curves, effects, figures, panels
+from cnnlab.report.contrasts import Asked, Contrast
+from cnnlab.report.findings import Answer, Staircase, answer
+history = [{"epoch": e, "train/loss": 1 / e, "train/accuracy": 0.9, "grad_norm/C1": 0.1 * e, "grad_norm/F6": 1}
+    for e in (1, 2)]
+arm = type("Arm", (), dict(words={"a": "x", "b": ""}, label="x", errors=[1, 2], histories=[history], confusion=[[8, 7], [1, 9]]))
 arm.error = type("Interval", (), dict(mean=1.5, low=1, high=2, half_width=0.5, n=2))
 drawn = [plots.learning_curves(history, "LeNet-5"), plots.by_layer(history, "grad_norm", "LeNet-5"),
-    plots.confusion(arm.confusion, "ab", "test"), figures.error_bars([arm]), figures.heat_map([arm], {"a": ["x"]}),
-    panels.by_layer([arm], "grad_norm"), panels.confusion_grid([arm]), figures.learning_curves([arm], {"a": ["x"]})]
+    plots.confusion(arm.confusion, "ab", "test"), figures.error_bars([arm]), figures.heat_map([arm], {"a": ["x"], "b": [""]}),
+    curves.gradient_ratio([arm], {}), panels.confusion_grid([arm]), curves.learning_curves([arm], {"a": ["x"]})]
 for figure in drawn:
     print(hashlib.sha256(plots.png(figure)).hexdigest())
 assert "matplotlib.pyplot" not in sys.modules

@@ -10,11 +10,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from cnnlab.report.arms import RunRecord, arms, ranked, steps, swept
+from cnnlab.report.arms import RunRecord, arms, ranked, swept
+from cnnlab.report.contrasts import Asked
 from cnnlab.report.pages import write_report
 from cnnlab.report.rows import Result, Row
-from cnnlab.report.tables import step_rows, table, terminal_table
-from cnnlab.statistics import binomial_interval, mean_interval
+from cnnlab.report.tables import table, terminal_table
+from cnnlab.statistics import binomial_interval, error_rate, mean_interval
 
 OPTIONS = {
     "activation": ("sigmoid", "tanh", "relu"),
@@ -35,15 +36,16 @@ def run(words, seed=0, wrong=100, number=0, status="FINISHED", **facts):
     run_id = f"run{number}seed{seed}"
     if status != "FINISHED":
         return RunRecord(run_id, words, status, **facts)
-    confusion = np.array([[5000 - wrong, wrong], [0, 5000]])
+    labels = np.arange(10_000) // 5000
+    answers = np.where(np.arange(10_000) < wrong, 1, labels)
     metrics = {
         "test/error_percent": wrong / 100,
         "val/accuracy": 1 - wrong / 9000,
         "train/loss": 0.1,
         "time/total_s": 12.5,
     }
-    epochs = [{"epoch": e, "train/accuracy": 0.9, "val/accuracy": 0.9 + e / 100, "grad_norm/C1": 0.1} for e in (1, 2)]
-    return RunRecord(run_id, words, status, metrics, epochs, confusion, **facts)
+    epochs = [{"epoch": e, "train/accuracy": 0.9, "val/accuracy": 0.9 + e / 100, "grad_norm/C1": 0.1, "grad_norm/F6": 0.2} for e in (1, 2)]
+    return RunRecord(run_id, words, status, metrics, epochs, answers, labels, **facts)
 
 
 def sweep(seeds):
@@ -92,7 +94,11 @@ def test_intervals_cover_seeds_or_the_one_test_set():
     (one, *_), (five, *_) = grouped(sweep(1)), grouped(sweep(5))
     single = binomial_interval(450, 10000).times(100)
     assert (one.error.mean, one.error.low, one.error.high, one.error.n) == (4.5, single.low, single.high, 1)
-    assert five.error == mean_interval([(450 + 7 * seed) / 100 for seed in range(5)])
+    expected = error_rate(five.wrong(five.answered))[0].times(100)
+    assert five.error == expected and five.error.mean == pytest.approx(mean_interval(five.errors).mean)
+    assert expected.high - expected.low > 2 * mean_interval(five.errors).half_width  # the images vary, too
+    (three, *_) = grouped(sweep(3))
+    assert math.isnan(three.error.low) and three.error.n == 3  # too few for an interval
     assert five.val_error.mean == pytest.approx(464 / 90)
     assert five.confusion.sum() == 50000 and five.confusion[0, 1] == 450 * 5 + 70
     bare = RunRecord("r", {}, "FINISHED", {"test/accuracy": 0.9})
@@ -140,7 +146,7 @@ def test_epochs_that_measured_different_things_are_still_a_report(tmp_path):
     metrics = {"test/error_percent": 1}
     rows = [{"epoch": 1, "train/accuracy": 0.9}, {"epoch": 2, "train/accuracy": 0.9, "grad_norm/C1": 0.1}]
     write_report("mixed", [RunRecord(name, {"x": name}, "FINISHED", metrics, rows) for name in "ab"], tmp_path, NOTES)
-    assert (tmp_path / "gradient_norms.png").exists()
+    assert (tmp_path / "learning_curves.png").exists()
 
 
 def test_arms_are_ranked_by_validation_error_and_failures_come_last():
@@ -160,45 +166,16 @@ def test_table_rows():
     assert rows[0]["test error (%)"] == "1.00 [0.82, 1.21]" and rows[0]["seeds"] == "1"
     assert rows[-1]["test error (%)"] == "–" and rows[-1]["status"] == f"failed: {REASON}"
     five = table(grouped(sweep(5)))[0]
-    half = mean_interval([(100 + 7 * seed) / 100 for seed in range(5)]).half_width
+    best = next(arm for arm in grouped(sweep(5)) if arm.label == "relu / cross_entropy / average / valid")
+    half = error_rate(best.wrong(best.answered))[0].times(100).half_width
     assert five["test error (%)"] == f"1.14 ± {half:.2f}" and five["lr"] == "0.05" and five["train loss"] == "0.1000"
 
 
 def test_terminal_table_says_what_its_intervals_are():
     text = terminal_table(grouped(sweep(5)))
-    assert len(text.splitlines()) == 2 + 23 + 1 and "Student's t" in text and "Wilson" not in text
+    assert len(text.splitlines()) == 2 + 23 + 1 and "new seeds and new images" in text and "Wilson" not in text
     assert "Wilson" in terminal_table(grouped(sweep(1)))
     assert "0.05" in text and "finished" in text
-
-
-def test_steps_compare_each_option_with_the_first_over_matched_pairs():
-    records = sweep(5)
-    found = {(step.word, step.option): step for step in steps(grouped(records), swept(records))}
-    assert list(found) == [
-        ("activation", "tanh"), ("activation", "relu"), ("loss", "cross_entropy"),
-        ("pooling", "max"), ("padding", "same"),
-    ]  # fmt: skip
-    relu = found["activation", "relu"]
-    wrong = {
-        tuple(r.words[w] for w in (*OPTIONS, "seed")): r.metrics["test/error_percent"] for r in records if r.finished
-    }
-    pairs = [(wrong[("relu", *key[1:])], error) for key, error in wrong.items() if key[0] == "sigmoid"]
-    expected = mean_interval([new - old for new, old in pairs])
-    assert relu.difference.n == len(pairs) == 35 and relu.lost == 5 and relu.baseline == "sigmoid"
-    assert relu.difference.mean == pytest.approx(expected.mean) and relu.difference.low == pytest.approx(expected.low)
-    assert relu.verdict == "fewer errors" and found["pooling", "max"].verdict == "not resolved"
-    rows = step_rows(found.values())
-    assert rows[1]["step"] == "sigmoid → relu" and rows[1]["pairs"] == "35 (5 lost to failures)"
-    assert rows[1]["change of test error (points)"] == f"{expected.mean:+.2f}"
-
-
-def test_one_pair_resolves_nothing_and_no_pair_is_no_step():
-    pair = [run({"x": "a"}, wrong=100), run({"x": "b"}, wrong=900)]
-    (step,) = steps(grouped(pair), swept(pair))
-    assert step.verdict == "not resolved (a single pair)" and step.difference.mean == pytest.approx(8)
-    assert step_rows([step])[0]["95% interval"] == "–"
-    diagonal = [run({"x": "a", "y": "a"}), run({"x": "b", "y": "b"})]
-    assert steps(grouped(diagonal), swept(diagonal)) == []
 
 
 class Page(HTMLParser):
@@ -228,7 +205,7 @@ def test_the_page_needs_nothing_but_itself(report):
     page = Page(source)
     assert page.links and all(link.startswith("data:image/png;base64,") for link in page.links)
     assert not re.search(r"https?://|url\(|@import", source) and "script" not in page.tags
-    assert page.tags.count("img") == 5 and len(source) < 1_000_000
+    assert page.tags.count("img") == 6 and len(source) < 1_000_000
 
 
 def test_the_page_holds_every_arm_run_and_reason_with_nothing_left_unescaped(report):
@@ -239,7 +216,7 @@ def test_the_page_holds_every_arm_run_and_reason_with_nothing_left_unescaped(rep
     assert REASON in page.text and NOTES["question"] in page.text and "SEEDS=5" in page.text
     assert "b" not in page.tags and "stones" not in page.tags and "steps & <stones>" in page.text
     assert "23 arms, 115 runs, 110 with a result; of 24 combinations of the swept words 1 not run." in page.text
-    assert "not resolved" in page.text and "at its own learning rate" in page.text
+    assert "no difference above 0.1 points" in page.text and "at its own learning rate" in page.text
 
 
 def test_a_study_of_unlike_rows_is_not_counted_as_a_grid(tmp_path):
@@ -256,8 +233,9 @@ def test_a_list_shows_its_rows(tmp_path):
     found = [Result.of(row, [record for record in runs[:4] if record.row == row.name]) for row in rows]
     page = Page(write_report("list", runs, tmp_path, NOTES, found).read_text("utf-8"))
     text = (tmp_path / "report.md").read_text("utf-8")
-    assert "| a | x=a | 1.00 ± 0.00 | 2 | 1.5 | a source &amp; son | 0.5 to 1.2 | met |" in text
-    assert "| c | x=c | – | 0 | – |  | – | not run |" in text and "| together | the vote of a | – |" in text
+    assert "| a | met | 1.00 ± 0.00 | 1.5 | 0.5 to 1.2 | 2 | a source &amp; son | x=a |" in text
+    assert "| c | not run | – | – | – | 0 |  | x=c |" in text and "| of both | the vote of a |" in text
+    assert "Of the 1 row for whose error a goal was set, 1 met it and 0 missed it." in page.text
     assert "| b | b | 0.05 |" in text.replace("–", "0.05") and "- x: a, b, c" not in text
     assert "A goal is the range" in page.text and "c, seed 0: nan" in page.text and "\n\n\n" not in text
 
@@ -267,7 +245,7 @@ def test_the_markdown_stands_beside_its_pictures(report):
     pictures = re.findall(r"!\[.*\]\((.+)\)", text)
     assert sorted(pictures) == sorted(path.name for path in report.parent.glob("*.png"))
     assert "<script>" not in text and "<b>" not in text and "&lt;script&gt;" in text and "\\|" in text
-    header, rule, *rows = text[text.index("| activation") :].split("\n\n")[0].splitlines()
+    header, rule, *rows = text[text.index("| activation |") :].split("\n\n")[0].splitlines()
     cells = {len(re.split(r"(?<!\\)\|", row)) for row in (header, rule, *rows)}
     assert len(rows) == 23 and cells == {len(table(grouped(sweep(5)))[0]) + 2}
     assert "    make sweep\n    SEEDS=5" in text and "\n\n\n" not in text and " \n" not in text

@@ -94,12 +94,16 @@ def test_rows_of_other_code_are_marked() -> None:
 
 def test_a_vote_is_what_most_say_and_costs_what_all_cost() -> None:
     answers = np.array([[0, 1, 2, 3], [0, 2, 2, 1], [1, 1, 2, 2]])  # in the last column a tie, which goes to 1
-    three = [run(10, seconds=n, number=n, code="c", other_code=n == 2) for n in range(3)]
+    labels = np.array([0, 1, 0, 1])
+    three = [
+        run(10, n, n, code="c", other_code=n == 2, answers=given, labels=labels) for n, given in enumerate(answers)
+    ]
     three[0].words["model"] = "first"
-    found = vote(three, answers, [0, 1, 0, 1])
+    found = vote(three)
     assert found.error("test") == 25
     assert (found.metrics["time/total_s"], found.metrics["size/parameters"]) == (3, 180_000)
     assert (found.run_id, found.code, found.other_code, found.finished) == ("r0 r1 r2", "c", True, True)
+    assert found.answers.tolist() == [0, 1, 2, 1] and found.history == []
     assert math.isnan(found.error("train")) and found.words["model"] == "first"
     assert Result.of(Row("vote", votes="net", paper=25, images=4), [found]).error.n == 1
 

@@ -43,7 +43,8 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
     words = swept(brief)
     found = arms(brief, words)
     print(results_table(results) if rows else terminal_table(found))
-    print(*sentences(answer(found, words, sweep.asked), results), sep="\n")
+    for sentence in sentences(answer(found, words, sweep.asked), results):
+        print(sentence)
     page, identity = root() / "reports" / study.name / "index.html", _identity(sweep, plans, runs, rows)
     with locked(state_folder() / f"summary-{study.experiment_id}.lock"):
         newest = kept.newest_summary(study)
@@ -126,7 +127,7 @@ def report(study: Study, runs: Runs, command: str, codes: Codes, asked: Asked, r
     environment = kept.environments(list(runs.values()))
     notes = {"question": question(study.name), "command": command, "environment": environment}
     results = [Result.of(*found) for found in row_records(study, rows, runs, codes).items()]
-    write_report(study.name, _records(study, rows, runs, codes), folder, notes, asked, results)
+    write_report(study.name, _records(study, rows, runs, codes), folder, notes, results, asked)
     return folder
 
 

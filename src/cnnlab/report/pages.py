@@ -41,13 +41,13 @@ def write_report(
     records: Sequence[RunRecord],
     folder: Path,
     notes: Mapping[str, str],
-    asked: Asked = Asked(),
     results: Sequence[Result] = (),
+    asked: Asked = Asked(),
 ) -> Path:
     """The report of a sweep: `report.md` with its PNGs and a self-contained `index.html`, whose path is returned.
 
-    `notes` holds the `question`, the `command` and the `environment`; `asked` are the contrasts that its file names,
-    and `results` those of a sweep given as rows.
+    `notes` holds the `question`, the `command` and the `environment`; `results` are those of a sweep given as rows,
+    and `asked` is what its file wants to know.
     The order of the records is the order of the options: the first of each word is the baseline.
     Raises ValueError when there are no records.
     """

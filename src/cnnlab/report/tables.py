@@ -70,7 +70,7 @@ def contrast_rows(answer: Answer) -> list[dict[str, str]]:
             "change of test error (points)": points(found.effect.mean),
             "95% for new seeds and images": bounds(found.effect),
             "on these images": bounds(found.effect.here) if found.effect.enough_seeds else NOTHING,
-            "of 10,000 images": f"{10_000 * found.effect.mean:+.0f}",
+            "of 10,000 images": _signed(10_000 * found.effect.mean, 0),
             "p": _p(found.effect.p, found.effect),
             "p by Holm": _p(answer.adjusted[found.key], found.effect),
             "seeds": str(found.effect.n) + (f" of {found.seeds}" if found.effect.n < found.seeds else ""),
@@ -141,7 +141,12 @@ def _seeds(effect: Effect, comparisons: int) -> str:
 
 def points(share: float) -> str:
     """A difference of errors, a fraction, in percentage points."""
-    return f"{100 * share:+.2f}"
+    return _signed(100 * share, 2)
+
+
+def _signed(value: float, digits: int) -> str:
+    """A number with its sign, which 0 has not."""
+    return f"{value:+.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
 
 
 def bounds(effect: Interval) -> str:

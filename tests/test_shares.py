@@ -1,4 +1,4 @@
-"""What a word changes beside others: no option, arm or order is counted as if it were new data."""
+"""What each of several steps contributes to a whole change: no arm or order is counted as if it were new data."""
 
 import itertools
 import math
@@ -6,54 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from cnnlab.statistics import compare, crossed, interaction, shares
+from cnnlab.statistics import compare, crossed, shares
 
 
 def wrong(seeds=6, images=80, rate=0.3, seed=0):
     return np.random.default_rng(seed).random((seeds, images)) < rate
-
-
-def test_an_effect_within_each_option_and_how_it_changes():
-    a = {"tanh": wrong(rate=0.3, seed=1), "relu": wrong(rate=0.2, seed=2), "sigmoid": wrong(rate=0.6, seed=3)}
-    b = {option: wrong(rate=0.2, seed=seed) for seed, option in enumerate(("relu", "sigmoid", "tanh"), 4)}
-    found = interaction(a, b, 0.9)
-    d = {option: b[option].astype(int) - a[option] for option in a}
-    assert list(found.within) == ["tanh", "relu", "sigmoid"] and list(found.changes) == ["relu", "sigmoid"]
-    for option in a:
-        assert found.within[option] == compare(a[option], b[option], 0.9)
-    for option in found.changes:
-        assert found.changes[option] == crossed(d[option] - d["tanh"], 0.9)
-    expected = crossed((d["tanh"] + d["relu"] + d["sigmoid"]) / 3, 0.9)
-    assert (found.pooled.low, found.pooled.high) == pytest.approx((expected.low, expected.high))
-    assert found.pooled.mean == pytest.approx(np.mean([within.mean for within in found.within.values()]))
-
-
-@pytest.mark.parametrize("copies", [1, 2, 8])
-def test_copies_of_an_option_make_no_interval_narrower(copies):
-    a, b = wrong(rate=0.3, seed=1), wrong(rate=0.2, seed=2)
-    found = interaction(dict.fromkeys(map(str, range(copies)), a), dict.fromkeys(map(str, range(copies)), b))
-    alone = compare(a, b)
-    assert (found.pooled.low, found.pooled.high, found.pooled.p) == pytest.approx((alone.low, alone.high, alone.p))
-    assert len(found.changes) == copies - 1
-    for change in found.changes.values():
-        assert (change.mean, change.p) == (0, 1) and change.high == pytest.approx(3.7 / 80)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "said"),
-    [
-        ({}, {}, "nothing against nothing: give both arms under the same options"),
-        ({"x": wrong()}, {"y": wrong()}, "x against y: give"),
-        ({"x": wrong()}, {"x": wrong(), "y": wrong()}, "x against x, y: give"),
-        ({"x": wrong(5), "y": wrong(6)}, {"x": wrong(5), "y": wrong(6)}, r"interaction: shapes \(5, 80\), \(6, 80\)"),
-        ({"x": wrong(5)}, {"x": wrong(6)}, "shapes"),
-        ({"x": [0, 2]}, {"x": [0, 1]}, "0 .right. or 1 .wrong."),
-        ({"x": [0]}, {"x": [0]}, "at least 2 images"),
-    ],
-)
-def test_interaction_refuses_arms_that_do_not_match(a, b, said):
-    with pytest.raises(ValueError, match=said):
-        interaction(a, b)
 
 
 def staircase(names, seed=0, **form):
