@@ -15,9 +15,11 @@ import pytest
 from cnnlab import plots
 from cnnlab.plots import style
 from cnnlab.report import curves, effects, figures, panels
-from cnnlab.report.contrasts import Asked, Contrast
-from cnnlab.report.findings import Answer, Staircase, answer
-from cnnlab.statistics import Interval, mean_interval, shares
+from cnnlab.report.arms import RunRecord, swept
+from cnnlab.report.arms import arms as group
+from cnnlab.report.contrasts import Asked
+from cnnlab.report.findings import Answer, answer
+from cnnlab.statistics import Interval, mean_interval
 
 LAYERS = ("C1", "C3", "C5", "output")
 OPTIONS = {
@@ -373,8 +375,82 @@ def test_heat_map_marks_what_is_missing(arms):
     assert figures.heat_map([Arm(choice, [1]) for choice in combinations(one)], one) is None
 
 
+def tiny(seeds, wrong):
+    """The answer of a study of two words, of which the arms get so many of 100 images wrong."""
+    records = []
+    for words in combinations({"activation": ("sigmoid", "relu"), "loss": ("mse", "ce")}):
+        for seed in range(seeds):
+            answers = (np.arange(100) < wrong[len(records) // seeds] + seed % 2).astype(int)
+            found, known = {**words, "seed": str(seed)}, {"answers": answers, "labels": np.zeros(100, int)}
+            records.append(RunRecord("", found, "FINISHED", {"test/error_percent": answers.mean()}, **known))
+    words = swept(records)
+    return answer(group(records, words), words, Asked(("activation=sigmoid->relu", "loss=mse->ce"), "loss"))
+
+
+def test_contrasts_are_a_forest_with_the_parts_below_each():
+    said = tiny(6, (40, 10, 20, 15))
+    figure = effects.contrasts(said, "a study")
+    (axes,) = figure.axes
+    labels = ["activation=sigmoid → relu", "with loss=mse", "with loss=ce", "loss=mse → ce"]
+    assert [label.get_text().strip() for label in axes.get_yticklabels()] == labels
+    bars, means = axes.lines[1::2], axes.lines[2::2]
+    within = said.interactions[0].within
+    found = [said.findings[0], within["mse"], within["ce"], said.findings[1]]
+    for place, (bar, mean, one) in enumerate(zip(bars, means, found, strict=True)):
+        assert data(bar) == (pytest.approx([100 * one.effect.low, 100 * one.effect.high]), [place, place])
+        assert data(mean) == (pytest.approx([100 * one.effect.mean]), [place])
+    assert [line.get_marker() for line in means] == ["o", "D", "D", "o"]
+    band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx((-0.1, 0.1))
+    assert "points" in axes.get_xlabel() and figure.get_suptitle() == "a study"
+    assert legend(figure) == [
+        "less than 0.1 points",
+        "change, 95% interval for new seeds and new images",
+        "change, with one option of the other word",
+    ]
+    drawn(figure)
+    assert effects.contrasts(Answer()) is None
+
+
+def test_contrasts_of_few_seeds_are_dots_only():
+    figure = effects.contrasts(tiny(2, (40, 10, 20, 15)))
+    _, *rows = figure.axes[0].lines
+    for place, (row, change) in enumerate(zip(rows, (-7.5, -20, 5, -17.5), strict=True)):
+        assert data(row) == (pytest.approx([change] * 2), [place] * 2)
+    assert {line.get_linestyle() for line in rows} == {"None"} and "one seed" in legend(figure)
+    drawn(figure)
+
+
+@pytest.mark.parametrize("seeds", [2, 6])
+@pytest.mark.parametrize("wrong", [(40, 10, 20, 15), (15, 20, 10, 40)])
+def test_shares_are_steps_from_the_first_error_to_the_last(seeds, wrong):
+    said = tiny(seeds, wrong)
+    figure = effects.shares(said, "a study")
+    (axes,) = figure.axes
+    first, *steps, last = axes.patches
+    assert first.get_width() == pytest.approx(wrong[0] + 0.5) and last.get_width() == pytest.approx(wrong[3] + 0.5)
+    ends = [steps[0].get_x(), *(step.get_x() + step.get_width() for step in steps)]
+    assert ends[0] == pytest.approx(first.get_width()) and ends[-1] == pytest.approx(last.get_width())
+    widths = [step.get_width() for step in steps]
+    assert sorted(widths, key=abs, reverse=True) == widths
+    order = [label.get_text() for label in axes.get_yticklabels()]
+    assert order[0] == "sigmoid / mse" and order[-1] == "relu / ce" and set(order[1:-1]) == {"activation", "loss"}
+    for word, step, end in zip(order[1:-1], steps, ends[1:], strict=True):
+        effect = said.staircase.shares[word].effect
+        assert step.get_width() == pytest.approx(100 * effect.mean)
+        bars = [line for line in axes.lines if line.get_marker() == "|" and data(line)[1][0] == order.index(word)]
+        assert len(bars) == (seeds >= 5)
+        for bar in bars:
+            assert np.mean(data(bar)[0]) == pytest.approx(end)
+            assert np.ptp(data(bar)[0]) == pytest.approx(100 * (effect.high - effect.low))
+    assert "test error" in legend(figure) and axes.get_xlabel() == "test error (%)"
+    drawn(figure)
+    assert effects.shares(Answer()) is None
+
+
 def test_the_gradient_ratio_is_that_of_the_first_layer_to_the_last(arms):
-    rows = [[{"epoch": e, "grad_norm/C1": first * e, "grad_norm/C3": 9, "grad_norm/F6": 2} for e in (1, 2)] for first in (2, 8)]
+    norms = {"grad_norm/C3": 9, "grad_norm/F6": 2}
+    rows = [[{"epoch": e, "grad_norm/C1": first * e, **norms} for e in (1, 2)] for first in (2, 8)]
     lone = Arm({"a": "x"}, [1, 1], rows)
     (axes,) = curves.gradient_ratio([lone, Arm({"a": "y"})], {"a": ("x", "y")}, "a study").axes
     assert data(axes.lines[0]) == ([1, 2], pytest.approx([2, 4]))  # the geometric mean of 1 and 4, and of 2 and 8
@@ -441,14 +517,18 @@ PROGRAM = """
 import hashlib, sys
 from cnnlab import plots
 from cnnlab.report import curves, effects, figures, panels
-from cnnlab.report.contrasts import Asked, Contrast
-from cnnlab.report.findings import Answer, Staircase, answer
+from cnnlab.report.arms import RunRecord, swept
+from cnnlab.report.arms import arms as group
+from cnnlab.report.contrasts import Asked
+from cnnlab.report.findings import Answer, answer
 history = [{"epoch": e, "train/loss": 1 / e, "train/accuracy": 0.9, "grad_norm/C1": 0.1 * e, "grad_norm/F6": 1}
     for e in (1, 2)]
-arm = type("Arm", (), dict(words={"a": "x", "b": ""}, label="x", errors=[1, 2], histories=[history], confusion=[[8, 7], [1, 9]]))
+arm = type("Arm", (), dict(words={"a": "x", "b": ""}, label="x", errors=[1, 2], histories=[history]))
+arm.confusion = [[8, 7], [1, 9]]
 arm.error = type("Interval", (), dict(mean=1.5, low=1, high=2, half_width=0.5, n=2))
 drawn = [plots.learning_curves(history, "LeNet-5"), plots.by_layer(history, "grad_norm", "LeNet-5"),
-    plots.confusion(arm.confusion, "ab", "test"), figures.error_bars([arm]), figures.heat_map([arm], {"a": ["x"], "b": [""]}),
+    plots.confusion(arm.confusion, "ab", "test"), figures.error_bars([arm]),
+    figures.heat_map([arm], {"a": ["x"], "b": [""]}),
     curves.gradient_ratio([arm], {}), panels.confusion_grid([arm]), curves.learning_curves([arm], {"a": ["x"]})]
 for figure in drawn:
     print(hashlib.sha256(plots.png(figure)).hexdigest())

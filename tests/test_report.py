@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from cnnlab.report.arms import RunRecord, arms, ranked, swept
-from cnnlab.report.contrasts import Asked
 from cnnlab.report.pages import write_report
 from cnnlab.report.rows import Result, Row
 from cnnlab.report.tables import table, terminal_table
@@ -44,7 +43,8 @@ def run(words, seed=0, wrong=100, number=0, status="FINISHED", **facts):
         "train/loss": 0.1,
         "time/total_s": 12.5,
     }
-    epochs = [{"epoch": e, "train/accuracy": 0.9, "val/accuracy": 0.9 + e / 100, "grad_norm/C1": 0.1, "grad_norm/F6": 0.2} for e in (1, 2)]
+    norms = {"grad_norm/C1": 0.1, "grad_norm/F6": 0.2}
+    epochs = [{"epoch": e, "train/accuracy": 0.9, "val/accuracy": 0.9 + e / 100, **norms} for e in (1, 2)]
     return RunRecord(run_id, words, status, metrics, epochs, answers, labels, **facts)
 
 
@@ -235,7 +235,7 @@ def test_a_list_shows_its_rows(tmp_path):
     text = (tmp_path / "report.md").read_text("utf-8")
     assert "| a | met | 1.00 ± 0.00 | 1.5 | 0.5 to 1.2 | 2 | a source &amp; son | x=a |" in text
     assert "| c | not run | – | – | – | 0 |  | x=c |" in text and "| of both | the vote of a |" in text
-    assert "Of the 1 row for whose error a goal was set, 1 met it and 0 missed it." in page.text
+    assert "Of 1 row with a goal, 1 met it and 0 missed it." in page.text
     assert "| b | b | 0.05 |" in text.replace("–", "0.05") and "- x: a, b, c" not in text
     assert "A goal is the range" in page.text and "c, seed 0: nan" in page.text and "\n\n\n" not in text
 

@@ -37,7 +37,9 @@ class Contrast:
             raise ValueError(f"contrast {text!r}: write one change, and what else is fixed: word=old->new other=option")
         (change,) = changes
         if change["old"] == change["new"]:
-            raise ValueError(f"contrast {text!r}: {change['word']}={change['old']} is on both sides: choose two options")
+            raise ValueError(
+                f"contrast {text!r}: {change['word']}={change['old']} is on both sides: choose two options"
+            )
         where = tuple((found["word"], found["option"]) for found in fixed)
         return cls(change["word"], change["old"], change["new"], where)
 

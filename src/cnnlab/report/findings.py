@@ -168,7 +168,7 @@ def staircase(arms: Sequence[Arm], steps: Sequence[Contrast]) -> Staircase | Non
     first, last = by_steps[frozenset()], by_steps[frozenset(step.word for step in steps)]
     start, end = (float(arm.wrong(seeds).mean()) for arm in (first, last))
     found = shares({changed: arm.wrong(seeds) for changed, arm in by_steps.items()})
-    return Staircase(first.label, last.label, start, end, found)
+    return Staircase(first.label, last.label, start, end, {step.word: found[step.word] for step in steps})
 
 
 def common_seeds(arms: Iterable[Arm]) -> list[str]:

@@ -99,7 +99,7 @@ def _of_staircase(stairs: Staircase) -> str:
     for word, share in sorted(stairs.shares.items(), key=lambda item: -sign * item[1].effect.mean):
         low, high = sorted((sign * share.effect.low, sign * share.effect.high))
         between = f" ({100 * low:.2f} to {100 * high:.2f})" if share.effect.enough_seeds else ""
-        parts.append(f"{word} has {100 * sign * share.effect.mean:.2f}{between}")
+        parts.append(f"{word}{' has' * (not parts)} {100 * sign * share.effect.mean:.2f}{between}")
     ends = f"From {stairs.first} ({100 * stairs.start:.2f}%) to {stairs.last} ({100 * stairs.end:.2f}%)"
     return f"{ends} the error {way} by {_unsigned(whole)} points, of which {', '.join(parts[:-1])} and {parts[-1]}."
 
@@ -109,8 +109,8 @@ def _of_rows(results: Sequence[Result]) -> list[str]:
     goals = [one for one in results if one.row.goal]
     sources = [one for one in results if not one.row.goal and not math.isnan(one.row.paper)]
     said = [
-        _counted(goals, "whose error a goal was set", {"met": "met it", "missed": "missed it"}),
-        _counted(sources, "whose error a source reports", {"agrees": "agree with it", "differs": "differ from it"}),
+        _counted(goals, "a goal", {"met": "met it", "missed": "missed it"}),
+        _counted(sources, "a source's error", {"agrees": "agree with it", "differs": "differ from it"}),
     ]
     return [sentence for sentence in said if sentence]
 
@@ -124,8 +124,8 @@ def _counted(results: Sequence[Result], what: str, verdicts: Mapping[str, str]) 
     if bad := [*names.values()][-1]:
         parts[-1] += f" ({', '.join(bad)})"
     if unknown := len(results) - sum(map(len, names.values())):
-        parts.append(f"{unknown} cannot be judged yet")
-    return f"Of the {count(len(results), 'row')} for {what}, {', '.join(parts[:-1])} and {parts[-1]}."
+        parts.append(f"{unknown} {'is' if unknown == 1 else 'are'} open")
+    return f"Of {count(len(results), 'row')} with {what}, {', '.join(parts[:-1])} and {parts[-1]}."
 
 
 def _unsigned(share: float) -> str:
