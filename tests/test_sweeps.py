@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import psutil
 import pytest
 import yaml
@@ -24,6 +26,9 @@ from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_o
 
 from cnnlab.composing import Plan, Sweep, sweep_of
 from cnnlab.orphans import MARK
+from cnnlab.report.arms import RunRecord, swept
+from cnnlab.report.arms import arms as group
+from cnnlab.report.contrasts import Contrast, stairs
 from cnnlab.summaries import report_again
 from cnnlab.sweeps import Notices, duration, make_arm, run_sweep, time_left
 from cnnlab.tracking import records
@@ -389,7 +394,7 @@ def record(plan: Plan, code: str = "") -> None:
     tags |= {"blas": "b", "blas.threads": "1", "git.commit": "none", "git.dirty": "false"}
     log.begin(plan.study, plan.label, plan.words | {"epochs": "none"}, tags, "true")
     log.text("config/config.yaml", "learner:\ndata:\n")
-    log.json("confusion/test.json", {"rows are truth": [[1, 0], [0, 1]]})
+    log.arrays("answers.npz", answers=np.array([0, 1]), labels=np.array([0, 1]))
     log.metrics({"test/error_percent": 1.0, "time/total_s": 1.0})
     log.upload()
     log.close("FINISHED")
@@ -481,7 +486,7 @@ def test_a_change_of_the_code_reaches_a_report_of_finished_arms(inside: Home, tm
     assert len(inside.runs("fake", "summary")) == 2
 
 
-@pytest.mark.parametrize("gone", ["", "confusion"])
+@pytest.mark.parametrize("gone", ["", "answers.npz"])
 def test_a_finished_run_that_lost_its_files_stops_no_other(
     gone: str, inside: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -489,21 +494,126 @@ def test_a_finished_run_that_lost_its_files_stops_no_other(
     for plan in plans:
         record(plan)
     lost = inside.runs("fake")[1]
-    shutil.rmtree(inside.folder / "mlartifacts/fake" / lost.info.run_id / "artifacts" / gone)
+    kept = inside.folder / "mlartifacts/fake" / lost.info.run_id / "artifacts"
+    (kept / gone).unlink() if gone else shutil.rmtree(kept)
     sweep, folder = Sweep(plans, "a command", 1, {}, []), tmp_path / "sweep"
-    line = f"run {lost.info.run_id} of study fake ({plans[1].label}) has lost files that it kept"
+    line = f"run {lost.info.run_id} of study fake ({plans[1].label}) lacks files that runs keep"
     page = inside.folder / "reports/fake/index.html"
     for ask in (lambda: run_sweep(sweep, pytest.fail, folder), lambda: report_again(Study.open("fake"))):
         _say_once.cache_clear()  # as in another process
         page.unlink(missing_ok=True)
         assert ask() in (0, page.parent)
-        (said,) = (line for line in capsys.readouterr().out.splitlines() if "has lost" in line)
+        (said,) = (line for line in capsys.readouterr().out.splitlines() if "lacks files" in line)
         assert said == f"{line}: rerun=true makes it again"
         assert page.read_text().count("finished") >= 3
     again = [replace(plan, config=plan.config | {"rerun": "true"}) for plan in plans]
     assert run_sweep(Sweep(again, "a command", 1, {}, []), Launcher(plans, folder, 3, False), folder) == 0
     _say_once.cache_clear()
-    assert report_again(Study.open("fake")) == page.parent and "has lost" not in capsys.readouterr().out
+    assert report_again(Study.open("fake")) == page.parent and "lacks files" not in capsys.readouterr().out
+
+
+ASKS = """
+# @package _global_
+# What is asked?
+study: asks
+epochs: 1
+data: {train: 300, validation: 100}
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params: {activation: "tanh,relu", loss: "mse,cross_entropy"}
+    {what}
+"""
+
+
+def asks(home: Home, what: str) -> None:
+    """Give a home a sweep of its own, which asks for this."""
+    conf = home.folder / "conf"
+    if conf.is_symlink():
+        conf.unlink()
+        shutil.copytree(CONF, conf)
+    (conf / "sweep/asks.yaml").write_text(ASKS.lstrip().replace("{what}", what), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("contrasts: [activation=tanh]", "contrast 'activation=tanh': write one change, and what else is fixed"),
+        ("contrasts: [activation=tanh->rleu]", "contrast 'activation=tanh->rleu': no two arms of this sweep differ by"),
+        ("contrasts: [pooling=avg->max]", "contrast 'pooling=avg->max': no two arms of this sweep differ by that"),
+        ("contrasts: [row=a->b]", "contrast 'row=a->b': no two arms of this sweep differ by that"),
+        ("within: pooling", "within=pooling: this sweep has only one option of it"),
+        ("staircase: [loss=mse->cross]", "staircase loss=mse->cross: not every set of these changes has one arm"),
+        ("staircase: [loss]", "contrast 'loss': write one change"),
+    ],
+)
+def test_what_a_sweep_cannot_answer_is_refused_before_it_runs(what: str, line: str, inside: Home) -> None:
+    asks(inside, what)
+    with pytest.raises(ValueError, match=f"^{re.escape(line)}") as refused:
+        sweep_of("asks")
+    assert is_one_line(str(refused.value))
+
+
+@slow
+def test_a_contrast_that_is_none_costs_one_line_and_no_run(home: Home) -> None:
+    asks(home, "contrasts: [activation=tanh->rleu]")
+    said = home.command("sweep", "asks")
+    assert said.code != 0 and is_one_line(said.err) and said.err.startswith("contrast 'activation=tanh->rleu': no two")
+    assert home.runs("asks") == []
+
+
+def test_a_command_line_may_leave_out_what_a_file_asks_for(inside: Home) -> None:
+    asks(inside, "contrasts: [activation=tanh->relu, loss=mse->cross_entropy]")
+    sweep = sweep_of("asks", ["loss=mse", "seed=0,1"])
+    assert len(sweep.plans) == 4 and len(sweep.asked.contrasts) == 2
+
+
+def test_what_a_file_asks_is_answered_by_its_report_and_kept_with_its_summary(
+    inside: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asks(inside, "contrasts: [activation=tanh->relu]\n    within: loss")
+    sweep, page = sweep_of("asks"), inside.folder / "reports/asks/index.html"
+    for plan in sweep.plans:
+        record(plan)
+    sentence = "relu instead of tanh changed the error by 0.00 points with loss=mse, and"
+    assert run_sweep(sweep, pytest.fail, tmp_path / "sweep") == 0
+    assert sentence in capsys.readouterr().out and sentence in page.read_text("utf-8")
+    assert run_sweep(sweep, pytest.fail, tmp_path / "sweep") == 0
+    assert len(inside.runs("asks", "summary")) == 1
+    page.unlink()
+    report_again(Study.open("asks"))
+    assert sentence in page.read_text("utf-8")
+    asks(inside, "contrasts: [loss=mse->cross_entropy]")  # another question to the same runs
+    assert run_sweep(sweep_of("asks"), pytest.fail, tmp_path / "sweep") == 0
+    assert sentence not in page.read_text("utf-8") and len(inside.runs("asks", "summary")) == 2
+
+
+def test_a_list_is_answered_by_its_rows(inside: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "rows: {a: {words: activation=tanh, goal: [90, 100]}, b: {words: activation=relu, seeds: 2}}"
+    asks(inside, f"{rows}\n    contrasts: [row=a->b]")
+    sweep = sweep_of("asks")
+    for plan in sweep.plans:
+        record(plan)
+    assert run_sweep(sweep, pytest.fail, tmp_path / "sweep") == 0
+    said, page = capsys.readouterr().out, (inside.folder / "reports/asks/index.html").read_text("utf-8")
+    for sentence in ("Of 1 row with a goal, 0 met it and 1 missed it (a).", "b instead of a changed the error by 0.00"):
+        assert sentence in said and sentence in page
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "sweep").glob("*.yaml")))
+def test_a_study_names_about_a_dozen_contrasts_of_arms_that_it_has(name: str) -> None:
+    """`sweep_of` would refuse others; that they have arms is seen here once more."""
+    asked = yaml.safe_load((CONF / "sweep" / f"{name}.yaml").read_text("utf-8"))["hydra"]["sweeper"]
+    named = asked.get("contrasts", [])
+    assert len(named) == len(set(named)) <= 15
+    if not named:
+        return
+    sweep = sweep_of(name, ["data=mnist5k", "seed=0"])
+    names = {plan.key: row.name for row, plans in sweep.rows.items() for plan in plans}
+    found = [RunRecord("", plan.words, "", row=names.get(plan.key, "")) for plan in sweep.plans]
+    arms = group(found, swept(found))
+    assert sweep.asked.contrasts == tuple(named) and all(Contrast.parse(text).pairs(arms) for text in named)
+    assert bool(stairs(arms, sweep.asked.steps)) == bool(sweep.asked.staircase)
 
 
 def test_sweeps_of_a_study_that_end_together_keep_one_summary(

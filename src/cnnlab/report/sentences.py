@@ -95,7 +95,7 @@ def _of_staircase(stairs: Staircase) -> str:
     """What each word contributes to the whole change."""
     whole = stairs.end - stairs.start
     sign, way = (-1, "falls") if whole < 0 else (1, "rises")
-    parts = []
+    parts = list[str]()
     for word, share in sorted(stairs.shares.items(), key=lambda item: -sign * item[1].effect.mean):
         low, high = sorted((sign * share.effect.low, sign * share.effect.high))
         between = f" ({100 * low:.2f} to {100 * high:.2f})" if share.effect.enough_seeds else ""
