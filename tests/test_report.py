@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnnlab.report.arms import RunRecord, arms, ranked, swept
+from cnnlab.report.contrasts import Asked
 from cnnlab.report.pages import write_report
 from cnnlab.report.rows import Result, Row
 from cnnlab.report.tables import table, terminal_table
@@ -237,6 +238,11 @@ def test_a_list_shows_its_rows(tmp_path):
     assert "| c | not run | – | – | – | 0 |  | x=c |" in text and "| of both | the vote of a |" in text
     assert "Of 1 row with a goal, 1 met it and 0 missed it." in page.text
     assert "| b | b | 0.05 |" in text.replace("–", "0.05") and "- x: a, b, c" not in text
+    assert "| row | verdict | ours (%) | source's error (%) | goal |" in text
+    bare = [replace(one, row=replace(one.row, source="", paper=math.nan, goal=None)) for one in found[:2]]
+    write_report("bare", runs[:4], tmp_path / "bare", NOTES, bare, Asked(("row=a->b",)))
+    bare_text = (tmp_path / "bare/report.md").read_text("utf-8")
+    assert "| row | ours (%) | seeds | words |" in bare_text and "| a → b | no verdict below 5 seeds |" in bare_text
     assert "A goal is the range" in page.text and "c, seed 0: nan" in page.text and "\n\n\n" not in text
 
 

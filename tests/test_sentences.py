@@ -136,6 +136,16 @@ def failed(record: RunRecord) -> RunRecord:
     return RunRecord("", record.words, "FAILED", reason="nan", row=record.row)
 
 
+def test_what_only_the_number_of_comparisons_hides_is_said_so() -> None:
+    records = [run({"x": name}, 100 if name == "a" else 108, seed) for name in "abcd" for seed in range(5)]
+    for record in records[5:]:
+        assert record.answers is not None
+        record.answers[:] = np.roll(record.answers, 2)  # 10 of 10,000 are worse and 2 better
+    for sentence in told(records)[:3]:
+        assert "made no difference that was detected among 3 comparisons (+0.01 to +0.15; " in sentence
+    assert told(records, "x=a->b") == ["b instead of a added 0.08 points (0.01 to 0.15)."]
+
+
 def test_the_largest_effects_come_first() -> None:
     found = said([({"x": "a"}, 100), ({"x": "b"}, 150), ({"x": "c"}, 900), ({"x": "d"}, 0)])
     assert [sentence.split()[0] for sentence in found] == ["c", "d", "b", "All"]

@@ -33,7 +33,8 @@ def contrasts(answer: Answer, title: str = "") -> Figure | None:
             rows += [(f"with {both.word}={option}", part, True) for option, part in both.within.items()]
     if not rows:
         return None
-    figure = style.canvas(8, 1.3 + 0.26 * max(len(rows), 3), title=title)
+    longest = max(len(label) for label, *_ in rows)
+    figure = style.canvas(max(8, 5 + 0.06 * longest), 1.5 + 0.26 * max(len(rows), 3), title=title)
     axes = figure.subplots()
     axes.axvspan(-100 * MARGIN, 100 * MARGIN, color="0.85", linewidth=0, label=BAND)
     axes.axvline(0, color="k", linewidth=0.8)
@@ -43,7 +44,7 @@ def contrasts(answer: Answer, title: str = "") -> Figure | None:
     for tick, (*_, is_part) in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_color("0.35" if is_part else "k")
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("change of the test error (points; to the left of 0: fewer errors)")
+    axes.set_xlabel("change of the test error (points)\nleft of 0: fewer errors")
     axes.grid(axis="x", alpha=0.3)
     legend_below(figure, axes)
     return figure

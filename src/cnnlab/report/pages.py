@@ -18,7 +18,7 @@ from cnnlab.report.contrasts import Asked
 from cnnlab.report.findings import Answer, answer
 from cnnlab.report.rows import Result, mark_note
 from cnnlab.report.sentences import sentences
-from cnnlab.report.tables import contrast_rows, count, interaction_rows, legend, number, share_rows, table
+from cnnlab.report.tables import NOTHING, contrast_rows, count, interaction_rows, legend, number, share_rows, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ def _facts(found: Sequence[Arm], words: Options, said: Answer, results: Sequence
     return {
         "pictures": [],
         "summary": _summary(found, words),
-        "listed": [_listed(result) for result in results],
+        "listed": _without_empty([_listed(result) for result in results]),
         "mark": mark_note(results),
         "rows": table(found),
         "legend": legend(found),
@@ -114,6 +114,12 @@ def _listed(result: Result) -> dict[str, str]:
     columns = ("verdict", "ours (%)", "source's error (%)", "goal", "seeds", "source")
     words = f"the vote of {row.votes}" if row.votes else row.words
     return {"row": shown["row"], **{name: shown[name] for name in columns}, "words": words}
+
+
+def _without_empty(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Rows without the columns in which none of them has anything."""
+    known = {name for row in rows for name, value in row.items() if value not in ("", NOTHING)}
+    return [{name: value for name, value in row.items() if name in known} for row in rows]
 
 
 def _rates(found: Sequence[Arm]) -> list[str]:

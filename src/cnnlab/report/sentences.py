@@ -61,7 +61,8 @@ def _did(answer: Answer, found: Finding) -> str:
         return f"added {much} points ({_unsigned(effect.low)} to {_unsigned(effect.high)})"
     if verdict == "no difference detected":
         visible = _unsigned(effect.smallest_visible(answer.comparisons))
-        return f"made no difference that was detected ({bounds(effect)}; {visible} points would have been)"
+        among = f" among {answer.comparisons} comparisons" if effect.excludes_zero else ""  # alone it would have been
+        return f"made no difference that was detected{among} ({bounds(effect)}; {visible} points would have been)"
     return f"made {verdict} ({bounds(effect)})"
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from cnnlab.report.arms import FOLLOWERS, Arm, ranked
-from cnnlab.report.contrasts import Contrast
+from cnnlab.report.contrasts import ROW, Contrast
 from cnnlab.report.findings import Answer, Staircase
 from cnnlab.statistics import FEWEST_SEEDS, Effect, Interval, Share
 
@@ -107,6 +107,7 @@ def share_rows(staircase: Staircase | None) -> list[dict[str, str]]:
             "word": word,
             "share (points)": points(share.effect.mean),
             "95% for new seeds and images": bounds(share.effect),
+            "seeds": str(share.effect.n),
             "lowest change": _after(share, share.smallest),
             "highest change": _after(share, share.largest),
         }
@@ -125,7 +126,7 @@ def _effect(effect: Effect) -> str:
 
 def shown(contrast: Contrast) -> str:
     """A contrast as people read it, with an arrow."""
-    return str(contrast).replace(" ", ", ").replace("->", " \N{RIGHTWARDS ARROW} ")
+    return str(contrast).removeprefix(f"{ROW}=").replace(" ", ", ").replace("->", " \N{RIGHTWARDS ARROW} ")
 
 
 def _p(value: float, effect: Effect) -> str:
