@@ -482,6 +482,8 @@ def test_confusion_grid_shows_the_mistakes_that_each_arm_makes_often(arms):
     assert arms[4].confusion[0, 1] == 5 and arms[3].confusion[0, 1] == 4
     assert np.isnan(np.diag(often)).all() and often[0, 1] == pytest.approx(0.5) and np.isnan(seldom).all()
     assert places[2].get_title().endswith("\n2.70%")
+    fewer = panels.confusion_grid([arms[4], Arm({"a": "x"}, [1], [], matrix(5, classes=7))])
+    assert {axes.images[0].get_array().shape for axes in fewer.axes[:2]} == {(10, 10)}
     assert len({axes.images[0].get_clim() for axes in places}) == 1
     drawn(figure)
 

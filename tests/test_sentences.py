@@ -127,7 +127,7 @@ def test_failed_runs_are_named_where_they_take_pairs_or_seeds() -> None:
     records = [r if r.words["activation"] != "sigmoid" or r.words["loss"] == "mse" else failed(r) for r in records]
     records[0] = failed(records[0])
     (sentence,) = told(records, "activation=sigmoid->relu")
-    assert sentence.endswith(" (in 1 of 2 pairs of arms and by 5 of 6 seeds: the other runs have no result).")
+    assert sentence.endswith(" (in 1 of 2 pairs of arms and by 5 of 6 seeds: those with a result on both sides).")
     none = [run({"x": "a"}, 5), failed(run({"x": "b"}, 5))]
     assert told(none, "x=a->b") == ["b instead of a cannot be judged: no seed is finished on both sides."]
 

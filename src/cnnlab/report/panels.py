@@ -29,11 +29,10 @@ def confusion_grid(arms: Sequence[Arm], title: str = "") -> Figure | None:
     """
     from matplotlib.colors import LogNorm
 
-    usable = [(arm.label, arm.confusion) for arm in arms if arm.confusion is not None]
-    shares = [
-        np.where(np.asarray(matrix) >= FEWEST_MISTAKES, style.mistakes_only(matrix), np.nan)
-        for _, matrix in usable[:MOST_PANELS]
-    ]
+    usable = [(arm.label, np.asarray(arm.confusion)) for arm in arms if arm.confusion is not None]
+    classes = max((len(matrix) for _, matrix in usable), default=0)  # some may never be asked for or given
+    alike = [np.pad(matrix, (0, classes - len(matrix))) for _, matrix in usable[:MOST_PANELS]]
+    shares = [np.where(matrix >= FEWEST_MISTAKES, style.mistakes_only(matrix), np.nan) for matrix in alike]
     known = np.concatenate([share[np.isfinite(share)] for share in shares] or [np.empty(0)])
     if not known.size:
         return None

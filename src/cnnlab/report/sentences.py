@@ -85,11 +85,11 @@ def _of_both(answer: Answer, both: Interaction) -> str:
 
 
 def _lost(found: Finding) -> str:
-    """What failed runs took from a contrast."""
+    """How much of a contrast was compared, where runs are missing."""
     pairs = found.pairs + found.lost
     lost = [f"in {found.pairs} of {pairs} pairs of arms"] * bool(found.lost)
     lost += [f"by {found.effect.n} of {found.seeds} seeds"] * (found.effect.n < found.seeds)
-    return f" ({' and '.join(lost)}: the other runs have no result)" if lost else ""
+    return f" ({' and '.join(lost)}: those with a result on both sides)" if lost else ""
 
 
 def _of_staircase(stairs: Staircase) -> str:

@@ -50,13 +50,13 @@ def terminal_table(arms: Sequence[Arm]) -> str:
 
 def legend(arms: Sequence[Arm]) -> str:
     """What the intervals in the table are, and how to make runs of other code again; empty when it has neither."""
-    counts = {arm.error.n: math.isfinite(arm.error.low) for arm in arms if arm.error.n}
-    several = "±: 95% interval for new seeds and new images"
-    single = "[ ]: 95% binomial (Wilson) interval of one seed's test set, blind to other seeds"
-    few = f"without either: fewer than {FEWEST_SEEDS} seeds, of which no interval can be trusted"
-    known = {several: any(n > 1 and known for n, known in counts.items()), single: counts.get(1, False)}
-    known[few] = any(n > 1 and not known for n, known in counts.items())
-    intervals = "; ".join(text for text, needed in known.items() if needed)
+    kinds = {(arm.error.n > 1, math.isfinite(arm.error.low)) for arm in arms if arm.error.n}
+    said = {
+        (True, True): "±: 95% interval for new seeds and new images",
+        (False, True): "[ ]: 95% binomial (Wilson) interval of one seed's test set, blind to other seeds",
+        (True, False): f"without either: fewer than {FEWEST_SEEDS} seeds, or answers that were not kept",
+    }
+    intervals = "; ".join(text for kind, text in said.items() if kind in kinds)
     others = any(record.other_code for arm in arms for record in arm.finished)
     return " ".join(filter(None, (intervals + "." * bool(intervals), OTHER_CODE * others)))
 
