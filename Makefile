@@ -26,7 +26,7 @@ ifndef USABLE
 $(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
 endif
 
-.PHONY: help setup train sweep evaluate report reproduce ui data test parity lint bench clean
+.PHONY: help setup train sweep study evaluate report reproduce ui data test parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,11 @@ evaluate: $(READY) ## a finished RUN, or all of a study, on test images that are
 
 report: $(READY) ## the tables and figures of a finished SWEEP=classic_to_modern, in reports/
 	@$(CNNLAB) report $(SWEEP)
+
+study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/
+	@$(CNNLAB) tune $(STUDY) $(JOBS:%=--jobs=%)
+	@$(CNNLAB) sweep $(STUDY) $(JOBS:%=--jobs=%)
+	@$(BIN)/python experiments/study.py $(STUDY)
 
 reproduce: $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2; UPDATE=1 writes the notebook
 	@$(CNNLAB) reproduce $(ONLY) $(JOBS:%=--jobs=%) $(if $(UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)

@@ -76,6 +76,11 @@ def _identity(sweep: Sweep, plans: Sequence[Plan], runs: Runs, rows: Rows) -> st
     return hashlib.sha256(" ".join([*words, *map(str, rows), str(sweep.asked)]).encode()).hexdigest()[:16]
 
 
+def records_of(study: Study, sweep: Sweep, runs: Runs) -> list[RunRecord]:
+    """What is known of each run of a sweep."""
+    return _records(study, rows_of(sweep), runs, {plan.fingerprint: plan.code for plan in sweep.plans})
+
+
 def _records(study: Study, rows: Rows, runs: Runs, codes: Codes, details: bool = True) -> list[RunRecord]:
     """What is known of each run, with the name of the row that it was made for."""
     names = {name: row.name for row, fingerprints in rows.items() if not row.votes for name in fingerprints}

@@ -53,19 +53,31 @@ def write_report(
     """
     if not records:
         raise ValueError(f"report {name}: no run was found")
-    words = swept(records)
-    found = arms(records, words)
-    said, title = answer(found, words, asked), _title(name, found)
-    facts = {"name": name, "notes": notes, "words": words, **_facts(found, words, said, results)}
-    for file, draw in FIGURES.items():
+    facts = {"name": name, "notes": notes, **_facts(records, asked, results), "pictures": []}
+    figures = drawn(name, records, asked)
+    for file in FIGURES:
         (folder / file).unlink(missing_ok=True)  # one of before would be listed, and kept in the store
-        if figure := draw(found, words, said, title):
-            picture = plots.png(figure)
+        if file in figures:
+            picture = plots.png(figures[file])
             write_atomically(folder / file, picture)
             facts["pictures"].append((file, base64.b64encode(picture).decode()))
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
         write_atomically(folder / file, _render(template, facts).encode())
     return folder / "index.html"
+
+
+def numbers(name: str, records: Sequence[RunRecord], asked: Asked) -> str:
+    """The part of a report that is made from results alone, in Markdown: the answer and its tables."""
+    return _render("numbers.md.j2", {"name": name, **_facts(records, asked)}).strip()
+
+
+def drawn(name: str, records: Sequence[RunRecord], asked: Asked) -> dict[str, Figure]:
+    """The figures of a report, by file, as far as there is something to show."""
+    words = swept(records)
+    found = arms(records, words)
+    said, title = answer(found, words, asked), _title(name, found)
+    figures = {file: draw(found, words, said, title) for file, draw in FIGURES.items()}
+    return {file: figure for file, figure in figures.items() if figure}
 
 
 def _title(name: str, found: Sequence[Arm]) -> str:
@@ -75,10 +87,13 @@ def _title(name: str, found: Sequence[Arm]) -> str:
     return f"{name}: {count(len(found), 'arm')}, {of}"
 
 
-def _facts(found: Sequence[Arm], words: Options, said: Answer, results: Sequence[Result]) -> dict[str, Any]:
+def _facts(records: Sequence[RunRecord], asked: Asked, results: Sequence[Result] = ()) -> dict[str, Any]:
+    words = swept(records)
+    found = arms(records, words)
+    said = answer(found, words, asked)
     runs = [(arm, record) for arm in found for record in arm.records]
     return {
-        "pictures": [],
+        "words": words,
         "summary": _summary(found, words),
         "listed": _without_empty([_listed(result) for result in results]),
         "mark": mark_note(results),
