@@ -1,7 +1,7 @@
 # Every target makes .venv by itself when it is missing, half-made, older than its lock, or of another folder.
 # See `make help`.
 PYTHON ?= python3
-SWEEP ?= classic_to_modern
+SWEEP ?= first_look
 BIN := .venv/bin
 CNNLAB := $(BIN)/python -m cnnlab
 READY := .venv/.ready
@@ -36,13 +36,13 @@ setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every o
 train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (seconds to hours, by what is chosen)
 	@$(CNNLAB) train $(ARGS)
 
-sweep: $(READY) ## an ablation: SWEEP=classic_to_modern JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
+sweep: $(READY) ## an ablation: SWEEP=first_look JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
 	@$(CNNLAB) sweep $(SWEEP) $(SEEDS:%=--seeds=%) $(JOBS:%=--jobs=%) $(DATA:%=data=%) $(EPOCHS:%=epochs=%) $(ARGS)
 
 evaluate: $(READY) ## a finished RUN, or all of a study, on test images that are shifted, turned, scaled, noisy; ARGS="shift=4 noise=10"
 	@$(CNNLAB) evaluate "$(RUN)" $(ARGS)
 
-report: $(READY) ## the tables and figures of a finished SWEEP=classic_to_modern, in reports/
+report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in reports/
 	@$(CNNLAB) report $(SWEEP)
 
 study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/

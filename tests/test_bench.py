@@ -92,7 +92,7 @@ def test_operations_of_a_step():
         ("step/keras_convnet/128", {"eager": 1.0, "compile": 0.8}),
         ("step/zhou/64", {}),
         ("race/lenet5_relu/32", {"eager": 2.5, "seconds": 30}),
-        ("sweep/classic_to_modern/32", {"eager": 2.2}),
+        ("sweep/first_look/32", {"eager": 2.2}),
         ("run/lenet5_modern/32", {"beyond": 0.15}),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_sweep_tells_processor_time_and_errors():
     sweep.processor, sweep.found = {"ours": [80.0], "eager": [320.0]}, {"ours": [0.95], "eager": [0.94, 0.96]}
     assert sweep.met("eager")
     assert (
-        "sweep/classic_to_modern/32: processor s ours 80.0, eager 320.0, eager/ours 4.00 [4.00-4.00]; "
+        "sweep/first_look/32: processor s ours 80.0, eager 320.0, eager/ours 4.00 [4.00-4.00]; "
         "mean validation error ours 5.00%, eager 5.00%" in summary([sweep])
     )
 

@@ -19,7 +19,7 @@ from cnnlab.rates import TUNED
 from cnnlab.spelling import Grammar, as_text, check_words
 
 GRAMMAR = Grammar((CONF,))
-FULL = [sweep for sweep in GRAMMAR.groups["sweep"] if "/data: mnist\n" in GRAMMAR.text("sweep", sweep)]  # all images
+FULL = [sweep for sweep in GRAMMAR.groups["sweep"] if "mnist\n" in GRAMMAR.text("sweep", sweep)]  # on all images
 SWEEPS = [sweep for sweep in GRAMMAR.groups["sweep"] if sweep not in ("lenet_family", *FULL)]
 
 
@@ -370,17 +370,26 @@ def test_every_sweep_composes(sweep: str, arms: Callable[..., Any]) -> None:
     found = arms(sweep)
     assert {arm["study"] for arm in found} == {sweep}
     assert len({arm["fingerprint"] for arm in found}) == len({arm["words"] for arm in found}) == len(found) > 1
-    assert sweep != "classic_to_modern" or len(found) == 24
+    assert sweep != "first_look" or len(found) == 48
 
 
 ARMS = {
+    "activation": 6,
+    "batch_size": 5,
+    "classic_to_modern": 16,
+    "classic_to_modern_fashion": 16,
+    "classic_to_modern_long": 16,
     "connections": 4,
     "depth": 12,
     "dropout": 9,
     "from_1998": 18,
-    "loss_mnist": 14,
-    "padding_mnist": 7,
-    "pooling_mnist": 7,
+    "init": 10,
+    "learning_rate": 9,
+    "loss": 14,
+    "optimizer": 4,
+    "padding": 7,
+    "pooling": 7,
+    "robustness": 10,
     "train_size": 3,
 }
 
@@ -389,7 +398,7 @@ ARMS = {
 def test_every_sweep_on_all_images_composes_on_a_few(sweep: str) -> None:
     few = ("data=mnist5k", "seed=0", *["data.subset=100,1000,2000"] * (sweep == "train_size"))
     found = arms_of(sweep, *few)
-    assert {(arm.study, arm.config["epochs"]) for arm in found} == {(sweep, 5)}
+    assert {(arm.study, arm.config["epochs"]) for arm in found} == {(sweep, 12 if sweep.endswith("_long") else 5)}
     assert len({arm.fingerprint for arm in found}) == len({arm.label for arm in found}) == ARMS[sweep]
 
 

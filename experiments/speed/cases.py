@@ -101,7 +101,7 @@ CASES = (
     *(Case(PREDICT, network, PREDICT_BATCH) for network in LENETS),
     *(Case(EPOCH, network, 64) for network in LENETS),
     Case(RACES, "lenet5_relu", 32),
-    Case(SWEEP, "classic_to_modern", 32),
+    Case(SWEEP, "first_look", 32),
     Case(RUN, "lenet5_modern", 32),
 )
 

@@ -174,7 +174,7 @@ def main() -> None:
     said = parser.parse_args()
     store = f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     mlflow.set_tracking_uri(store)
-    experiment = mlflow.create_experiment("classic_to_modern", str(Path.cwd() / "mlartifacts"))
+    experiment = mlflow.create_experiment("first_look", str(Path.cwd() / "mlartifacts"))
     (train, *others), background = digits()
     data = [(train[0][: said.images], train[1][: said.images]), *others], background
     chosen = arms()[-said.last :]

@@ -8,7 +8,7 @@ from cnnlab.commands import parser
 def main(words: Sequence[str]) -> None:
     """Report on the study of this name."""
     parse = parser("report")
-    parse.add_argument("study", nargs="?", default="classic_to_modern", help="default %(default)s")
+    parse.add_argument("study", nargs="?", default="first_look", help="default %(default)s")
     name = parse.parse_args(words).study
     from cnnlab.summaries import report_again
     from cnnlab.tracking.store import studies

@@ -12,7 +12,7 @@ from cnnlab.paths import conf_folder
 from cnnlab.spelling import Grammar, check_words
 
 EXAMPLES = """\
-  cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist epochs=5
+  cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist5k epochs=15
   cnnlab sweep lenet_family --only linear --only knn --dry-run
 """
 
@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> None:
 def add_options(parse: Parser) -> None:
     """Let a command take the name of a sweep, words, and how its arms are made."""
     add = parse.add_argument
-    add("name", nargs="?", default="classic_to_modern", help="a file in conf/sweep (default classic_to_modern)")
+    add("name", nargs="?", default="first_look", help="a file in conf/sweep (default first_look)")
     add("words", nargs="*", metavar="WORD=OPTION", help="words for all arms, as `cnnlab train --help` lists them")
     add("--dry-run", action="store_true", help="list the arms, and which are finished")
     add("--jobs", type=counting, help="workers side by side (default 2)")
