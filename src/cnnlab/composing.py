@@ -75,6 +75,7 @@ class Plan:
         said = [self.words[word] for word in GROUPS if self.words[word] != "none"]
         more = [name for name in self.words if name not in (*GROUPS, *NUMBERS)]
         more += ["lr"] if self.lr_source == rates.GIVEN else []
+        more += ["batch_size"] if any(word.startswith("batch_size=") for word in self.overrides) else []
         return " ".join([*said, *(f"{name}={self.words[name]}" for name in (*more, "seed"))])
 
 

@@ -8,8 +8,8 @@ from cnnlab.commands import parser, sweep, train
 from cnnlab.paths import PACKAGE, conf_folder, root
 
 EXAMPLES = """\
-  cnnlab tune pooling data=mnist epochs=5 --jobs 2
-  cnnlab tune pooling data=mnist epochs=5 --dry-run
+  cnnlab tune pooling --jobs 2
+  cnnlab tune pooling --dry-run
 """
 CHOSEN = ("lr", "seed", "study", "data.test")  # words that tuning says itself
 
