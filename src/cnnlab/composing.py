@@ -195,11 +195,11 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     plans: dict[tuple[str, str], Plan] = {}
     found: dict[Row | None, dict[tuple[str, str], None]] = {row: {} for row in asked}
     refused: dict[str, None] = {}
-    arms = Arms(loader, cfg)
+    composer = Arms(loader, cfg)
     for row, words in asked.items():
         for arm in _grid(loader, words, arguments):
             try:
-                made = arms.plan(arm)
+                made = composer.plan(arm)
             except ValueError as error:
                 refused[str(error)] = None
             else:
