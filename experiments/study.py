@@ -1,6 +1,7 @@
 """The folder of a study, written from what `make study STUDY=name` has finished.
 
 python experiments/study.py pooling
+python experiments/study.py first_look seed=0,1,2,3,4
 
 `results.csv` has a line for each run, `answers.npz` what each answered to every test image. All numbers of the page, in
 README.md between comments, are made from these two files alone, so that they can be made again by anybody; the rest of
@@ -55,10 +56,10 @@ PAGE = """# {name}
 """
 
 
-def main(name: str, folder: Path | None = None) -> None:
-    """Write what is known of the study."""
+def main(name: str, words: Sequence[str] = (), folder: Path | None = None) -> None:
+    """Write what is known of the study, whose sweep had these words."""
     folder = folder or FOLDER / name
-    sweep = sweep_of(name)
+    sweep = sweep_of(name, words)
     study = Study.open(name)
     runs = study.newest([plan.fingerprint for plan in sweep.plans])
     if not runs:
@@ -120,6 +121,6 @@ def _written(value: float) -> str:
 
 if __name__ == "__main__":
     refuse_other_checkout()
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(f"say which study, as in `python {sys.argv[0]} pooling`")
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])

@@ -51,7 +51,7 @@ def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str
         ("", "no command given: choose from train, sweep"),
         ("trian", "no command trian (did you mean train?): choose from train, sweep"),
         ("--foo", "no command --foo"),
-        ("sweep nosuch", "sweep=nosuch: there is no such choice: choose from activation, classic"),
+        ("sweep nosuch", "sweep=nosuch: there is no such choice: choose from activation, batch_size"),
         ("sweep activation=relu", "the name of a sweep comes first"),
         ("sweep smoke activaton=relu", "did you mean activation?"),
         ("sweep smoke other", "there is no option other"),
@@ -85,10 +85,10 @@ def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str
         ("evaluate x --all", "unrecognized arguments: --all: choose from --help"),
         ("report nosuch", "there is no study 'nosuch': choose from none yet"),
         ("report a b", "unrecognized arguments: b"),
-        ("tune nosuch", "sweep=nosuch: there is no such choice: choose from activation, classic"),
+        ("tune nosuch", "sweep=nosuch: there is no such choice: choose from activation, batch_size"),
         ("tune activation=relu", "as in `cnnlab tune pooling activation=relu`"),
         ("tune pooling lr=0.1", "lr=0.1: leave it out; tuning says lr, seed, study, data.test itself"),
-        ("tune learning_rate --dry-run", "learning_rate: no arm has a learning rate that is to be found"),
+        ("tune learning_rate --dry-run data=digits", "learning_rate: no arm has a learning rate that is to be found"),
         ("ui --port 70000", "--port: choose a whole number from 1 to 65535"),
         ("ui --port x", "argument --port: invalid whole number above 0 value: 'x'"),
         ("train -padding=x", "unrecognized arguments: -padding=x: choose from --help, --multirun, --cfg"),
@@ -249,7 +249,9 @@ def test_rates_are_not_written_into_an_installed_package(
 
 def test_losses_are_compared_where_the_codes_can_be_reached() -> None:
     node = yaml.safe_load((CONF / "sweep/loss.yaml").read_text(encoding="utf-8"))
-    assert node["defaults"] == [{"override /activation": "lenet_tanh"}]
+    arms = [row["words"].split() for row in node["hydra"]["sweeper"]["rows"].values()]
+    codes = [arm for arm in arms if {"loss=lenet5_mse", "loss=lenet5_map"} & set(arm)]
+    assert len(codes) == 2 and all("activation=lenet_tanh" in arm for arm in codes)
 
 
 @pytest.mark.slow
