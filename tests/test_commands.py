@@ -88,7 +88,6 @@ def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str
         ("tune nosuch", "sweep=nosuch: there is no such choice: choose from activation, batch_size"),
         ("tune activation=relu", "as in `cnnlab tune pooling activation=relu`"),
         ("tune pooling lr=0.1", "lr=0.1: leave it out; tuning says lr, seed, study, data.test itself"),
-        ("tune learning_rate --dry-run data=digits", "learning_rate: no arm has a learning rate that is to be found"),
         ("ui --port 70000", "--port: choose a whole number from 1 to 65535"),
         ("ui --port x", "argument --port: invalid whole number above 0 value: 'x'"),
         ("train -padding=x", "unrecognized arguments: -padding=x: choose from --help, --multirun, --cfg"),

@@ -125,15 +125,9 @@ def has_result(run: Any) -> bool:
     return is_finished(run) or DIVERGED in run.data.tags
 
 
-def arms(name: str, plans: Iterable[Plan]) -> dict[rates.Key, Plan]:
-    """The arms of a sweep whose rate is to be found, each once: those that have one, and are not given it.
-
-    ValueError, in one line, if there are none.
-    """
-    found = {plan.tuned_for: plan for plan in plans if plan.lr_source not in ("", rates.GIVEN)}
-    if not found:
-        raise ValueError(f"{name}: no arm has a learning rate that is to be found")
-    return found
+def arms(plans: Iterable[Plan]) -> dict[rates.Key, Plan]:
+    """The arms of a sweep whose rate is to be found, each once: those that have one, and are not given it."""
+    return {plan.tuned_for: plan for plan in plans if plan.lr_source not in ("", rates.GIVEN)}
 
 
 def is_tuned(key: rates.Key) -> bool:
@@ -150,7 +144,10 @@ def tune(
     `compose` makes the plan of a run's words, `launch` makes runs by their words, whose workers speak in the `folder`.
     A rate is kept as soon as it is found; an arm that has one is not tuned again, but with rerun=true.
     """
-    all_arms = arms(name, sweep.plans)
+    all_arms = arms(sweep.plans)
+    if not all_arms:
+        print(f"{name}: nothing to tune: no arm has a learning rate that is to be found")
+        return 0
     searches = {key: Search(plan) for key, plan in all_arms.items() if _is_asked(key, plan)}
     print(f"{name}: {count(len(searches), 'arm')} to tune, {len(all_arms) - len(searches)} tuned", flush=True)
     failures = [*sweep.refused]

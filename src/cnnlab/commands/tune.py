@@ -36,7 +36,7 @@ def print_arms(name: str, words: Sequence[str], only: Sequence[str]) -> None:
     from cnnlab.composing import sweep_of
     from cnnlab.tuning import GRID, WORDS, arms, is_tuned
 
-    wanted = arms(name, sweep_of(name, [*words, *WORDS], only).plans)
+    wanted = arms(sweep_of(name, [*words, *WORDS], only).plans)
     for key in wanted:
         print(f"{'tuned' if is_tuned(key) else 'to do':<6} {key.arm} on {key.setting}")
     left = sum(not is_tuned(key) for key in wanted)
