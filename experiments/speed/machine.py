@@ -17,7 +17,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "system": platform.platform(terse=True),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "blas": blas(),
         "versions": {"python": platform.python_version()}
         | {name: _version(name) for name in ("numpy", "torch", "jax")},
