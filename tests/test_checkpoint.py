@@ -65,6 +65,7 @@ RECIPES = {
     "nesterov cosine": recipe(SGD(clip_norm=1, momentum=0.9, nesterov=True), Cosine()),
     "distorted": replace(ADAM, distortion=Distortion(translation=2, alpha=20)),
     "subset, first losses": replace(ADAM, images_per_epoch=90, steps_recorded=4),
+    "views, best epoch": replace(ADAM, views_every=2, patience=9),
     "sgd without noise": recipe(SGD(), Cosine(), replace(NOISY, layers=NOISY.layers | {"S2": MaxPool(2)})),
 }
 
@@ -73,7 +74,7 @@ RECIPES = {
 def saved(digits: Dataset, tmp_path: Path) -> tuple[Path, TrainingState]:
     """Two epochs' state, and its file."""
     state = begun(ADAM, digits, epochs=2)
-    state.confusions[1] = [[1, 2], [3, 4]]
+    state.views[1] = {"maps/C1": np.ones((2, 3, 4), np.float32)}
     Checkpoints(tmp_path / "state.npz", STAMP).save(state)
     return tmp_path / "state.npz", state
 
@@ -87,9 +88,11 @@ def begun(recipe: Recipe, data: Dataset, epochs: int) -> TrainingState:
 def content(state: TrainingState) -> dict[str, Any]:
     """All that a state is, for comparison."""
     generators = [getattr(state, name).bit_generator.state for name in ("order", "noise", "distortion")]
-    arrays = {name: array.tobytes() for name, array in {**state.optimizer, "theta": state.theta}.items()}
+    views = {f"{epoch} {name}": array for epoch, view in state.views.items() for name, array in view.items()}
+    best = {} if state.best is None else {"best": state.best}
+    arrays = {name: array.tobytes() for name, array in {**state.optimizer, "theta": state.theta, **best, **views}.items()}
     history = [untimed(record) for record in state.history]
-    measured = {"history": history, "confusions": state.confusions, "losses": state.losses}
+    measured = {"history": history, "losses": state.losses}
     return arrays | {"generators": generators} | measured
 
 
@@ -208,14 +211,14 @@ def test_the_checkpoint_of_another_run_is_set_aside(
         assert path.with_name(f"state.npz.set-aside-{number}").exists()  # none is written over
 
 
-@pytest.mark.parametrize("schema", [1, 3, "2", None])
+@pytest.mark.parametrize("schema", [2, 4, "3", None])
 def test_another_format_is_set_aside(
     schema: Any, digits: Dataset, tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "SCHEMA", schema)
         Checkpoints(tmp_path / "state.npz", STAMP).save(begun(ADAM, digits, epochs=1))
-    assert refused(tmp_path / "state.npz") == f"it is of format {schema}, and this cnnlab reads 2"
+    assert refused(tmp_path / "state.npz") == f"it is of format {schema}, and this cnnlab reads 3"
 
 
 def test_the_first_format_is_set_aside(saved: tuple[Path, TrainingState], refused: Callable[..., str]) -> None:
@@ -294,7 +297,8 @@ def test_no_pickle_inside(saved: tuple[Path, TrainingState]) -> None:
     with np.load(saved[0], allow_pickle=False) as archive:
         kinds = {name: archive[name].dtype.kind for name in archive.files}
     assert kinds.pop("header") == "U"
-    assert kinds == {"theta": "f", "optimizer.mean": "f", "optimizer.square": "f", "optimizer.steps": "i"}
+    optimizer = {"optimizer.mean": "f", "optimizer.square": "f", "optimizer.steps": "i"}
+    assert kinds == {"theta": "f", "view.1.maps/C1": "f", **optimizer}
 
 
 def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(

@@ -154,6 +154,37 @@ def test_an_epoch_of_as_many_images_as_there_are_is_a_pass(digits: Dataset) -> N
     assert [untimed(record) for record in one.history] == [untimed(record) for record in same.history]
 
 
+@pytest.mark.parametrize("patience", [1, 2])
+def test_a_training_with_patience_goes_back_to_its_best_epoch(patience: int, digits: Dataset) -> None:
+    """The rate is so large that the validation error rises again and again."""
+    full = recipe(network=small(), rate=0.3, epochs=9)
+    errors = [record["val/error_percent"] for record in trained(full, digits).history]
+    last = next(n for n in range(1, 10) if n == 9 or n - 1 - int(np.argmin(errors[:n])) >= patience)
+    best = int(np.argmin(errors[:last])) + 1
+    assert best < last < 9
+    state, until = trained(replace(full, patience=patience), digits), trained(replace(full, epochs=best), digits)
+    assert [record["val/error_percent"] for record in state.history] == errors[:last]
+    assert state.best_epoch == best and state.theta.tobytes() == until.theta.tobytes()
+    assert judged(full, state, digits, digits.val)[1] == 1 - errors[best - 1] / 100
+    assert (state.views[best]["confusion"] == until.views[best]["confusion"]).all()
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(0, [5]), (1, [1, 2, 3, 4, 5]), (2, [2, 4, 5])])
+def test_a_view_shows_the_network_after_an_epoch(every: int, epochs: list[int], digits: Dataset) -> None:
+    chosen = recipe(network=small(), epochs=5, views_every=every)
+    state = trained(chosen, digits)
+    assert sorted(state.views) == epochs
+    early = trained(replace(chosen, epochs=epochs[0]), digits)
+    view, maps = state.views[epochs[0]], early.params["C1"]
+    assert (view["kernels"] == maps["W"]).all() and (view["digit"] == digits.val.pixels[0]).all()
+    outputs = chosen.network.outputs(early.params, digits.batch(digits.val, slice(None)))
+    assert {name for name in view if "/" in name} == {"maps/C1", "maps/A1", "maps/S2"}
+    assert view["maps/S2"] == pytest.approx(outputs["S2"][..., 0], rel=1e-5)
+    table = np.zeros((10, 10), int)
+    np.add.at(table, (digits.val.labels, outputs["OUT"].argmax(0)), 1)
+    assert (view["confusion"] == table).all()
+
+
 @pytest.mark.parametrize(("asked", "kept"), [(0, 0), (3, 3), (9, 9), (99, 14)])
 def test_the_losses_of_the_first_updates_are_kept_and_change_nothing(asked: int, kept: int, digits: Dataset) -> None:
     plain, state = (trained(recipe(steps_recorded=count), digits) for count in (0, asked))

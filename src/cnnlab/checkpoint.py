@@ -8,6 +8,7 @@ A file that does not fit is set aside under another name, with a line that says 
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -19,9 +20,10 @@ import numpy as np
 from cnnlab.paths import write_atomically
 from cnnlab.training import TrainingState
 
-SCHEMA = 2  # the version of the format: 1 had neither stamp nor checksum
+SCHEMA = 3  # the version of the format: 1 had neither stamp nor checksum, 2 no views
 RETIRED = ".done"  # ending of the checkpoints of a run that is all but finished
 HEADER = "header"  # the entry that holds everything but arrays
+VIEW = re.compile(r"view\.(\d+)\.(.+)")  # the name of an array of a view, after which epoch
 GENERATORS = ("order", "noise", "distortion")
 CHECKSUM = 64  # hex digits of SHA-256, kept as the comment that may end a zip file
 
@@ -40,20 +42,21 @@ class Checkpoints:
     def save(self, state: TrainingState, part: str = "") -> None:
         """Keep a training between two epochs: all or nothing of it, and see it to the disk."""
         kept = {name: getattr(state, name).bit_generator.state for name in GENERATORS}
-        kept |= {"history": state.history, "confusions": state.confusions, "losses": state.losses}
+        kept |= {"history": state.history, "losses": state.losses}
         header = json.dumps({"schema": SCHEMA, "stamp": dict(self.stamp), "header": kept})
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **{HEADER: np.array(header)}, **_arrays(state))
+        np.savez(buffer, allow_pickle=False, **{HEADER: np.array(header)}, **_arrays(state), **_views(state))
         write_atomically(self._of(part), sealed(buffer.getvalue()))
 
     def restore(self, state: TrainingState, part: str = "") -> bool:
         """Bring a fresh state to where its checkpoint stands; False, and untouched, where there is none that fits."""
         path = self._of(part)
         try:
-            header, arrays = _read(path, self.stamp)
+            header, found = _read(path, self.stamp)
+            arrays = {name: array for name, array in found.items() if not VIEW.fullmatch(name)}
             if _kinds(arrays) != _kinds(_arrays(state)):
                 raise Unfit("its arrays are not those of this training")
-            history, confusions, losses = (list(header[name]) for name in ("history", "confusions", "losses"))
+            history, losses = list(header["history"]), list(header["losses"])
             generators = {name: np.random.default_rng() for name in GENERATORS}
             for name, generator in generators.items():
                 generator.bit_generator.state = header[name]
@@ -64,8 +67,12 @@ class Checkpoints:
             set_aside(path, str(error) if isinstance(error, Unfit) else unread or "its content is not a checkpoint's")
             return False
         state.theta[:] = arrays.pop("theta")
+        state.best = arrays.pop("best", None)
         state.optimizer = {name.partition(".")[2]: array for name, array in arrays.items()}
-        state.history, state.confusions, state.losses = history, confusions, losses
+        state.history, state.losses = history, losses
+        for name in found.keys() - arrays.keys():
+            if view := VIEW.fullmatch(name):
+                state.views.setdefault(int(view[1]), {})[view[2]] = found[name]
         for name, generator in generators.items():
             setattr(state, name, generator)
         return True
@@ -134,7 +141,12 @@ def _read(path: Path, stamp: Mapping[str, str]) -> tuple[dict[str, Any], dict[st
 
 
 def _arrays(state: TrainingState) -> dict[str, np.ndarray]:
-    return {"theta": state.theta, **{f"optimizer.{name}": array for name, array in state.optimizer.items()}}
+    best = {} if state.best is None else {"best": state.best}
+    return {"theta": state.theta, **best, **{f"optimizer.{name}": array for name, array in state.optimizer.items()}}
+
+
+def _views(state: TrainingState) -> dict[str, np.ndarray]:
+    return {f"view.{epoch}.{name}": array for epoch, view in state.views.items() for name, array in view.items()}
 
 
 def _kinds(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

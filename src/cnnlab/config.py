@@ -31,6 +31,7 @@ Study = Annotated[
 ]
 Rerun = Annotated[Any, Limit("from false, true, changed", lambda value: str(value).lower() in RERUN)]
 Recorded = Annotated[int, Limit("a whole number from 1 to 1000", lambda value: 1 <= value <= 1000)]
+Patience = Natural | None
 Threads = Annotated[int, Limit("a whole number from 1 to 1024", lambda value: 1 <= value <= 1024)]
 
 
@@ -60,6 +61,7 @@ class RunConfig:
     optimizer: Any
     schedule: Any
     augment: Any
+    stop: Any
 
 
 def typed(config: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def typed(config: dict[str, Any]) -> dict[str, Any]:
     """
     for name, kind in annotated(RunConfig).items():
         check(name, config[name], kind)  # again, since an interpolation brings in what Hydra did not check
+    check("stop.patience", config["stop"]["patience"], Patience)
     whole = ("model", "learner")  # these contain the others again, under other names
     for name in (*(name for name in config if name not in whole), *whole):
         config = config | {name: _checked(config[name], name)}

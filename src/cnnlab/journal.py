@@ -1,5 +1,6 @@
 """The journal of a run: what a learner writes down while it learns, and where it can go on after a kill."""
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,16 +9,14 @@ import yaml
 
 from cnnlab import plots
 from cnnlab.checkpoint import Checkpoints
-from cnnlab.data import Dataset, Distortion
+from cnnlab.data import Dataset
 from cnnlab.measuring import Metrics
 from cnnlab.networks import network_bytes
-from cnnlab.nn import Array, Params, Sequential
+from cnnlab.nn import Array
 from cnnlab.report.tables import as_csv
 from cnnlab.statistics import confusion_matrix
-from cnnlab.tracking.log import RunLog
-from cnnlab.training import TrainingState
-
-Trained = tuple[Sequential, Params]
+from cnnlab.tracking.log import DIVERGED, REASON, RunLog
+from cnnlab.training import Diverged, Recipe, TrainingState
 
 
 class Watcher:
@@ -34,28 +33,29 @@ class Journal:
     log: RunLog
     checkpoints: Checkpoints
     watcher: Watcher
-    last: Metrics = field(default_factory=dict)  # of the newest epoch
+    history: list[Metrics] = field(default_factory=list)  # of all epochs
 
-    def asked(self, config: Mapping[str, object], overrides: Sequence[str], description: str) -> None:
-        """What was asked for: the resolved config, the words that made it, and the learner as text."""
+    @property
+    def last(self) -> Metrics:
+        """The metrics of the newest epoch."""
+        return self.history[-1] if self.history else {}
+
+    def asked(self, config: Mapping[str, object], overrides: Sequence[str], description: str, data: Dataset) -> None:
+        """What was asked for: the resolved config, the words that made it, the learner as text, and the images."""
         self.log.text("config/network.txt", description + "\n")
         self.log.text("config/config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         self.log.text("config/overrides.txt", "".join(f"{override}\n" for override in overrides))
-
-    def dataset(self, data: Dataset) -> None:
-        """Which images were learned."""
         self.log.dataset(data.name, data.digest, "training")
         self.log.tag("data.digest", data.digest)
 
     def resumed(self, state: TrainingState, part: str = "", before: int = 0) -> TrainingState:
-        """The fresh state, brought to where an earlier try was cut off, if any; its epochs are written down again.
+        """The fresh state, brought to where an earlier try was cut off, if any.
 
         A run of several trainings keeps each in a `part` of its own, and counts the epochs `before` it.
         """
         if self.checkpoints.restore(state, part):
             self.log.tag("cnnlab.resumed_after_epoch", str(before + len(state.history)))
-        for metrics in state.history:
-            self._write(metrics, before)
+            self._write(state.history, before)
         return state
 
     def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
@@ -67,66 +67,71 @@ class Journal:
         """Keep the state after an epoch, once the run has a record, and write down the epoch's metrics."""
         self.log.check(begun=True)
         self.checkpoints.save(state, part)
-        self._write(state.history[-1], before)
+        self._write(state.history[-1:], before)
 
-    def _write(self, metrics: Metrics, before: int) -> None:
-        numbered = metrics | {"epoch": before + metrics["epoch"]}
-        self.last.update(numbered)
-        self.log.epoch(numbered)
+    def _write(self, history: Sequence[Metrics], before: int) -> None:
+        for metrics in history:
+            self.history.append(metrics | {"epoch": before + metrics["epoch"]})
+            self.log.epoch(self.history[-1])
 
-    def losses(self, losses: Sequence[float]) -> None:
-        """The loss of each of the first updates, if a run records them: the metric `first_steps/loss`, by update."""
-        if losses:
-            self.log.curve("first_steps/loss", losses)
-
-    def found(self, metrics: Metrics) -> None:
-        """Write down what is known once, at step 0; a metric that epochs have too goes to a step after the last epoch.
+    def finished(self, metrics: Metrics) -> None:
+        """The end: what is known once, at step 0; a metric that epochs have too goes to a step after the last epoch.
 
         A store shows the value of the highest step: so of boosted networks that of all together, not of the last one.
+        The checkpoints go when the record is closed; a kill in between leaves them marked as those of a whole run.
         """
         again = {name: value for name, value in metrics.items() if name in self.last}
         self.log.metrics({name: value for name, value in metrics.items() if name not in again})
         if again:
-            self.log.metrics(again, int(self.last["epoch"]) + 1)
+            self.log.metrics(again, len(self.history) + 1)
+        self.log.upload()
+        self.checkpoints.retire()
+        self.log.close("FINISHED")
+        self.checkpoints.forget()
 
-    def answers(self, outputs: Array, data: Dataset) -> None:
+    def failed(self, error: Exception, reason: str) -> None:
+        """The end after an error: its reason in a line, where it diverged, and the traceback."""
+        if isinstance(error, Diverged):
+            self.log.tag(DIVERGED, f"step {error.step}")
+        self.log.tag(REASON, reason)
+        self.log.text("traceback.txt", "".join(traceback.format_exception(error)))
+        self.log.upload()
+        self.log.close("FAILED")
+
+    def answers(self, outputs: Array, data: Dataset, confusions: Mapping[str, Array] | None = None) -> None:
         """The answers to the test images, of outputs `[classes, N]`: all of them, their confusion, the worst mistakes.
 
-        The worst are those whose answer outscores the truth by the largest margin.
+        The worst are those whose answer outscores the truth by the largest margin. Other `confusions` come with theirs.
         """
-        labels, answers = data.test.labels, outputs.argmax(0)
-        small = np.min_scalar_type(len(data.classes))  # a byte for each, but where there are hundreds of classes
-        self.log.arrays("answers.npz", answers=answers.astype(small), labels=labels.astype(small))
-        self._confusion("test", confusion_matrix(labels, answers, len(data.classes)), data.classes)
-        margin = outputs.max(0) - outputs[labels, np.arange(len(labels))]
-        self.log.figure("plots/mistakes.png", plots.mistakes, data.test.pixels, labels, answers, margin, data.classes)
+        labels, answers, matrices = data.test.labels, outputs.argmax(0), dict(confusions or {})
+        if len(labels):
+            matrices["test"] = confusion_matrix(labels, answers, len(data.classes))
+            small = np.min_scalar_type(len(data.classes))  # a byte for each, but where there are hundreds of classes
+            self.log.arrays("answers.npz", answers=answers.astype(small), labels=labels.astype(small))
+            margin = outputs.max(0) - outputs[labels, np.arange(len(labels))]
+            worst = (data.test.pixels, labels, answers, margin, data.classes)
+            self.log.figure("plots/mistakes.png", plots.mistakes, *worst)
+        for name, matrix in matrices.items():
+            self.log.figure(f"confusion/{name}.png", plots.confusion, matrix, data.classes, name.replace("_", " "))
+            self.log.json(f"confusion/{name}.json", {"classes": data.classes, "rows are truth": matrix.tolist()})
 
-    def _confusion(self, name: str, matrix: Array, classes: Sequence[str]) -> None:
-        """A confusion matrix as a picture and as numbers."""
-        self.log.figure(f"confusion/{name}.png", plots.confusion, matrix, classes, name.replace("_", " "))
-        self.log.json(f"confusion/{name}.json", {"classes": list(classes), "rows are truth": matrix.tolist()})
+    def trained(self, recipe: Recipe, states: Sequence[TrainingState], data: Dataset, outputs: Array) -> None:
+        """What a training leaves, or several of networks whose `outputs` for the test images add up.
 
-    def trained(
-        self,
-        history: list[Metrics],
-        networks: Sequence[Trained],
-        data: Dataset,
-        distortion: Distortion,
-        confusions: Mapping[int, list[list[int]]],
-    ) -> None:
-        """What a training leaves: its history, the first layer's kernels, distorted images, and the networks.
-
-        `confusions` are those of the validation images, by epoch.
+        The answers, curves, first kernels, distorted images, the networks themselves, and views of a single one.
         """
-        for epoch, matrix in confusions.items():
-            self._confusion(f"val_epoch_{epoch:03}", np.array(matrix), data.classes)
-        if not distortion.idle:
-            shown = (data.train.pixels[:100], distortion, "training images and distorted copies")
+        weights = next(params["W"] for params in states[0].params.values() if "W" in params)
+        views = states[0].views if len(states) == 1 else {}
+        held_out = {f"val_epoch_{epoch:03}": view["confusion"] for epoch, view in views.items() if "confusion" in view}
+        self.answers(outputs, data, held_out)
+        if not recipe.distortion.idle:
+            shown = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
             self.log.figure("plots/distortions.png", plots.distortions, *shown)
-        self.log.figure("plots/learning_curves.png", plots.learning_curves, history, "learning curves")
-        norms = (history, "grad_norm", "gradient norms", "gradient norm")
+        self.log.figure("plots/learning_curves.png", plots.learning_curves, self.history, "learning curves")
+        norms = (self.history, "grad_norm", "gradient norms", "gradient norm")
         self.log.figure("plots/gradient_norms.png", plots.by_layer, *norms, log=True)
-        first = next(params["W"] for params in networks[0][1].values() if "W" in params)
-        self.log.figure("plots/kernels.png", plots.kernels, first, "first-layer kernels", data.shape)
-        self.log.text("history.csv", as_csv(history))
-        self.log.model([network_bytes(*trained, data.shape, data.normalizer) for trained in networks], data.shape)
+        self.log.figure("plots/kernels.png", plots.kernels, weights, "first-layer kernels", data.shape)
+        self.log.curve("first_steps/loss", states[0].losses)
+        self.log.text("history.csv", as_csv(self.history))
+        networks = [network_bytes(recipe.network, state.params, data.shape, data.normalizer) for state in states]
+        self.log.model(networks, data.shape)

@@ -72,8 +72,7 @@ def saturated(epoch: Epoch) -> Metrics:
 
 def held_out(epoch: Epoch) -> Metrics:
     """Loss, accuracy and error on the validation images, if any are held out."""
-    labels = epoch.data.val.labels
-    return scores("val", epoch.val_outputs, labels, epoch.loss) if len(labels) else {}
+    return scores("val", epoch.val_outputs, epoch.data.val.labels, epoch.loss)
 
 
 def watched(epoch: Epoch) -> Metrics:
@@ -88,9 +87,11 @@ STEP_METRICS: tuple[Callable[[Update], Metrics], ...] = (gradient_norm, update_r
 EPOCH_METRICS: tuple[Callable[[Epoch], Metrics], ...] = (saturated, held_out, watched)
 
 
-def of_update(before: Array, gradient: Array, after: Array, params: Params) -> Metrics:
-    """Every metric of a step; the vectors are those before the update, its gradient, and those after it."""
-    update = Update(before, gradient, after - before, segments(params))
+def of_update(make: Callable[[], None], theta: Array, gradient: Array, params: Params) -> Metrics:
+    """Make an update of theta, by a gradient that it may overwrite; every metric of it."""
+    before, kept = theta.copy(), gradient.copy()
+    make()
+    update = Update(before, kept, theta - before, segments(params))
     return {name: value for metric in STEP_METRICS for name, value in metric(update).items()}
 
 
@@ -105,14 +106,31 @@ def mean(found: Iterable[Metrics]) -> Metrics:
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} if rows else {}
 
 
-def confusion(epoch: Epoch) -> list[list[int]]:
-    """How often each class of the validation images (row) was taken for each (column); empty where there are none."""
-    labels, classes = epoch.data.val.labels, len(epoch.data.classes)
-    return confusion_matrix(labels, epoch.val_outputs.argmax(0), classes).tolist() if len(labels) else []
+def view(epoch: Epoch) -> dict[str, Array]:
+    """What there is to see of a network after an epoch, by name.
+
+    `kernels` are the first weights, `confusion` how often each class of the validation images (row) was taken for each
+    (column), `digit` is an image, and `maps/<layer>` (H, C, W) is what a layer makes of it.
+    """
+    data, classes = epoch.data, len(epoch.data.classes)
+    shown = data.val if len(data.val) else data.train
+    found = {"kernels": next(params["W"] for params in epoch.params.values() if "W" in params).copy()}
+    found["digit"] = shown.pixels[0]
+    for name, output in epoch.network.outputs(epoch.params, data.batch(shown, slice(1))).items():
+        if output.ndim == 4:
+            found[f"maps/{name}"] = output[..., 0]
+    if len(data.val):
+        found["confusion"] = confusion_matrix(data.val.labels, epoch.val_outputs.argmax(0), classes)
+    return found
 
 
 def scores(split: str, outputs: Array, labels: Array, loss: Loss | None = None) -> Metrics:
-    """Accuracy (0 to 1), error (per cent) and loss, if one is given, of outputs `[classes, N]`; the largest answers."""
+    """Accuracy (0 to 1), error (per cent) and loss, if one is given, of outputs `[classes, N]`; the largest answers.
+
+    Of no images there are none.
+    """
+    if not len(labels):
+        return {}
     right = accuracy(labels, outputs.argmax(0))
     found = {f"{split}/accuracy": right, f"{split}/error_percent": 100 * (1 - right)}
     return found | ({f"{split}/loss": loss(outputs, labels)[0]} if loss else {})

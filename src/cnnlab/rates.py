@@ -22,8 +22,8 @@ DEFAULT = "default of the optimizer"
 GIVEN = "given"
 
 ARM = (*(group for group in GROUPS if group != "data"), "learner")
-SETTING = ("data", "schedule", "augment")  # with epochs and batch size
-UNSAID = ("none", "network")  # choices that a key does not name
+SETTING = ("data", "schedule", "augment", "stop")  # with epochs and batch size
+UNSAID = ("none", "network", "early")  # choices that a key does not name
 UNUSED = ("data.test", *(f"data.{name}" for name in NO_RESULT))  # what a rate does not hang on
 OFF = (None, "none")
 

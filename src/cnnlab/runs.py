@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,9 +15,8 @@ from cnnlab.journal import Journal, Watcher
 from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
-from cnnlab.tracking.log import DIVERGED, REASON, AlreadyFinished, RunLog
+from cnnlab.tracking.log import AlreadyFinished, RunLog
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, one_line, run_lock, state_folder
-from cnnlab.training import Diverged
 
 
 @dataclass(frozen=True)
@@ -65,16 +63,10 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
             if checkpoints.retired:
                 log.check(begun=True)  # a run that is finished would not be begun
                 checkpoints.recover(again=rerun == "true")
-            journal.asked(plan.config, plan.overrides, plan.description)
-            begun = True
-            data = load_data(plan)
-            journal.dataset(data)
+            begun, data = True, load_data(plan)
+            journal.asked(plan.config, plan.overrides, plan.description, data)
             metrics = plan.learner.learn(data, plan.config["seed"], journal)
-            journal.found(metrics)
-            log.upload()
-            checkpoints.retire()
-            log.close("FINISHED")
-            checkpoints.forget()
+            journal.finished(metrics)
             return Outcome("finished", plan.label, log.run_id, journal.last | metrics)
         except AlreadyFinished as known:
             checkpoints.forget()
@@ -86,12 +78,7 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
             reason = f"{type(error).__name__}: {one_line(error)}"
             outcome = Outcome("failed", plan.label, log.run_id, reason=reason)
             with suppress(Exception):  # a disk that is full, say, cannot take the record of it either
-                if isinstance(error, Diverged):
-                    log.tag(DIVERGED, f"step {error.step}")
-                log.tag(REASON, reason)
-                log.text("traceback.txt", traceback.format_exc())
-                log.upload()
-                log.close("FAILED")
+                journal.failed(error, reason)
             return outcome
         except BaseException:  # interrupted: the checkpoint stays for the next time
             with suppress(Exception):

@@ -8,6 +8,7 @@ however many random numbers their layers draw.
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from time import perf_counter
 
@@ -57,6 +58,10 @@ class Recipe:
     distortion: Distortion = field(default_factory=Distortion)  # of training images only, anew in each epoch
     images_per_epoch: int | None = None  # by as many passes over the training images as it takes; None: one pass
     steps_recorded: int = 0  # the loss of so many updates at the start is kept
+    patience: int | None = (
+        None  # it ends so many epochs after the one with the lowest validation error, and goes back to it
+    )
+    views_every: int = 0  # epochs between views; 0: of the last one only
 
 
 @dataclass
@@ -70,8 +75,15 @@ class TrainingState:
     noise: np.random.Generator
     distortion: np.random.Generator
     history: list[Metrics]
-    confusions: list[list[list[int]]] = field(default_factory=list)  # of the validation images, an epoch each
+    views: dict[int, dict[str, Array]] = field(default_factory=dict)  # what there is to see after some epochs
     losses: list[float] = field(default_factory=list)  # of the first updates, as many as the recipe says
+    best: Array | None = None  # theta after the epoch with the lowest validation error, for a recipe with patience
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch with the lowest validation error; 0 before all."""
+        errors = [metrics["val/error_percent"] for metrics in self.history]
+        return errors.index(min(errors)) + 1 if errors else 0
 
 
 def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> TrainingState:
@@ -79,7 +91,10 @@ def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> TrainingState:
     init, order, noise, distortion = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     params, _ = recipe.network.init(shape, init)
     theta = pack(params)
-    return TrainingState(theta, unpack(theta, params), recipe.optimizer.init(theta), order, noise, distortion, [])
+    best = theta.copy() if recipe.patience else None
+    return TrainingState(
+        theta, unpack(theta, params), recipe.optimizer.init(theta), order, noise, distortion, history=[], best=best
+    )
 
 
 def unwatched(*_: float) -> None:
@@ -91,10 +106,10 @@ def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progres
 
     `progress` is called after every batch. `train/loss` and `train/accuracy` are running means over the epoch's
     batches as they were met; the rest is measured after it (see `measuring`). Raises Diverged at the first step that is
-    not finite.
+    not finite. A recipe with patience leaves the parameters of the best epoch.
     """
     workspace = Workspace(recipe.network, state.params, data.shape)
-    while len(state.history) < recipe.epochs:
+    while not _ended(recipe, state):
         began = perf_counter()
         with np.errstate(all="ignore"):
             metrics = _epoch(recipe, state, data, workspace, progress)
@@ -104,8 +119,22 @@ def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progres
         metrics["time/epoch_s"] = perf_counter() - began
         metrics["time/images_per_s"] = (recipe.images_per_epoch or len(data.train)) / seconds
         state.history.append({"epoch": len(state.history) + 1, **metrics})
-        state.confusions.append(measuring.confusion(epoch))
+        done = len(state.history)
+        if done == recipe.epochs or (recipe.views_every and done % recipe.views_every == 0):
+            state.views[done] = measuring.view(epoch)
+        if state.best is not None and state.best_epoch == done:
+            state.best[:] = state.theta
         yield state.history[-1]
+    if state.best is not None:
+        state.theta[:] = state.best
+        best = measuring.Epoch(recipe.network, state.params, recipe.loss, data)
+        state.views[state.best_epoch] = measuring.view(best)
+
+
+def _ended(recipe: Recipe, state: TrainingState) -> bool:
+    """Whether all epochs are over, or too many since the best one."""
+    done = len(state.history)
+    return done == recipe.epochs or (recipe.patience is not None and done - state.best_epoch >= recipe.patience)
 
 
 def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Workspace, progress: Progress) -> Metrics:
@@ -125,10 +154,11 @@ def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Works
         if done + step < recipe.steps_recorded:
             state.losses.append(float(value))
         rate = recipe.rate * recipe.schedule((done + step) / total)
+        update = partial(recipe.optimizer.step, state.theta, gradient, state.optimizer, rate)
         if step % max(1, steps // measuring.STEPS):
-            recipe.optimizer.step(state.theta, gradient, state.optimizer, rate)
+            update()
         else:
-            measured.append(_measured_step(recipe, state, gradient, rate))
+            measured.append(measuring.of_update(update, state.theta, gradient, state.params))
         loss += value * len(labels)
         right += int(np.count_nonzero(outputs.argmax(0) == labels))
         seen = step * size + len(labels)
@@ -167,10 +197,3 @@ def _observe_curvature(recipe: Recipe, state: TrainingState, data: Dataset, seen
         x, labels = data.batch(data.train, chosen), data.train.labels[chosen]
         found = mean_curvature(recipe.network, recipe.loss, state.params, x, labels)
         recipe.optimizer.observe_curvature(found, state.optimizer)
-
-
-def _measured_step(recipe: Recipe, state: TrainingState, gradient: Array, rate: float) -> Metrics:
-    """One update and its metrics; the optimiser may overwrite the gradient."""
-    before, kept = state.theta.copy(), gradient.copy()
-    recipe.optimizer.step(state.theta, gradient, state.optimizer, rate)
-    return measuring.of_update(before, kept, state.theta, state.params)

@@ -128,7 +128,7 @@ class Dataset:
     watch_test: bool = False
 
     def __post_init__(self) -> None:
-        splits = (self.train, self.val, self.test)
+        splits = self.splits.values()
         if len({images.pixels.shape[1:] for images in splits}) > 1:
             found = ", ".join(str(images.pixels.shape) for images in splits)
             raise ValueError(f"{self.name}: expected images of one size in train, val and test, found {found}")
@@ -138,6 +138,11 @@ class Dataset:
             raise ValueError(f"{self.name}: expected labels from 0 to {len(self.classes) - 1}, found {found}")
         if self.watch_test and len(self.val):
             raise ValueError(f"{self.name}: test images are watched in place of validation images, found both")
+
+    @property
+    def splits(self) -> dict[str, Images]:
+        """The three splits, by the name that their metrics have."""
+        return {"train": self.train, "val": self.val, "test": self.test}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -151,7 +156,7 @@ class Dataset:
 
         A run's identity holds it: a name alone does not prove that two runs saw the same data.
         """
-        splits = [images.digest for images in (self.train, self.val, self.test)]
+        splits = [images.digest for images in self.splits.values()]
         content = [splits, self.classes, astuple(self.normalizer), self.watch_test]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

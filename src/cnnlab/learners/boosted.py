@@ -34,6 +34,8 @@ class BoostedNetworks(Network):
             raise ValueError("boosting looks for hard images among distorted ones: choose another augment than none")
         if self.steps_recorded:
             raise ValueError(f"steps_recorded={self.steps_recorded}: choose null for boosted networks")
+        if self.stop:
+            raise ValueError(f"stop.patience={self.stop}: choose null for boosted networks")
         return f"{NETWORKS} networks, each\n{super().describe(data)}"
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
@@ -41,7 +43,6 @@ class BoostedNetworks(Network):
         distorted = self.recipe(data)
         recipe = replace(distorted, distortion=Distortion())
         states: list[TrainingState] = []
-        history: list[Metrics] = []  # of all three, one after the other
         searched = 0.0  # seconds
         for number, find in enumerate((None, _half_wrong, _disputed)):
             images = data.train
@@ -54,13 +55,14 @@ class BoostedNetworks(Network):
             state = journal.resumed(start(recipe, data.shape, NETWORKS * seed + number), *place)
             for _ in train(recipe, state, replace(data, train=images), _progress(journal, number)):
                 journal.epoch(state, *place)
-            history += [metrics | {"epoch": len(history) + 1 + at} for at, metrics in enumerate(state.history)]
             states.append(state)
-        networks = [(recipe.network, state.params) for state in states]
-        journal.trained(history, networks, data, distorted.distortion, {})
-        sizes = {name: NETWORKS * value for name, value in size(recipe.network, data.shape).items()}
-        seconds = searched + sum(metrics["time/epoch_s"] for metrics in history)
-        return _tested(recipe, states, data, journal) | sizes | {"time/total_s": seconds}
+        means = {split: _mean(recipe, states, data, images) for split, images in data.splits.items()}
+        found = {name: NETWORKS * value for name, value in size(recipe.network, data.shape).items()}
+        for split, outputs in means.items():
+            found |= scores(split, outputs, data.splits[split].labels, recipe.loss)
+        seconds = searched + sum(metrics["time/epoch_s"] for state in states for metrics in state.history)
+        journal.trained(distorted, states, data, means["test"])
+        return found | {"time/total_s": seconds}
 
 
 def _progress(journal: Journal, number: int) -> Callable[[int, int, int, float, float], None]:
@@ -112,17 +114,6 @@ def _answers(recipe: Recipe, state: TrainingState, data: Dataset) -> Answers:
     return lambda images: outputs_for(recipe.network, state.params, data, images).argmax(0)
 
 
-def _tested(recipe: Recipe, states: list[TrainingState], data: Dataset, journal: Journal) -> Metrics:
-    """What the sum of the outputs is worth, on training, validation and test images as they are.
-
-    A loss is that of the outputs' mean, which is as large as the outputs of one network.
-    """
-    found: Metrics = {}
-    for split, images in {"train": data.train, "val": data.val, "test": data.test}.items():
-        if len(images):
-            outputs = np.sum([outputs_for(recipe.network, state.params, data, images) for state in states], axis=0)
-            found |= scores(split, outputs, images.labels)
-            found[f"{split}/loss"] = recipe.loss(outputs / NETWORKS, images.labels)[0]
-            if split == "test":
-                journal.answers(outputs, data)
-    return found
+def _mean(recipe: Recipe, states: list[TrainingState], data: Dataset, images: Images) -> np.ndarray:
+    """The networks' mean outputs for images, `[classes, N]`: what they say together, as large as what one says."""
+    return np.mean([outputs_for(recipe.network, state.params, data, images) for state in states], axis=0)

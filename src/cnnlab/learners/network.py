@@ -16,8 +16,9 @@ class Network:
     """A network and how it is trained.
 
     `model` builds it, given the background and the number of classes; `augment` distorts the training images;
-    every `confusion_every` epochs (0: after the last only) a confusion matrix of the validation images is kept, and the
-    losses of the first `steps_recorded` updates are. An epoch shows `images_per_epoch` images (None: all of them once).
+    every `confusion_every` epochs (0: after the last only) a view of it is kept, and the losses of the first
+    `steps_recorded` updates are. An epoch shows `images_per_epoch` images (None: all of them once). Training may `stop`
+    so many epochs after the one with the lowest validation error, and then goes back to that one.
     """
 
     model: Callable[..., Sequential]
@@ -32,16 +33,19 @@ class Network:
     confusion_every: int = 0
     images_per_epoch: int | None = None
     steps_recorded: int | None = None
+    stop: int | None = None
 
     def recipe(self, data: Dataset) -> Recipe:
         """The recipe for images like these."""
         network = self.model(background=data.normalizer.background, classes=len(data.classes))
         choices = (self.optimizer, self.schedule, self.lr, self.epochs, self.batch_size, self.reshuffle)
         more = (self.augment or Distortion(), self.images_per_epoch, self.steps_recorded or 0)
-        return Recipe(network, self.loss, *choices, *more)
+        return Recipe(network, self.loss, *choices, *more, self.stop, self.confusion_every)
 
     def describe(self, data: Dataset) -> str:
         """The table of its layers, which must fit each other and the images."""
+        if self.stop and not len(data.val):
+            raise ValueError(f"stop.patience={self.stop}: no images are held out to stop by; choose null")
         return describe(self.recipe(data).network, data.shape)
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
@@ -50,14 +54,11 @@ class Network:
         state = journal.resumed(start(recipe, data.shape, seed))
         for _ in train(recipe, state, data, journal.progress):
             journal.epoch(state)
-        metrics = size(recipe.network, data.shape)
-        every = self.confusion_every or self.epochs
-        kept = [*range(every, self.epochs, every), self.epochs] if len(data.val) else []
-        confusions = {epoch: state.confusions[epoch - 1] for epoch in kept}
-        journal.trained(state.history, [(recipe.network, state.params)], data, recipe.distortion, confusions)
-        journal.losses(state.losses)
-        if len(data.test):
-            outputs = outputs_for(recipe.network, state.params, data, data.test)
-            metrics |= scores("test", outputs, data.test.labels, recipe.loss)
-            journal.answers(outputs, data)
+        outputs = outputs_for(recipe.network, state.params, data, data.test)
+        metrics = size(recipe.network, data.shape) | scores("test", outputs, data.test.labels, recipe.loss)
+        if self.stop:
+            best = state.history[state.best_epoch - 1]
+            metrics |= {key: value for key, value in best.items() if key.startswith("val/")}
+            metrics["stop/best_epoch"] = state.best_epoch
+        journal.trained(recipe, [state], data, outputs)
         return metrics | {"time/total_s": sum(epoch["time/epoch_s"] for epoch in state.history)}

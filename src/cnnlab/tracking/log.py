@@ -146,7 +146,7 @@ class RunLog:
 
     @uninterrupted()
     def curve(self, name: str, values: Sequence[float]) -> None:
-        """A metric's values at the steps 1, 2, ..., in one go."""
+        """A metric's values at the steps 1, 2, ..., in one go, if there are any."""
         for step, value in enumerate(values, 1):
             self._keep({name: value}, step)
         self._write()
