@@ -90,7 +90,9 @@ def content(state: TrainingState) -> dict[str, Any]:
     generators = [getattr(state, name).bit_generator.state for name in ("order", "noise", "distortion")]
     views = {f"{epoch} {name}": array for epoch, view in state.views.items() for name, array in view.items()}
     best = {} if state.best is None else {"best": state.best}
-    arrays = {name: array.tobytes() for name, array in {**state.optimizer, "theta": state.theta, **best, **views}.items()}
+    arrays = {
+        name: array.tobytes() for name, array in {**state.optimizer, "theta": state.theta, **best, **views}.items()
+    }
     history = [untimed(record) for record in state.history]
     measured = {"history": history, "losses": state.losses}
     return arrays | {"generators": generators} | measured
