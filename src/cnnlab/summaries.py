@@ -16,11 +16,12 @@ from cnnlab.report.contrasts import Asked
 from cnnlab.report.findings import answer
 from cnnlab.report.pages import write_report
 from cnnlab.report.rows import Result, Row, results_table, vote
-from cnnlab.report.sentences import sentences
+from cnnlab.report.sentences import sentences, winner
 from cnnlab.report.tables import terminal_table
 from cnnlab.spelling import Grammar
 from cnnlab.tracking import records as kept
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, state_folder, store_errors
+from cnnlab.tracking.views import show
 
 Runs = Mapping[str, Any]  # MLflow's runs, by fingerprint
 Rows = Mapping[Row, Sequence[str]]  # the fingerprints of each row's arms
@@ -43,7 +44,8 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
     words = swept(brief)
     found = arms(brief, words)
     print(results_table(results) if rows else terminal_table(found))
-    for sentence in sentences(answer(found, words, sweep.asked), results):
+    said = sentences(answer(found, words, sweep.asked), results)
+    for sentence in said:
         print(sentence)
     page, identity = root() / "reports" / study.name / "index.html", _identity(sweep, plans, runs, rows)
     with locked(state_folder() / f"summary-{study.experiment_id}.lock"):
@@ -54,6 +56,7 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
                 listed = [{"row": _known(row), "fingerprints": arms} for row, arms in rows.items()]
                 asked = {"fingerprints": list(runs), "command": sweep.command, "rows": listed, **asdict(sweep.asked)}
                 kept.log_summary(study, identity, page.parent, asked)
+    show(study, list(runs.values()), found, list(words), [question(study.name), winner(found), *said])
     print("report:", page)
     print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
     print("MLflow, after `make ui`:", link(study))
@@ -123,6 +126,12 @@ def report_again(study: Study) -> Path:
             codes[fingerprint] = kept.code_today(study, run)
     rows = {Row(**listed["row"]): listed["fingerprints"] for listed in known.get("rows", ())}
     asked = Asked(tuple(known.get("contrasts", ())), known.get("within", ""), tuple(known.get("staircase", ())))
+    brief = _records(study, rows, runs, codes, details=False)
+    words = swept(brief)
+    found = arms(brief, words)
+    results = [Result.of(*of) for of in row_records(study, rows, runs, codes).items()]
+    said = sentences(answer(found, words, asked), results)
+    show(study, list(runs.values()), found, list(words), [question(study.name), winner(found), *said])
     return report(study, runs, known.get("command", f"every run of {study.name}"), codes, asked, rows)
 
 

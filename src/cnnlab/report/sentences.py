@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from cnnlab.report.arms import Arm, ranked
 from cnnlab.report.contrasts import ROW, Contrast
 from cnnlab.report.findings import Answer, Finding, Interaction, Staircase
 from cnnlab.report.rows import Result
@@ -40,6 +41,16 @@ def sentences(answer: Answer, results: Sequence[Result] = ()) -> list[str]:
     if ordered and not answer.named:
         said.append("All of this is exploratory: the study's file names no contrasts.")
     return said
+
+
+def winner(arms: Sequence[Arm]) -> str:
+    """Which arm has the lowest mean validation error, and its test error; empty where that is not known of two arms."""
+    known = [arm for arm in ranked(arms) if math.isfinite(arm.val_error.mean)]
+    if len(known) < 2:
+        return ""
+    best, seeds = known[0], count(len(known[0].finished), "seed")
+    errors = f"{best.val_error.mean:.2f}% ({seeds}), and {best.error.mean:.2f}% on test images"
+    return f"{best.label} has the lowest validation error of {len(known)} arms: {errors}."
 
 
 def _who(change: Contrast) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FINGERPRINT, CODE, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.code", "cnnlab.kind", "cnnlab.sweep"
 LR_SOURCE = "cnnlab.lr_source"  # where a run's learning rate is from: given, tuned for this or for another, a default
 MADE_IN = "cnnlab.made_in"  # the run of another study that a run is a copy of
+VIEW = "cnnlab-won"  # the key of the saved view that a link opens
 MANY = 200  # fingerprints that are asked for one by one
 
 
@@ -217,8 +218,24 @@ def studies() -> list[Study]:
 
 
 def link(study: Study, port: int = 5000) -> str:
-    """Where MLflow's pages compare the runs of a study in charts, once they are served."""
-    store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    server = store.rstrip("/") if store.startswith("http") else f"http://127.0.0.1:{port}"
+    """Where MLflow's pages compare the runs of a study, once they are served: in its saved view, if it has one."""
     view = "workflowType=machine_learning&compareRunsMode=CHART"
-    return f"{server}/#/experiments/{study.experiment_id}/runs?{view}"
+    with suppress(Exception):
+        if view_tag(VIEW) in study.client.get_experiment(study.experiment_id).tags:
+            view += f"&viewStateShareKey={VIEW}"
+    return f"{_pages(port)}/#/experiments/{study.experiment_id}/runs?{view}"
+
+
+def run_link(study: Study, run_id: str, port: int = 5000) -> str:
+    """Where MLflow's pages show a run, once they are served."""
+    return f"{_pages(port)}/#/experiments/{study.experiment_id}/runs/{run_id}"
+
+
+def view_tag(key: str) -> str:
+    """The tag of an experiment that holds the saved view of this key."""
+    return f"mlflow.sharedViewState.{key}"
+
+
+def _pages(port: int) -> str:
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return store.rstrip("/") if store.startswith("http") else f"http://127.0.0.1:{port}"
