@@ -44,8 +44,7 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
     words = swept(brief)
     found = arms(brief, words)
     print(results_table(results) if rows else terminal_table(found))
-    said = sentences(answer(found, words, sweep.asked), results)
-    for sentence in said:
+    for sentence in sentences(answer(found, words, sweep.asked), results):
         print(sentence)
     page, identity = root() / "reports" / study.name / "index.html", _identity(sweep, plans, runs, rows)
     with locked(state_folder() / f"summary-{study.experiment_id}.lock"):
@@ -56,7 +55,6 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
                 listed = [{"row": _known(row), "fingerprints": arms} for row, arms in rows.items()]
                 asked = {"fingerprints": list(runs), "command": sweep.command, "rows": listed, **asdict(sweep.asked)}
                 kept.log_summary(study, identity, page.parent, asked)
-    show(study, list(runs.values()), found, list(words), [question(study.name), winner(found), *said])
     print("report:", page)
     print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
     print("MLflow, after `make ui`:", link(study))
@@ -126,22 +124,24 @@ def report_again(study: Study) -> Path:
             codes[fingerprint] = kept.code_today(study, run)
     rows = {Row(**listed["row"]): listed["fingerprints"] for listed in known.get("rows", ())}
     asked = Asked(tuple(known.get("contrasts", ())), known.get("within", ""), tuple(known.get("staircase", ())))
-    brief = _records(study, rows, runs, codes, details=False)
-    words = swept(brief)
-    found = arms(brief, words)
-    results = [Result.of(*of) for of in row_records(study, rows, runs, codes).items()]
-    said = sentences(answer(found, words, asked), results)
-    show(study, list(runs.values()), found, list(words), [question(study.name), winner(found), *said])
     return report(study, runs, known.get("command", f"every run of {study.name}"), codes, asked, rows)
 
 
 def report(study: Study, runs: Runs, command: str, codes: Codes, asked: Asked, rows: Rows) -> Path:
-    """Write the report of some runs of a study, which may be a list of rows, into `reports/`; its folder."""
+    """Write the report of some runs of a study, which may be a list of rows, into `reports/`; its folder.
+
+    MLflow's pages of the study say the same then.
+    """
     folder = root() / "reports" / study.name
     environment = kept.environments(list(runs.values()))
     notes = {"question": question(study.name), "command": command, "environment": environment}
     results = [Result.of(*found) for found in row_records(study, rows, runs, codes).items()]
-    write_report(study.name, _records(study, rows, runs, codes), folder, notes, results, asked)
+    records = _records(study, rows, runs, codes)
+    write_report(study.name, records, folder, notes, results, asked)
+    words = swept(records)
+    found = arms(records, words)
+    said = [winner(found), *sentences(answer(found, words, asked), results)]
+    show(study, list(runs.values()), found, notes["question"], said)
     return folder
 
 

@@ -11,10 +11,11 @@ def main(words: Sequence[str]) -> None:
     parse.add_argument("study", nargs="?", default="first_look", help="default %(default)s")
     name = parse.parse_args(words).study
     from cnnlab.summaries import report_again
-    from cnnlab.tracking.store import studies
+    from cnnlab.tracking.store import link, studies
 
     known = {study.name: study for study in studies()}
     if name not in known:
         there = ", ".join(known) or "none yet: `cnnlab sweep` makes one"
         raise ValueError(f"there is no study {name!r}: choose from {there}")
     print(report_again(known[name]) / "index.html")
+    print("MLflow, after `make ui`:", link(known[name]))

@@ -81,19 +81,19 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
     A finished run whose files are gone, or older than such files, is without, and a line says so. `codes` are the
     digests of today's code, by fingerprint: a run of other code is marked.
     """
-    epochs, given, labels = list[dict[str, float]](), None, None
+    history, given, labels = list[dict[str, float]](), None, None
     if run.info.status == "FINISHED" and "test/error_percent" in run.data.metrics:
         with despite_lost_files():
             given, labels = answers(study, run)
         with despite_lost_files():
-            epochs = history(study, run) if details else []
+            history = _history(study, run) if details else []
     tags = run.data.tags
     return RunRecord(
         run.info.run_id,
         dict(run.data.params),
         run.info.status,
         dict(run.data.metrics),
-        epochs,
+        history,
         given,
         labels,
         tags.get(REASON, ""),
@@ -130,7 +130,7 @@ def _environment(run: Run) -> str:
     return f"{tags['machine']}; Python {tags['python']}; {tags['blas']}, {threads}; commit {commit}"
 
 
-def history(study: Study, run: Run) -> list[dict[str, float]]:
+def _history(study: Study, run: Run) -> list[dict[str, float]]:
     """A dict an epoch; what is fitted in one go has none."""
     if run.data.params["epochs"] == "none":
         return []

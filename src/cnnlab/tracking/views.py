@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.config import GROUPS
+from cnnlab.plots.style import layers_of
 from cnnlab.report.arms import Arm, RunRecord
-from cnnlab.tracking.records import history
 from cnnlab.tracking.store import KIND, VIEW, Study, view_tag
 
 if TYPE_CHECKING:
@@ -35,22 +35,22 @@ Errors are in per cent. Choose by the validation error; the test images were loo
 Chart = dict[str, Any]
 
 
-def show(study: Study, runs: Sequence[Run], arms: Sequence[Arm], words: Sequence[str], about: Sequence[str]) -> None:
+def show(study: Study, runs: Sequence[Run], arms: Sequence[Arm], question: str, found: Sequence[str]) -> None:
     """Make the pages of a study say what it found: its views and its description, the names of its runs and theirs.
 
-    `runs` are those of the `arms`, which differ in the swept `words`; `about` are the study's question and what it
-    found. What the store holds already is not written again.
+    `runs` are those of the `arms`; `found` are the sentences of a report, the first beside the question. What the
+    store holds already is not written again.
     """
     with suppress(Exception):
-        _save_views(study, runs, words)
-        known = study.client.get_experiment(study.experiment_id).tags
-        text = "\n\n".join(filter(None, (*about, HOW_TO_READ)))[:LONGEST]
-        if known.get(NOTE) != text:
-            study.client.set_experiment_tag(study.experiment_id, NOTE, text)
+        _save_views(study, runs, arms)
+        first, *others = found or [""]
+        _describe(study, "\n\n".join(filter(None, (f"{question} {first}".strip(), *others, HOW_TO_READ))))
         made = {run.info.run_id: run for run in runs}
         for arm in arms:
             for record in arm.records:
-                _describe(study, made[record.run_id], run_name(arm, record), about[0])
+                run = made[record.run_id]
+                name = run_name(arm, record) if arm.row or arm.swept else str(run.info.run_name)
+                _call(study, run, name, question)
 
 
 def run_name(arm: Arm, record: RunRecord) -> str:
@@ -59,10 +59,17 @@ def run_name(arm: Arm, record: RunRecord) -> str:
     return " ".join([*([arm.row] if arm.row else said), f"seed={record.words.get('seed', '')}"])
 
 
-def _describe(study: Study, run: Run, name: str, question: str) -> None:
+def _describe(study: Study, text: str) -> None:
+    """Give a study this description."""
+    known = study.client.get_experiment(study.experiment_id).tags
+    if known.get(NOTE) != text[:LONGEST]:
+        study.client.set_experiment_tag(study.experiment_id, NOTE, text[:LONGEST])
+
+
+def _call(study: Study, run: Run, name: str, question: str) -> None:
     """Give a run this name, and a line that says what it found."""
-    found = {said: run.data.metrics.get(f"{split}/error_percent", math.nan) for split, said in ERRORS.items()}
-    errors = ", ".join(f"{said} {error:.2f}%" for said, error in found.items() if error == error)
+    known = {said: run.data.metrics.get(f"{split}/error_percent", math.nan) for split, said in ERRORS.items()}
+    errors = ", ".join(f"{said} {error:.2f}%" for said, error in known.items() if not math.isnan(error))
     note = f"{question} {name}: {errors or run.info.status.lower()}".strip()
     if run.info.run_name != name:
         study.client.update_run(run.info.run_id, name=name)
@@ -70,15 +77,14 @@ def _describe(study: Study, run: Run, name: str, question: str) -> None:
         study.client.set_tag(run.info.run_id, NOTE, note)
 
 
-def _save_views(study: Study, runs: Sequence[Run], words: Sequence[str]) -> None:
+def _save_views(study: Study, runs: Sequence[Run], arms: Sequence[Arm]) -> None:
     """Save the two views of a study."""
     known = study.client.get_experiment(study.experiment_id).tags
+    words = list(arms[0].swept)
     errors = [f"{split}/error_percent" for split in ERRORS]
     errors = [error for error in errors if any(error in run.data.metrics for run in runs)]
-    state = _state(words, errors, _ends(study, runs))
-    group = [{"mode": "param", "groupByData": word} for word in words]
-    means = {"groupBy": {"aggregateFunction": "average", "groupByKeys": group}} if group else {}
-    for key, more in zip(NAMES, ({}, means), strict=True):
+    state = _state(words, errors, _ends(arms))
+    for key, more in zip(NAMES, ({}, _grouped(words, arms)), strict=True):
         packed = _packed(state | more)
         if json.loads(known.get(view_tag(key), "{}")).get("state") != packed:
             now = int(1000 * time.time())
@@ -86,12 +92,20 @@ def _save_views(study: Study, runs: Sequence[Run], words: Sequence[str]) -> None
             study.client.set_experiment_tag(study.experiment_id, view_tag(key), json.dumps(view))
 
 
-def _ends(study: Study, runs: Sequence[Run]) -> list[str]:
+def _grouped(words: Sequence[str], arms: Sequence[Arm]) -> dict[str, Any]:
+    """What makes a row of each arm: the mean of its seeds, which are folded away."""
+    if not words:
+        return {}
+    by = [{"mode": "param", "groupByData": word} for word in words]
+    folded = {",".join(f"param.{word}.{option}" for word, option in arm.swept.items()): False for arm in arms}
+    return {"groupBy": {"aggregateFunction": "average", "groupByKeys": by}, "groupsExpanded": folded}
+
+
+def _ends(arms: Sequence[Arm]) -> list[str]:
     """The first and the last layer of each model that was trained in epochs."""
     found: dict[str, None] = {}
-    for run in {run.data.params.get("model"): run for run in runs if run.info.status == "FINISHED"}.values():
-        rows = history(study, run)
-        layers = [key.partition("/")[2] for key in (rows[-1] if rows else ()) if key.startswith("grad_norm/")]
+    for history in {arm.words.get("model"): arm.histories[0] for arm in arms if arm.histories}.values():
+        layers = layers_of(history, "grad_norm")
         found |= dict.fromkeys([*layers[:1], *layers[-1:]])
     return list(found)
 
