@@ -209,7 +209,11 @@ def test_a_run_is_recorded_as_a_networks_is(inside: Home, digits: Dataset) -> No
     once |= {f"time/{kind}_s" for kind in ("fit", "predict", "total")} | {"size/parameters", "size/macs"}
     assert {key: sorted(curve) for key, curve in curves.items()} == {key: [0] for key in once}
     assert run.data.metrics["size/parameters"] == 50 * 784 + 10 * 51
-    assert {"cnnlab.kind": "run", "blas.threads": "1", "data.digest": digits.digest}.items() <= run.data.tags.items()
+    assert {
+        "cnnlab.kind": "run",
+        "blas.threads": "1",
+        "cnnlab.data.digest": digits.digest,
+    }.items() <= run.data.tags.items()
     files = inside.artifacts(run)
     kept = {"confusion/test.png", "confusion/test.json", "plots/mistakes.png", "config/config.yaml", "answers.npz"}
     assert set(files) >= kept | {"config/overrides.txt", "config/packages.txt", "config/git.diff"}

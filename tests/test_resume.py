@@ -78,7 +78,11 @@ def test_a_killed_run_is_closed_by_the_next_command_on_its_study(home: Home) -> 
     assert home.run().info.status == "RUNNING"
     known, client = home.run(), home.client()
     others = dict[str, str]()  # records that look as if they were left behind, too
-    for who, change in (("elsewhere", {"host": "another"}), ("alive", {"pid": str(os.getpid())}), ("locked", {})):
+    for who, change in (
+        ("elsewhere", {"cnnlab.host": "another"}),
+        ("alive", {"cnnlab.pid": str(os.getpid())}),
+        ("locked", {}),
+    ):
         tags = known.data.tags | {FINGERPRINT: who} | change
         others[who] = client.create_run(known.info.experiment_id, tags=tags).info.run_id
     state = home.folder / "outputs/state"

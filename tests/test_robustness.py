@@ -278,7 +278,7 @@ def test_a_run_has_a_name_and_an_id(inside: Home, evaluate: Callable[..., tuple[
 
 def test_other_images_than_the_runs_own_are_refused(inside: Home, evaluate: Callable[..., tuple[int, str]]) -> None:
     run = made()
-    inside.client().set_tag(run, "data.digest", "another")
+    inside.client().set_tag(run, "cnnlab.data.digest", "another")
     code, said = evaluate(run)
     assert (code, said.strip()) == (1, "the images of data=mnist5k are others now than when it was made")
     assert not METRICS & inside.run().data.metrics.keys()

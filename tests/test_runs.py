@@ -128,13 +128,13 @@ def test_every_metric_at_every_epoch(finished: Finished) -> None:
 
 def test_tags_say_where_it_comes_from(finished: Finished, digits: Dataset) -> None:
     tags = finished.run.data.tags
-    expected = {"git.commit": code()["git.commit"], "data.digest": digits.digest, "blas.threads": "1"}
+    expected = {"git.commit": code()["git.commit"], "cnnlab.data.digest": digits.digest, "blas.threads": "1"}
     plan = plan_of(*WORDS)
     expected |= {"cnnlab.fingerprint": plan.fingerprint, "cnnlab.code": plan.code, "cnnlab.lr_source": "given"}
     expected |= {"cnnlab.sweep": "runs", "cnnlab.kind": "run"}
     assert expected.items() <= tags.items()
     assert tags["blas"] not in ("", "unknown")
-    assert {"host", "pid", "python", "machine"} <= tags.keys()
+    assert {"cnnlab.host", "cnnlab.pid", "python", "machine"} <= tags.keys()
     assert not {"diverged", "cnnlab.resumed_after_epoch", "cnnlab.made_in"} & tags.keys()
     (used,) = finished.run.inputs.dataset_inputs
     assert used.dataset.name == "mnist5k" and digits.digest.startswith(used.dataset.digest)
@@ -361,7 +361,7 @@ def test_other_images_behind_a_name_are_another_run(
         composing._loaded.cache_clear()  # as in a new process
         outcomes.append(made("data=mine", f"data.folder={inside.folder}", "model=mlp", "model.hidden=[8]", "epochs=1"))
     assert [outcome.status for outcome in outcomes] == ["finished", "skipped", "finished"]
-    for tag in ("data.digest", "cnnlab.fingerprint"):
+    for tag in ("cnnlab.data.digest", "cnnlab.fingerprint"):
         assert len({run.data.tags[tag] for run in inside.runs()}) == 2
     assert len({run.data.tags["cnnlab.code"] for run in inside.runs()}) == 1
 

@@ -105,7 +105,7 @@ class Launcher:
                 raise KeyboardInterrupt
             plan = plan_of(*words)
             arm, rate, seed = plan.words["activation"], plan.config["lr"], plan.config["seed"]
-            tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", "host": "h", "pid": "1"}
+            tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", "cnnlab.host": "h", "cnnlab.pid": "1"}
             log = RunLog()
             log.begin(plan.study, plan.label, plan.words, tags)
             diverged = (arm, rate) == LARGE

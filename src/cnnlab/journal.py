@@ -16,7 +16,10 @@ from cnnlab.nn import Array
 from cnnlab.report.tables import as_csv
 from cnnlab.statistics import confusion_matrix
 from cnnlab.tracking.log import DIVERGED, REASON, RunLog
+from cnnlab.tracking.store import DIGEST
 from cnnlab.training import Diverged, Recipe, TrainingState
+
+ON_PAGE = 4  # epochs whose pictures are on a run's page: their drawing takes a tenth of a second
 
 
 class Watcher:
@@ -46,7 +49,7 @@ class Journal:
         self.log.text("config/config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         self.log.text("config/overrides.txt", "".join(f"{override}\n" for override in overrides))
         self.log.dataset(data.name, data.digest, "training")
-        self.log.tag("data.digest", data.digest)
+        self.log.tag(DIGEST, data.digest)
 
     def resumed(self, state: TrainingState, part: str = "", before: int = 0) -> TrainingState:
         """The fresh state, brought to where an earlier try was cut off, if any.
@@ -98,22 +101,44 @@ class Journal:
         self.log.upload()
         self.log.close("FAILED")
 
-    def answers(self, outputs: Array, data: Dataset, confusions: Mapping[str, Array] | None = None) -> None:
+    def answers(self, outputs: Array, data: Dataset) -> None:
         """The answers to the test images, of outputs `[classes, N]`: all of them, their confusion, the worst mistakes.
 
-        The worst are those whose answer outscores the truth by the largest margin. Other `confusions` come with theirs.
+        The worst are those whose answer outscores the truth by the largest margin.
         """
-        labels, answers, matrices = data.test.labels, outputs.argmax(0), dict(confusions or {})
-        if len(labels):
-            matrices["test"] = confusion_matrix(labels, answers, len(data.classes))
-            small = np.min_scalar_type(len(data.classes))  # a byte for each, but where there are hundreds of classes
-            self.log.arrays("answers.npz", answers=answers.astype(small), labels=labels.astype(small))
-            margin = outputs.max(0) - outputs[labels, np.arange(len(labels))]
-            worst = (data.test.pixels, labels, answers, margin, data.classes)
-            self.log.figure("plots/mistakes.png", plots.mistakes, *worst)
-        for name, matrix in matrices.items():
-            self.log.figure(f"confusion/{name}.png", plots.confusion, matrix, data.classes, name.replace("_", " "))
-            self.log.json(f"confusion/{name}.json", {"classes": data.classes, "rows are truth": matrix.tolist()})
+        labels, answers = data.test.labels, outputs.argmax(0)
+        if not len(labels):
+            return
+        small = np.min_scalar_type(len(data.classes))  # a byte for each, but where there are hundreds of classes
+        self.log.arrays("answers.npz", answers=answers.astype(small), labels=labels.astype(small))
+        margin = outputs.max(0) - outputs[labels, np.arange(len(labels))]
+        worst = (data.test.pixels, labels, answers, margin, data.classes)
+        self.log.figure("plots/mistakes.png", plots.mistakes, *worst)
+        self._confusion("test", confusion_matrix(labels, answers, len(data.classes)), data)
+
+    def _confusion(self, name: str, matrix: Array, data: Dataset, epoch: int | None = None) -> None:
+        """A confusion matrix as numbers and as a picture, which an epoch puts on the run's page."""
+        self.log.json(f"confusion/{name}.json", {"classes": data.classes, "rows are truth": matrix.tolist()})
+        file, drawn = f"confusion/{name}.png", (plots.confusion, matrix, data.classes, name.replace("_", " "))
+        if epoch is None:
+            self.log.figure(file, *drawn)
+        else:
+            self.log.picture("confusion", epoch, *drawn, file=file)
+
+    def _views(self, views: Mapping[int, Mapping[str, Array]], data: Dataset) -> None:
+        """What there was to see of a network after some epochs, beside a slider over these on the run's page.
+
+        Of many epochs a few are on the page, the first and the last among them; confusion matrices of all are kept.
+        """
+        places = np.linspace(0, len(views) - 1, min(len(views), ON_PAGE)).round().astype(int)
+        shown = {epoch for place, epoch in enumerate(views) if place in places}
+        for epoch, view in views.items():
+            if "confusion" in view:
+                name = f"val_epoch_{epoch:03}"
+                self._confusion(name, view["confusion"], data, epoch if epoch in shown else None)
+            if epoch in shown:
+                self.log.picture("kernels", epoch, plots.kernels, view["kernels"], "first-layer kernels", data.shape)
+                self.log.picture("activations", epoch, plots.activations, view, "what each layer makes of an image")
 
     def trained(self, recipe: Recipe, states: Sequence[TrainingState], data: Dataset, outputs: Array) -> None:
         """What a training leaves, or several of networks whose `outputs` for the test images add up.
@@ -122,8 +147,8 @@ class Journal:
         """
         weights = next(params["W"] for params in states[0].params.values() if "W" in params)
         views = states[0].views if len(states) == 1 else {}
-        held_out = {f"val_epoch_{epoch:03}": view["confusion"] for epoch, view in views.items() if "confusion" in view}
-        self.answers(outputs, data, held_out)
+        self.answers(outputs, data)
+        self._views(views, data)
         if not recipe.distortion.idle:
             shown = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
             self.log.figure("plots/distortions.png", plots.distortions, *shown)

@@ -26,7 +26,7 @@ from cnnlab.nn import Params, Sequential
 from cnnlab.runs import threads
 from cnnlab.tracking import records
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.store import Study, state_folder
+from cnnlab.tracking.store import DIGEST, Study, state_folder, tag
 
 Curve = dict[int, float]  # test error in per cent, by amount
 Change = Callable[[Bytes, int, int], Bytes]  # images changed by an amount; the last number is their brightest pixel
@@ -173,7 +173,7 @@ class Evaluated:
                 package = target.partition(".")[0]
                 raise ValueError(f"{target} reads its images: if you trust that, say CNNLAB_TRUST={package}")
         data = load(config["data"])
-        if data.digest != run.data.tags["data.digest"]:
+        if data.digest != tag(run, DIGEST):
             raise ValueError(f"the images of data={run.data.params['data']} are others now than when it was made")
         return cls(data, records.networks(study, run), config["threads"])
 

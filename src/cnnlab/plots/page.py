@@ -94,6 +94,12 @@ class Page:
         beside = left + width + 17 + max(size(text)[0] for text in texts)
         self.write(label, beside, upper + height / 2, "lm", turn=90)
 
+    def sign(self, text: str) -> None:
+        """A small grey line at the lower edge, which makes room for itself."""
+        width, height = size(text, 8)
+        self.width, self.height = max(self.width, width + 12), self.height + height + 6
+        self.write(text, self.width - 6, self.height - 4, "rd", points=8, colour="0.35")
+
     def image(self) -> Image:
         """The page as it looks."""
         from PIL import Image

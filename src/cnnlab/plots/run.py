@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,8 @@ from cnnlab.plots.style import Array, History
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MAPS = 16  # of a layer, that are drawn
 
 
 @style.own_style()
@@ -103,6 +105,32 @@ def kernels(W: Array, title: str, shape: tuple[int, int, int] | None = None, col
     page.scale("RdBu_r", -largest, largest, label, (across + 35, 40, 19, high))
     more = f" (first {limit} of {count})" if count > limit else ""
     page.write(title + more, 16 + across / 2, 32, "md", points=12)
+    return page
+
+
+@style.own_style()
+def activations(view: Mapping[str, Array], title: str) -> Page:
+    """An image and what each layer makes of it: a row of maps a layer, each row in greys of its own, larger is darker.
+
+    `view` is that of `cnnlab.measuring.view`: the `digit`, and `maps/<layer>` (H, C, W). The first 16 maps are drawn.
+    """
+    cell, gap, left, upper = 36, 8, 110, 44
+    maps = {name.partition("/")[2]: found for name, found in view.items() if name.startswith("maps/")}
+    rows = {"image": (view["digit"][None], "")}
+    rows |= {
+        name: (found.transpose(1, 0, 2), f"{found.shape[1]}@{found.shape[0]}x{found.shape[2]}")
+        for name, found in maps.items()
+    }
+    widest = max(min(len(found), MAPS) for found, _ in rows.values())
+    page = Page(max(left + widest * (cell + 1) + 12, 420), upper + len(rows) * (cell + gap))
+    page.write(title, page.width / 2, 12, "ma", points=12)
+    for number, (name, (found, shape)) in enumerate(rows.items()):
+        shown, y = found[:MAPS], upper + number * (cell + gap)
+        low, high = float(shown.min()), float(shown.max())
+        colours = style.pixels(style.mosaic(shown - low, len(shown))[1:-1], high - low)
+        page.show(colours, left, y, len(shown) * (cell + 1), cell)
+        page.write(name, 10, y + cell / 2, "lm")
+        page.write(shape, left - 8, y + cell / 2, "rm", points=8, colour="0.35")
     return page
 
 

@@ -20,7 +20,20 @@ from typing import Any, cast
 from cnnlab.tracking.log import RunLog, uninterrupted
 from cnnlab.tracking.store import one_line, store_errors
 
-FORWARDED = ("begin", "metrics", "curve", "tag", "dataset", "text", "json", "arrays", "figure", "model", "upload")
+FORWARDED = (
+    "begin",
+    "metrics",
+    "curve",
+    "tag",
+    "dataset",
+    "text",
+    "json",
+    "arrays",
+    "figure",
+    "picture",
+    "model",
+    "upload",
+)
 ALWAYS = 2**62  # the generation of a call that is never skipped
 
 

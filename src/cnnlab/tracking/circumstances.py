@@ -10,6 +10,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from cnnlab.paths import CHECKOUT
+from cnnlab.tracking.store import HOST, PID
 
 SOURCES = {".j2", ".md", ".py", ".toml", ".yaml", ".yml"}  # kinds of files whose text is kept where git lacks them
 LARGEST = 10**6  # bytes of such a file
@@ -29,8 +30,8 @@ def process() -> dict[str, str]:
 
     threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     return {
-        "host": socket.gethostname(),
-        "pid": str(os.getpid()),
+        HOST: socket.gethostname(),
+        PID: str(os.getpid()),
         "python": platform.python_version(),
         "blas": blas(),
         "blas.threads": str(max(threads, default=0)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import tempfile
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from cnnlab.plots.page import Page
 
+THUMB = 400  # pixels of a small picture, which is larger than the 256 of MLflow's own, so that numbers can be read
 PATIENCE = 2.0  # seconds for which short epochs are collected before they are written: a write costs as much as several
 DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
 
@@ -69,6 +72,8 @@ class RunLog:
     def __init__(self) -> None:
         self._points: list[Metric] = []  # of epochs, that are to be written
         self._written = -math.inf  # when that was done last
+        self._name = ""  # of the run
+        self._shown = False  # whether MLflow knows that there are pictures
 
     @uninterrupted()
     @store_errors()
@@ -90,7 +95,7 @@ class RunLog:
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
         self._client = place.client
         run = self._client.create_run(place.experiment_id, self._milliseconds(), code() | dict(tags), name)
-        self.run_id = run.info.run_id
+        self.run_id, self._name = run.info.run_id, name
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
         self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
         for file, content in kept.items():
@@ -189,6 +194,29 @@ class RunLog:
 
         with own_style():
             draw(*arguments, **options).savefig(self.path(name), pil_kwargs={"compress_level": 1})
+
+    def picture(
+        self, key: str, step: int, draw: Callable[..., Page], *arguments: Any, file: str = "", **options: Any
+    ) -> None:
+        """A picture beside a slider over steps on the run's page, signed with the run's name; also kept as a `file`.
+
+        MLflow's pages find it by the names of two files, as `MlflowClient.log_image` would write them.
+        """
+        from cnnlab.plots.style import own_style
+
+        with own_style():
+            page = draw(*arguments, **options)
+            page.sign(f"{self._name}, epoch {step}")
+            image = page.image()
+        name = f"images/{key}+step+{step}+timestamp+{self._milliseconds()}+{uuid4()}"
+        image.save(self.path(f"{name}.png"), compress_level=1)
+        small = image.reduce(max(1, round(max(image.size) / THUMB)))
+        small.save(self.path(f"{name}+compressed.webp"), lossless=True, method=0)
+        if file:
+            shutil.copyfile(self.path(f"{name}.png"), self.path(file))
+        if not self._shown:
+            self.tag("mlflow.loggedImages", "True")
+            self._shown = True
 
     def model(self, networks: Sequence[bytes], shape: tuple[int, int, int]) -> None:
         """The trained network, or those whose outputs add up, by the content of npz files, as an MLflow model."""

@@ -25,6 +25,7 @@ FINGERPRINT, CODE, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.code", "cnnlab.ki
 LR_SOURCE = "cnnlab.lr_source"  # where a run's learning rate is from: given, tuned for this or for another, a default
 MADE_IN = "cnnlab.made_in"  # the run of another study that a run is a copy of
 VIEW = "cnnlab-won"  # the key of the saved view that a link opens
+HOST, PID, DIGEST = "cnnlab.host", "cnnlab.pid", "cnnlab.data.digest"  # who makes a run, of which images
 MANY = 200  # fingerprints that are asked for one by one
 
 
@@ -148,12 +149,18 @@ class Study:
         """
         if own_store(tracking_uri()) is None:
             return
-        query = f"tags.`{KIND}` = 'run' and tags.host = '{socket.gethostname()}' and attributes.status = 'RUNNING'"
-        for run in list(self.runs(query)):
+        under_way = list(self.runs(f"tags.`{KIND}` = 'run' and attributes.status = 'RUNNING'"))
+        for run in [run for run in under_way if tag(run, HOST) == socket.gethostname()]:
             with suppress(BlockingIOError), locked(run_lock(run.data.tags[FINGERPRINT]), _refuse):
                 now = self.client.get_run(run.info.run_id)  # it may have ended meanwhile
-                if now.info.status == "RUNNING" and not _is_alive(int(run.data.tags["pid"])):
+                if now.info.status == "RUNNING" and not _is_alive(int(tag(run, PID))):
                     self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def tag(run: Run, name: str) -> str:
+    """A tag of a run that programs read, empty where it has none; old runs have some without `cnnlab.` before it."""
+    tags = run.data.tags
+    return str(tags.get(name, tags.get(name.removeprefix("cnnlab."), "")))
 
 
 def _refuse() -> None:
