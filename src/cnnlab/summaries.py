@@ -20,6 +20,7 @@ from cnnlab.report.sentences import sentences, winner
 from cnnlab.report.tables import terminal_table
 from cnnlab.spelling import Grammar
 from cnnlab.tracking import records as kept
+from cnnlab.tracking.registry import register_best
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, state_folder, store_errors
 from cnnlab.tracking.views import show
 
@@ -130,7 +131,7 @@ def report_again(study: Study) -> Path:
 def report(study: Study, runs: Runs, command: str, codes: Codes, asked: Asked, rows: Rows) -> Path:
     """Write the report of some runs of a study, which may be a list of rows, into `reports/`; its folder.
 
-    MLflow's pages of the study say the same then.
+    MLflow's pages of the study say the same then, and its best network is a registered model.
     """
     folder = root() / "reports" / study.name
     environment = kept.environments(list(runs.values()))
@@ -141,6 +142,8 @@ def report(study: Study, runs: Runs, command: str, codes: Codes, asked: Asked, r
     words = swept(records)
     found = arms(records, words)
     said = [winner(found), *sentences(answer(found, words, asked), results)]
+    if model := register_best(study, found):
+        said.append(f"The network of the best arm's first seed is the registered model `{model}`.")
     show(study, list(runs.values()), found, notes["question"], said)
     return folder
 

@@ -15,16 +15,18 @@ def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, i
     """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
     images = TensorSpec(np.dtype(np.uint8), (-1, shape[0], shape[2], *([shape[1]] if shape[1] > 1 else [])))
     answers = TensorSpec(np.dtype(np.int64), (-1,))
+    params = ParamSchema([ParamSpec("probabilities", DataType.boolean, False)])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={network.stem: str(network) for network in networks},
-            signature=ModelSignature(Schema([images]), Schema([answers])),
+            signature=ModelSignature(Schema([images]), Schema([answers]), params),
             pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy")],
+            metadata={"cnnlab": version("cnnlab")},
         )

@@ -235,7 +235,7 @@ def link(study: Study, port: int = 5000) -> str:
 
 def run_link(study: Study, run_id: str, port: int = 5000) -> str:
     """Where MLflow's pages show a run, once they are served."""
-    return f"{_pages(port)}/#/experiments/{study.experiment_id}/runs/{run_id}"
+    return f"{_pages(port)}/#/experiments/{study.experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def view_tag(key: str) -> str:

@@ -83,7 +83,7 @@ def _save_views(study: Study, runs: Sequence[Run], arms: Sequence[Arm]) -> None:
     words = list(arms[0].swept)
     errors = [f"{split}/error_percent" for split in ERRORS]
     errors = [error for error in errors if any(error in run.data.metrics for run in runs)]
-    state = _state(words, errors, _ends(arms))
+    state = _state(words, errors, _ends(arms), _epochs(arms))
     for key, more in zip(NAMES, ({}, _grouped(words, arms)), strict=True):
         packed = _packed(state | more)
         if json.loads(known.get(view_tag(key), "{}")).get("state") != packed:
@@ -110,15 +110,20 @@ def _ends(arms: Sequence[Arm]) -> list[str]:
     return list(found)
 
 
+def _epochs(arms: Sequence[Arm]) -> int:
+    """The last epoch of all; 0 of what is fitted in one go."""
+    return max((int(history[-1]["epoch"]) for arm in arms for history in arm.histories), default=0)
+
+
 def _packed(state: Mapping[str, Any]) -> str:
     """A page's state as its tag holds it."""
     return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
 
 
-def _state(words: Sequence[str], errors: Sequence[str], layers: Sequence[str]) -> dict[str, Any]:
+def _state(words: Sequence[str], errors: Sequence[str], layers: Sequence[str], epochs: int) -> dict[str, Any]:
     """The state of a page: all runs but summaries, the best first, their words and errors, and charts of these."""
     columns = [f"params.`{word}`" for word in words] + [f"metrics.`{error}`" for error in errors]
-    sections = _sections(words, errors, layers)
+    sections = _sections(words, errors, layers, epochs)
     return {
         "searchFilter": f"tags.`{KIND}` = 'run'",
         "orderByKey": f"metrics.`{errors[0]}`" if errors else "attributes.start_time",
@@ -150,7 +155,9 @@ def _state(words: Sequence[str], errors: Sequence[str], layers: Sequence[str]) -
     }
 
 
-def _sections(words: Sequence[str], errors: Sequence[str], layers: Sequence[str]) -> dict[str, list[Chart]]:
+def _sections(
+    words: Sequence[str], errors: Sequence[str], layers: Sequence[str], epochs: int
+) -> dict[str, list[Chart]]:
     """The charts of a view, by the section that they stand in."""
     won: list[Chart] = [{"type": "BAR", "metricKey": error} for error in reversed(errors)]
     won += [{"type": "PARALLEL", "selectedParams": [*words], "selectedMetrics": [*errors], "showAllRuns": True}]
@@ -158,7 +165,9 @@ def _sections(words: Sequence[str], errors: Sequence[str], layers: Sequence[str]
         "What won": won,
         "How it learned": [_line(errors[0])] if errors else [],
         "Gradients, first and last layer": [_line(f"grad_norm/{layer}", "log") for layer in layers],
-        "What it sees": [{"type": "IMAGE", "imageKeys": [name], "step": 0} for name in PICTURES],
+        "What it sees": [
+            {"type": "IMAGE", "imageKeys": [name], "step": epochs, "showRunParams": False} for name in PICTURES
+        ],
     }
 
 
