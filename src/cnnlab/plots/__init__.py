@@ -4,7 +4,7 @@
 every machine if it is decorated with `style.own_style()` and starts from `style.canvas`.
 """
 
-from cnnlab.plots.answers import confusion, mistakes, robustness
+from cnnlab.plots.answers import confusion, differing, mistakes, robustness
 from cnnlab.plots.run import activations, by_layer, distortions, kernels, learning_curves
 from cnnlab.plots.style import png
 
@@ -12,6 +12,7 @@ __all__ = [
     "activations",
     "by_layer",
     "confusion",
+    "differing",
     "distortions",
     "kernels",
     "learning_curves",

@@ -68,6 +68,24 @@ def mistakes(
     return _captioned(np.asarray(pixels)[worst], names, sure, float(np.max(pixels)), title)
 
 
+@style.own_style()
+def differing(
+    pixels: Array, labels: Array, a: Array, b: Array, classes: Sequence[str], title: str, limit: int = 40
+) -> Page:
+    """Images of which one of two runs gets the class wrong, as pictures under their class and over both answers.
+
+    `pixels` (N, H, W) or (N, H, W, 3), `labels` and the answers `a` and `b` (N,). The first of those that only b gets
+    wrong stand before those that only a does, as many of each as their share of all.
+    """
+    order = np.argsort(np.asarray(b) == np.asarray(labels), kind="stable")
+    chosen = order[np.linspace(0, len(order) - 1, min(limit, len(order))).round().astype(int)]
+    above = [classes[labels[index]] for index in chosen]
+    below = [f"A {classes[a[index]]}, B {classes[b[index]]}" for index in chosen]
+    shown = f"{len(chosen)} of " if len(chosen) < len(order) else ""
+    heading = f"{title}\n{shown}{len(order)} images on which one of them is wrong"
+    return _captioned(np.asarray(pixels)[chosen], above, below, float(np.max(pixels)), heading)
+
+
 def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top: float, title: str) -> Page:
     """Framed pictures of 0 to `top`, each between two captions."""
     columns = min(8, len(pictures))
@@ -75,11 +93,12 @@ def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top:
     height, width = zoom * pictures.shape[1], zoom * pictures.shape[2]
     over = 12 + 17 * (1 + max(text.count("\n") for text in above))
     across, down = max(width, *(size(text, 9)[0] for text in (*above, *below))) + 14, over + height + 18
-    page = Page(max(columns * across, 500), 42 + -(-len(pictures) // columns) * down)
+    head = 20 + size(title)[1]
+    page = Page(max(columns * across, 500, size(title)[0] + 20), head + 6 + -(-len(pictures) // columns) * down)
     page.write(title, page.width / 2, 12, "ma")
     for number, (picture, name, margin) in enumerate(zip(pictures, above, below, strict=True)):
         row, column = divmod(number, columns)
-        middle, upper = (column + 0.5) * across, 36 + row * down + over
+        middle, upper = (column + 0.5) * across, head + row * down + over
         page.framed(style.pixels(picture, top), middle - width / 2, upper, width, height)
         page.write(name, middle, upper - 4, "md", points=9)
         page.write(margin, middle, upper + height + 3, "ma", points=8, colour="0.35")
