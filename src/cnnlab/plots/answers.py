@@ -74,8 +74,8 @@ def differing(
 ) -> Page:
     """Images of which one of two runs gets the class wrong, as pictures under their class and over both answers.
 
-    `pixels` (N, H, W) or (N, H, W, 3), `labels` and the answers `a` and `b` (N,). The first of those that only b gets
-    wrong stand before those that only a does, as many of each as their share of all.
+    `pixels` (N, H, W) or (N, H, W, 3), `labels` and the answers `a` and `b` (N,). Those that only b gets wrong come
+    first. Of more than the limit, some of each kind are shown.
     """
     order = np.argsort(np.asarray(b) == np.asarray(labels), kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(limit, len(order))).round().astype(int)]

@@ -1,0 +1,143 @@
+"""What MLflow's pages are told of a study: its views, its description, names, the registered model, and pictures."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.conftest import SMALL, Home, is_one_line, plan_of
+
+from cnnlab import commands
+from cnnlab.journal import Watcher
+from cnnlab.report.arms import RunRecord, arms, swept
+from cnnlab.runs import make
+from cnnlab.summaries import report_again
+from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.store import Study, link, run_link, studies, tag
+from cnnlab.tracking.views import NAMES, show
+
+BRIEF = ("model=mlp", "model.hidden=[8]", "epochs=2", "confusion_every=1", "study=brief", *SMALL)
+
+
+def made(*words: str) -> str:
+    """A run that this process makes; its id."""
+    outcome = make(plan_of(*BRIEF, *words), RunLog(), Watcher())
+    assert outcome.status == "finished", outcome.reason
+    return outcome.run_id
+
+
+@pytest.fixture
+def study(inside: Home) -> Study:
+    """A study of two arms, whose report was written."""
+    for word in ("activation=sigmoid", "activation=relu"):
+        made(word)
+    (found,) = studies()
+    report_again(found)
+    return found
+
+
+def tags(study: Study) -> dict[str, str]:
+    return dict(study.client.get_experiment(study.experiment_id).tags)
+
+
+def test_a_report_tells_the_pages_what_the_study_found(study: Study, inside: Home) -> None:
+    said = tags(study)
+    views = {key: json.loads(said[f"mlflow.sharedViewState.{key}"]) for key in NAMES}
+    assert [view["name"] for view in views.values()] == list(NAMES.values())
+    won, mean = (
+        json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;")))) for view in views.values()
+    )
+    assert won["searchFilter"] == "tags.`cnnlab.kind` = 'run'" and won["orderByKey"] == "metrics.`val/error_percent`"
+    columns = ["params.`activation`", "metrics.`val/error_percent`", "metrics.`test/error_percent`"]
+    assert won["selectedColumns"] == columns
+    lines = [(chart["metricKey"], chart["scaleType"]) for chart in won["compareRunCharts"] if chart["type"] == "LINE"]
+    assert lines == [("val/error_percent", "linear"), ("grad_norm/H1", "log"), ("grad_norm/OUT", "log")]
+    assert mean["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "activation"}]
+    assert mean["groupsExpanded"] == {"param.activation.sigmoid": False, "param.activation.relu": False}
+    best = min(inside.runs("brief"), key=lambda run: run.data.metrics["val/error_percent"])
+    note = said["mlflow.note.content"]
+    assert note.startswith(f"{best.data.params['activation']} has the lowest validation error of 2 arms: ")
+    assert sorted(str(run.info.run_name) for run in inside.runs("brief")) == ["relu seed=0", "sigmoid seed=0"]
+    error = f"test error {best.data.metrics['test/error_percent']:.2f}%"
+    assert error in best.data.tags["mlflow.note.content"]
+    assert link(study).endswith("&viewStateShareKey=cnnlab-won")
+    model = study.client.get_model_version_by_alias("brief", "best")
+    assert (model.run_id, model.version) == (best.info.run_id, "1") and "models:/brief@best" in note
+    report_again(study)  # nothing is written twice
+    assert tags(study) == said and len(study.client.search_model_versions("name = 'brief'")) == 1
+
+
+def test_a_store_that_keeps_no_views_fails_no_report(capsys: pytest.CaptureFixture[str]) -> None:
+    words = {"activation": "relu", "seed": "0"}
+    record = RunRecord("id", words, "FINISHED", {"test/error_percent": 1.0})
+    study = Study(SimpleNamespace(), "1", "broken")  # type: ignore[arg-type]
+    show(study, [], arms([record], swept([record])), "Why?", [])
+    assert link(study).endswith("/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_shows_pictures_by_epoch(inside: Home) -> None:
+    from PIL import Image
+
+    run = inside.client().get_run(made("epochs=6"))
+    files = inside.artifacts(run)
+    assert run.data.tags["mlflow.loggedImages"] == "True"
+    shown = [name.removeprefix("images/").split("+") for name in files if name.startswith("images/")]
+    steps = {(key, int(step)) for key, _, step, *_ in shown}
+    assert steps == {(key, step) for key in ("confusion", "kernels", "activations") for step in (1, 3, 4, 6)}
+    assert len(shown) == 2 * len(steps)  # each large and small
+    for name, file in files.items():
+        if name.startswith("images/"):
+            assert name.endswith(("+compressed.webp", ".png")) and len(np.unique(np.asarray(Image.open(file)))) > 10
+    assert {f"confusion/val_epoch_00{epoch}.{kind}" for epoch in range(1, 7) for kind in ("png", "json")} <= set(files)
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_the_kept_model_gives_probabilities_where_asked_and_takes_the_usual_shapes(inside: Home) -> None:
+    run = inside.client().get_run(made("activation=relu"))
+    model = inside.model(run)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    answers, shares = model.predict(pixels), model.predict(pixels, params={"probabilities": True})
+    assert shares.shape == (20, 10) and np.allclose(shares.sum(1), 1) and (shares.argmax(1) == answers).all()
+    inner = model.unwrap_python_model()
+    for same in (pixels.astype(float), pixels.reshape(20, 784), pixels[..., None]):
+        assert (inner.predict(None, same) == answers).all()
+    with pytest.raises(ValueError, match="10,001 images: choose at most 10,000"):
+        inner.predict(None, np.zeros((10_001, 28, 28), np.uint8))
+
+
+def test_two_runs_are_compared_image_by_image(inside: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = made("activation=sigmoid"), made("activation=relu")
+    capsys.readouterr()
+    commands.main(["compare", a, b])
+    said = capsys.readouterr().out
+    counts = [int(word) for word in said.splitlines()[2].replace(",", "").split() if word.isdecimal()]
+    given = [np.load(inside.artifacts(inside.client().get_run(run))["answers.npz"]) for run in (a, b)]
+    right = [one["answers"] == one["labels"] for one in given]
+    expected = [right[0] & right[1], right[0] & ~right[1], ~right[0] & right[1], ~right[0] & ~right[1]]
+    assert counts == [int(which.sum()) for which in expected]
+    (study,) = studies()
+    assert run_link(study, a) in said and run_link(study, b) in said and "McNemar's exact p" in said
+    assert [path.name for path in (inside.folder / "reports/compare").iterdir()] == [f"{a[:8]}-{b[:8]}.png"]
+
+
+def test_what_cannot_be_compared_gets_one_line(inside: Home) -> None:
+    run = made()
+    for words in (["compare", run, "nothing"], ["compare", run]):
+        with pytest.raises(SystemExit) as end:
+            commands.main(words)
+        assert end.value.code == 2 or is_one_line(str(end.value.code))
+
+
+def test_tags_of_old_runs_are_read_without_their_prefix() -> None:
+    def run(**found: str) -> Any:
+        return SimpleNamespace(
+            data=SimpleNamespace(tags={name.replace("_", "."): said for name, said in found.items()})
+        )
+
+    assert [tag(one, "cnnlab.host") for one in (run(cnnlab_host="a"), run(host="b"), run())] == ["a", "b", ""]
