@@ -62,9 +62,11 @@ class Browser:
     def boxes(self, text: str) -> list[tuple[float, float, float, float]]:
         """Where pieces of text that contain these letters can be seen: left, upper, right, lower, in pixels.
 
-        Text that something lies over, or that a frame cuts off, cannot be seen.
+        Text that something lies over, or that a frame cuts off, cannot be seen; nor can any while a page is changed.
         """
-        return [tuple(box) for box in self.run(BOXES, text)]
+        with suppress(OSError):
+            return [tuple(box) for box in self.run(BOXES, text)]
+        return []
 
     def wait_for(self, *texts: str) -> None:
         """Wait until all these can be seen, in the window without scrolling."""

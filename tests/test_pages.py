@@ -43,7 +43,7 @@ class Pages:
     def open(self, page: str) -> None:
         """Open a page of MLflow, without the assistant, which a reader closes once."""
         self.browser.open(f"{self.address}/#/{page}")
-        self.browser.wait_for("Model registry")
+        self.browser.wait_for("Docs", "Settings")
         self.browser.click('button[aria-label="Close"]')
 
     def view(self, key: str, mode: str = "CHART") -> None:
@@ -141,6 +141,11 @@ for (const box of document.querySelectorAll("div")) {
   if (["auto", "scroll"].includes(getComputedStyle(box).overflowY)) box.scrollTop = box.scrollHeight;
 }
 """
+
+
+def test_the_best_network_is_a_registered_model(pages: Pages) -> None:
+    pages.open("models/smoke")
+    seen(pages.browser, "smoke", "best", "Version 1")
 
 
 def test_the_report_begins_with_the_answer(pages: Pages) -> None:

@@ -56,7 +56,7 @@ def test_a_report_tells_the_pages_what_the_study_found(study: Study, inside: Hom
     columns = ["params.`activation`", "metrics.`val/error_percent`", "metrics.`test/error_percent`"]
     assert won["selectedColumns"] == columns
     lines = [(chart["metricKey"], chart["scaleType"]) for chart in won["compareRunCharts"] if chart["type"] == "LINE"]
-    assert lines == [("val/error_percent", "linear"), ("grad_norm/H1", "log"), ("grad_norm/OUT", "log")]
+    assert lines == [("val/error_percent", "linear"), ("grad_norm/F1", "log"), ("grad_norm/OUT", "log")]
     assert mean["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "activation"}]
     assert mean["groupsExpanded"] == {"param.activation.sigmoid": False, "param.activation.relu": False}
     best = min(inside.runs("brief"), key=lambda run: run.data.metrics["val/error_percent"])
