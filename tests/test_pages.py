@@ -99,14 +99,17 @@ def test_the_link_of_a_sweep_opens_on_what_won(pages: Pages) -> None:
     assert best.info.run_name == f"{best.data.params['activation']} seed=0"
     pages.view("cnnlab-won")
     won = f"{best.data.params['activation']} has the lowest validation error of 2 arms: {error(best, 'val')}% (1 seed)"
-    seen(shown, "What won, and why", "2 matching runs", str(best.info.run_name), won)
+    seen(shown, "matching runs", str(best.info.run_name), won)
     seen(shown, "val/error_percent", error(best, "val"), "test/error_percent", error(best, "test"))
     assert "error loading" not in shown.text().lower()
     names = [run.info.run_name for run in sorted(pages.home.runs("smoke"), key=lambda run: error(run, "val").zfill(6))]
     places = [min(box[1] for box in shown.boxes(str(name)) if box[0] < WIDTH / 2) for name in names]
     assert places == sorted(places)  # the best first
     said = shown.text()
-    assert all(title in said for title in ("How it learned", "Gradients, first and last layer", "What it sees"))
+    assert all(
+        title in said
+        for title in ("What won, and why", "How it learned", "Gradients, first and last layer", "What it sees")
+    )
     shown.picture(pages.folder / "won.png")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.conftest import SMALL, Home, is_one_line, plan_of
 
-from cnnlab import commands
+from cnnlab.commands import compare
 from cnnlab.journal import Watcher
 from cnnlab.report.arms import RunRecord, arms, swept
 from cnnlab.runs import make
@@ -114,7 +114,7 @@ def test_the_kept_model_gives_probabilities_where_asked_and_takes_the_usual_shap
 def test_two_runs_are_compared_image_by_image(inside: Home, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = made("activation=sigmoid"), made("activation=relu")
     capsys.readouterr()
-    commands.main(["compare", a, b])
+    compare.main([a, b])
     said = capsys.readouterr().out
     counts = [int(word) for word in said.splitlines()[2].replace(",", "").split() if word.isdecimal()]
     given = [np.load(inside.artifacts(inside.client().get_run(run))["answers.npz"]) for run in (a, b)]
@@ -128,10 +128,11 @@ def test_two_runs_are_compared_image_by_image(inside: Home, capsys: pytest.Captu
 
 def test_what_cannot_be_compared_gets_one_line(inside: Home) -> None:
     run = made()
-    for words in (["compare", run, "nothing"], ["compare", run]):
-        with pytest.raises(SystemExit) as end:
-            commands.main(words)
-        assert end.value.code == 2 or is_one_line(str(end.value.code))
+    made("seed=1")
+    for words in ([run, "nothing"], [run, "brief"]):
+        with pytest.raises(ValueError) as error:
+            compare.main(words)
+        assert is_one_line(str(error.value)) and words[1] in str(error.value)
 
 
 def test_tags_of_old_runs_are_read_without_their_prefix() -> None:

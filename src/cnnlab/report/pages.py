@@ -17,7 +17,7 @@ from cnnlab.report.arms import Arm, Options, RunRecord, arms, ranked, swept
 from cnnlab.report.contrasts import Asked
 from cnnlab.report.findings import Answer, answer
 from cnnlab.report.rows import Result, mark_note
-from cnnlab.report.sentences import sentences
+from cnnlab.report.sentences import sentences, winner
 from cnnlab.report.tables import NOTHING, contrast_rows, count, interaction_rows, legend, number, share_rows, table
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def _facts(records: Sequence[RunRecord], asked: Asked, results: Sequence[Result]
         "mark": mark_note(results),
         "rows": table(found),
         "legend": legend(found),
+        "winner": winner(found),
         "sentences": sentences(said, results),
         "named": said.named,
         "contrasts": contrast_rows(said),
