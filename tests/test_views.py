@@ -67,7 +67,7 @@ def test_a_report_tells_the_pages_what_the_study_found(study: Study, inside: Hom
     assert error in best.data.tags["mlflow.note.content"]
     assert link(study).endswith("&viewStateShareKey=cnnlab-won")
     model = study.client.get_model_version_by_alias("brief", "best")
-    assert (model.run_id, model.version) == (best.info.run_id, "1") and "models:/brief@best" in note
+    assert (model.run_id, str(model.version)) == (best.info.run_id, "1") and "models:/brief@best" in note
     report_again(study)  # nothing is written twice
     assert tags(study) == said and len(study.client.search_model_versions("name = 'brief'")) == 1
 
