@@ -34,7 +34,7 @@ FOLDER = Path(__file__).resolve().parent
 METRICS = {
     "test_error_percent": "test/error_percent",
     "val_error_percent": "val/error_percent",
-    "train_error_percent": "train/error_percent",
+    "train_accuracy": "train/accuracy",
     "train_loss": "train/loss",
     "parameters": "size/parameters",
     "macs": "size/macs",

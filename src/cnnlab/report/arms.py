@@ -134,6 +134,10 @@ class Arm:
         """The mean of a metric over the finished runs; nan where there is none."""
         return mean(record.metrics.get(metric, math.nan) for record in self.finished)
 
+    def mean_error(self, split: str) -> float:
+        """The mean error (%) on a split over the finished runs; nan where there is none."""
+        return mean(record.error(split) for record in self.finished)
+
     @property
     def histories(self) -> list[list[dict[str, float]]]:
         """The histories of the finished runs; of the failed ones if there is nothing else to learn from."""
