@@ -21,6 +21,7 @@ FLOORS = (  # from the ground up: a room imports from lower floors only, whereve
     "measuring rates",
     "training",
     "checkpoint networks",
+    "predictor",
     "orphans tracking",
     "journal",
     "learners",
@@ -28,6 +29,7 @@ FLOORS = (  # from the ground up: a room imports from lower floors only, whereve
     "runs summaries",
     "robustness sweeps",
     "tuning",
+    "api",
     "commands",
 )
 LEVELS = {room: level for level, floor in enumerate(FLOORS) for room in floor.split()}

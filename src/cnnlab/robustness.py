@@ -17,12 +17,12 @@ import numpy as np
 from cnnlab import plots
 from cnnlab.composing import load
 from cnnlab.config import targets
-from cnnlab.data import Dataset, Images
+from cnnlab.data import Dataset
 from cnnlab.data.warping import Bytes, warp
 from cnnlab.locks import locked
-from cnnlab.measuring import outputs_for, scores
+from cnnlab.measuring import scores
 from cnnlab.networks import trusted
-from cnnlab.nn import Params, Sequential
+from cnnlab.predictor import Predictor
 from cnnlab.runs import threads
 from cnnlab.tracking import records
 from cnnlab.tracking.log import RunLog
@@ -156,18 +156,16 @@ def metric(kind: str, direction: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a run answered its test by: the data, and the network, or those whose outputs add up."""
+    """What a run answered its test by: the data and its networks."""
 
     data: Dataset
-    networks: Sequence[tuple[Sequential, Params]]
+    predictor: Predictor
     threads: int
 
     @classmethod
     def of(cls, study: Study, run: Any) -> Evaluated:
         """Those of a finished run. ValueError or OSError, in one line, where it has no network or its data are gone."""
-        config = records.config(study, run)
-        if "model" not in config["learner"]:
-            raise ValueError(f"model={run.data.params['model']} is no network, and only networks are kept")
+        config, predictor = records.config(study, run), records.predictor(study, run)
         for target in targets(config["data"]):
             if not trusted(target):
                 package = target.partition(".")[0]
@@ -175,7 +173,7 @@ class Evaluated:
         data = load(config["data"])
         if data.digest != run.data.tags["data.digest"]:
             raise ValueError(f"the images of data={run.data.params['data']} are others now than when it was made")
-        return cls(data, records.networks(study, run), config["threads"])
+        return cls(data, predictor, config["threads"])
 
     def error_percent(self, kind: str, direction: str, amount: int) -> float:
         """The error in per cent when the test images are changed by this amount."""
@@ -189,9 +187,7 @@ class Evaluated:
         return self._error_percent(self.data.test.pixels)
 
     def _error_percent(self, pixels: Bytes) -> float:
-        images = Images(pixels, self.data.test.labels)
-        outputs = [outputs_for(network, params, self.data, images) for network, params in self.networks]
-        return scores("test", np.sum(outputs, axis=0), images.labels)["test/error_percent"]
+        return scores("test", self.predictor.outputs(pixels), self.data.test.labels)["test/error_percent"]
 
 
 def evaluate(study: Study, run: Any, words: Mapping[str, float]) -> Iterator[tuple[str, dict[str, Curve], bool]]:

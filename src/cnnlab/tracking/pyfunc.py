@@ -6,8 +6,7 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from cnnlab.networks import load_network
-from cnnlab.nn import predict
+from cnnlab.predictor import Predictor
 
 
 class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
@@ -15,19 +14,11 @@ class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
 
     def load_context(self, context: Any) -> None:
         """Read the networks that the run saved: one, or several whose outputs are added."""
-        self.networks = [load_network(Path(file)) for file in context.artifacts.values()]
+        self.predictor = Predictor.of([Path(file) for file in context.artifacts.values()])
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         """The class of each image."""
-        _, _, shape, normalizer = self.networks[0]
-        rows, channels, columns = shape
-        pixels = np.asarray(model_input, np.uint8).reshape(-1, rows, columns, channels).transpose(1, 3, 2, 0)
-        count, table = pixels.shape[-1], normalizer.table
-        each = (
-            predict(network, trained, shape, count, lambda part: table[pixels[..., part]])
-            for network, trained, _, _ in self.networks
-        )
-        return np.sum(list(each), axis=0).argmax(0)
+        return self.predictor.predict(model_input)
 
 
 mlflow.models.set_model(Digits())

@@ -27,7 +27,8 @@ from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, Study, sto
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from cnnlab.nn import Array, Params, Sequential
+    from cnnlab.nn import Array
+    from cnnlab.predictor import Predictor
 
 SUMMARY = "summary"
 
@@ -150,13 +151,15 @@ def answers(study: Study, run: Run) -> tuple[Array, Array]:
         return kept["answers"], kept["labels"]
 
 
-def networks(study: Study, run: Run) -> list[tuple[Sequential, Params]]:
-    """What a run trained, with its parameters: one network, or those whose outputs add up."""
-    from cnnlab.networks import load_network
+def predictor(study: Study, run: Run) -> Predictor:
+    """What a run trained: one network, or those whose outputs add up. ValueError where it is none."""
+    from cnnlab.predictor import Predictor
 
+    if "model" not in config(study, run)["learner"]:
+        raise ValueError(f"model={run.data.params['model']} is no network, and only networks are kept")
     with tempfile.TemporaryDirectory() as folder:
         files = _downloaded(study, run, "model/artifacts", folder)  # where MLflow puts what `write_model` gives it
-        return [load_network(file)[:2] for file in sorted(files.glob("*.npz"))]
+        return Predictor.of(sorted(files.glob("*.npz")))
 
 
 def _artifact(study: Study, run: Run, name: str) -> bytes:
