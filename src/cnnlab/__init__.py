@@ -8,11 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnnlab.api import load
+    from cnnlab.api import load, records, run
+    from cnnlab.estimator import Classifier
 
     __version__: str
 
-__all__ = ["__version__", "load"]
+__all__ = ["Classifier", "__version__", "load", "records", "run"]
 
 if not TYPE_CHECKING:
 
@@ -23,7 +24,7 @@ if not TYPE_CHECKING:
 
             value = version("cnnlab")
         elif name in __all__:
-            value = getattr(import_module("cnnlab.api"), name)
+            value = getattr(import_module("cnnlab.estimator" if name == "Classifier" else "cnnlab.api"), name)
         else:
             raise AttributeError(f"module 'cnnlab' has no attribute {name!r}")
         globals()[name] = value

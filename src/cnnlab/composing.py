@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
@@ -79,8 +79,27 @@ class Plan:
         return " ".join([*said, *(f"{name}={self.words[name]}" for name in (*more, "seed"))])
 
 
-def plan(cfg: DictConfig, context: Any) -> Plan:
-    """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, if it is impossible."""
+@dataclass(frozen=True)
+class Resolved:
+    """A composed config as plain values, with the `choices` of all groups, and the `words` that a run is called by.
+
+    `lr_source` and `tuned_for` are as those of a plan.
+    """
+
+    config: dict[str, Any]
+    choices: Mapping[str, str]
+    words: dict[str, str]
+    lr_source: str
+    tuned_for: rates.Key
+
+    @property
+    def learner(self) -> Learner:
+        """What learns by this config."""
+        return _instantiated({"learner": self.config["learner"]})["learner"]
+
+
+def resolved(cfg: DictConfig, context: Any) -> Resolved:
+    """The values of a composed config; `context` is its `hydra` node. ValueError, in one line, if one is impossible."""
     try:
         config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
     except OmegaConfBaseException as error:  # an interpolation of what is not there
@@ -102,20 +121,29 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     config = typed(config)
     words |= {number: str(config[number]) if number in taken else "none" for number in NUMBERS}
     words |= _details(context.overrides.task, words, RunConfig.__annotations__.keys() - taken)
-    learner: Learner = _instantiated({"learner": config["learner"]})["learner"]
-    data = load(config["data"])
+    return Resolved(config, choices, words, source, tuned_for)
+
+
+def plan(cfg: DictConfig, context: Any) -> Plan:
+    """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, if it is impossible."""
+    found = resolved(cfg, context)
+    config, words, learner, data = found.config, found.words, found.learner, load(found.config["data"])
     try:
         description = learner.describe(data)
     except ValueError as error:
-        chosen = {"learner": choices["learner"]} | {group: words[group] for group in GROUPS}
+        chosen = {"learner": found.choices["learner"]} | {group: words[group] for group in GROUPS}
         together = " ".join(f"{word}={option}" for word, option in chosen.items() if option not in ("none", "network"))
         raise ValueError(f"{together} do not go together: {error}") from None
     asked = {name: config[name] for name in ("learner", "data", "seed", "threads")}
     identity = fingerprint(without_off(asked) | {"digest": data.digest})
-    modules = code.digest(targets(asked))
-    return Plan(
-        config, words, learner, description, identity, modules, source, tuned_for, tuple(context.overrides.task)
-    )
+    modules, overrides = code.digest(targets(asked)), tuple(context.overrides.task)
+    return Plan(config, words, learner, description, identity, modules, found.lr_source, found.tuned_for, overrides)
+
+
+def composed(words: Sequence[str]) -> DictConfig:
+    """The config of a command line, with its `hydra` node."""
+    with composition():
+        return compose("train", as_text(words), return_hydra_config=True)
 
 
 def _details(overrides: Sequence[str], words: Mapping[str, str], unused: Set[str]) -> dict[str, str]:
@@ -158,6 +186,12 @@ def _instantiated(node: dict[str, Any]) -> Any:
         if isinstance(cause, ValueError) and group and re.match(r"\w+=", str(cause)):
             raise ValueError(f"{group[1]}.{cause}") from None
         raise cause or error from None
+
+
+def learner_of(words: Sequence[str]) -> Learner:
+    """What the run of these words would train, at the rate that it would have; no data are read."""
+    cfg = composed(words)
+    return resolved(cfg, cfg.hydra).learner
 
 
 @dataclass(frozen=True)

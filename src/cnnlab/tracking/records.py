@@ -9,8 +9,10 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,19 +90,21 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
             given, labels = answers(study, run)
         with despite_lost_files():
             history = _history(study, run) if details else []
+    return replace(described(run, codes or {}), history=history, answers=given, labels=labels)
+
+
+def described(run: Run, codes: Mapping[str, str] = MappingProxyType({})) -> RunRecord:
+    """What the store knows of a run without its files."""
     tags = run.data.tags
     return RunRecord(
         run.info.run_id,
         dict(run.data.params),
         run.info.status,
         dict(run.data.metrics),
-        history,
-        given,
-        labels,
-        tags.get(REASON, ""),
-        tags.get(CODE, ""),
-        tags.get("machine", ""),
-        tags.get(CODE) != (codes or {}).get(tags[FINGERPRINT], tags.get(CODE)),
+        reason=tags.get(REASON, ""),
+        code=tags.get(CODE, ""),
+        machine=tags.get("machine", ""),
+        other_code=tags.get(CODE) != codes.get(tags[FINGERPRINT], tags.get(CODE)),
         lr_source=tags.get(LR_SOURCE, ""),
     )
 
