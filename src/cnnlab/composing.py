@@ -32,7 +32,7 @@ from cnnlab.paths import conf_folder
 from cnnlab.report.arms import RunRecord, arms, swept
 from cnnlab.report.contrasts import Asked
 from cnnlab.report.rows import Row
-from cnnlab.spelling import TEXT, as_text
+from cnnlab.spelling import TEXT, as_text, check_words
 
 SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
@@ -189,7 +189,16 @@ def _instantiated(node: dict[str, Any]) -> Any:
 
 
 def learner_of(words: Sequence[str]) -> Learner:
-    """What the run of these words would train, at the rate that it would have; no data are read."""
+    """What the run of these words would train, at the rate that it would have; no data are read.
+
+    ValueError, in one line, for words that are no choices. A learner is composed once in a process.
+    """
+    return _learner(tuple(words), conf_folder())
+
+
+@lru_cache(maxsize=100)
+def _learner(words: tuple[str, ...], folder: Path) -> Learner:
+    check_words(words, [folder])
     cfg = composed(words)
     return resolved(cfg, cfg.hydra).learner
 

@@ -18,9 +18,7 @@ from cnnlab.data.scaling import enlarged
 from cnnlab.data.source import Choices
 from cnnlab.nn import Sequential
 from cnnlab.nn.options import Between, check
-from cnnlab.paths import conf_folder
 from cnnlab.predictor import Predictor
-from cnnlab.spelling import check_words
 from cnnlab.training import Diverged, start, train
 
 if TYPE_CHECKING:
@@ -80,8 +78,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train on images X and their labels y (N,). ValueError, in one line, where they do not fit or it diverges."""
         learner = self._learner()
-        shape = np.shape(X)[1:] if np.ndim(X) > 2 else None
-        rows, given = validate_data(self, _flat(X), y)
+        flat, shape = _rows(X)
+        rows, given = validate_data(self, flat, y)
         check_classification_targets(given)
         self.classes_, labels = np.unique(given, return_inverse=True)
         self.image_shape_ = shape or _square(self.n_features_in_)
@@ -94,7 +92,9 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         try:
             learner.describe(data)
         except ValueError as error:
-            raise ValueError(f"images of shape {self.image_shape_}: {error}") from None
+            oblong = f"; rows of {self.n_features_in_} values, which are no square image, are for model=mlp"
+            said = f"images of shape {self.image_shape_}: {error}"
+            raise ValueError(said + oblong * (self.image_shape_ == (1, self.n_features_in_))) from None
         recipe = learner.recipe(data)
         state = start(recipe, data.shape, self.seed)
         try:
@@ -131,7 +131,6 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.patience is not None:
             check("validation_fraction", self.validation_fraction, Between)
             words.append(f"stop.patience={self.patience}")
-        check_words(words, [conf_folder()])
         learner = learner_of(words)
         if not isinstance(learner, Network):
             raise ValueError(f"model={self.model} is no network: choose one, such as lenet5 or mlp")
@@ -147,9 +146,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _images(self, X: ArrayLike) -> NDArray[np.uint8]:
         """Images as the network takes them."""
         check_is_fitted(self)
-        if np.ndim(X) > 2 and np.shape(X)[1:] != self.image_shape_:
-            raise ValueError(f"images of shape {np.shape(X)[1:]}: choose {self.image_shape_}, as those of fit")
-        pixels = self._bytes(validate_data(self, _flat(X), reset=False))
+        flat, shape = _rows(X)
+        if shape and shape != self.image_shape_:
+            raise ValueError(f"images of shape {shape}: choose {self.image_shape_}, as those of fit")
+        pixels = self._bytes(validate_data(self, flat, reset=False))
         return enlarged(Images(pixels, np.zeros(len(pixels), np.int64)), self.enlarge_).pixels
 
     def _bytes(self, rows: NDArray[Any]) -> NDArray[np.uint8]:
@@ -160,9 +160,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return rows.reshape(-1, *self.image_shape_)
 
 
-def _flat(X: ArrayLike) -> ArrayLike:
-    """Images as rows; what is no array of images as it is."""
-    return np.reshape(X, (len(np.asarray(X)), -1)) if np.ndim(X) > 2 else X
+def _rows(X: Any) -> tuple[Any, tuple[int, ...] | None]:
+    """Images as rows, and the shape of one; what comes in rows, as a table or sparse, stays as it is."""
+    X = X if hasattr(X, "ndim") else np.asarray(X)
+    return (X.reshape(len(X), -1), tuple(X.shape[1:])) if X.ndim > 2 else (X, None)
 
 
 def _square(width: int) -> tuple[int, int]:
