@@ -71,7 +71,7 @@ def test_a_home_without_runs_has_no_studies(fresh_home: Home, monkeypatch: pytes
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name, value in fresh_home.places.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match="^there is no study 'runs': choose from none yet$"):
+    with pytest.raises(ValueError, match=r"^there is no study 'runs': choose from none yet$"):
         records("runs")
     assert not (fresh_home.folder / "mlflow.db").exists()
 

@@ -60,11 +60,11 @@ def test_the_order_and_number_of_images_change_but_the_last_bits(eights: tuple[n
 @pytest.mark.slow
 def test_it_works_in_cross_validation_a_search_and_a_pipeline(eights: tuple[np.ndarray, np.ndarray]) -> None:
     X, y = eights
-    assert cross_val_score(Classifier(epochs=4), X, y, cv=2).min() > 0.85
-    search = GridSearchCV(Classifier(model="mlp"), {"activation": ["relu", "tanh"], "epochs": [1, 8]}, cv=2).fit(X, y)
-    assert search.best_params_["epochs"] == 8 and search.best_score_ > 0.85
-    steps = make_pipeline(MinMaxScaler(), FunctionTransformer(lambda X: X.reshape(-1, 8, 8)), Classifier(epochs=4))
-    assert steps.fit(X[:400], y[:400]).score(X[400:], y[400:]) > 0.85
+    assert cross_val_score(Classifier(epochs=10), X, y, cv=2).min() > 0.8
+    search = GridSearchCV(Classifier(model="mlp"), {"activation": ["relu", "tanh"], "epochs": [1, 20]}, cv=2).fit(X, y)
+    assert search.best_params_["epochs"] == 20 and search.best_score_ > 0.8
+    steps = make_pipeline(MinMaxScaler(), FunctionTransformer(lambda X: X.reshape(-1, 8, 8)), Classifier(epochs=8))
+    assert steps.fit(X[:400], y[:400]).score(X[400:], y[400:]) > 0.8
 
 
 def test_it_is_trained_as_a_run_is() -> None:
@@ -105,7 +105,7 @@ def test_labels_may_be_of_any_type(labels: np.ndarray) -> None:
 
 
 def test_images_of_any_size_and_colour() -> None:
-    for shape, enlarged in {(40, 6, 9): 2, (40, 4, 4): 3, (40, 28, 28): 1, (40, 14, 13, 3): 1}.items():
+    for shape, enlarged in {(40, 6, 9): 4, (40, 4, 4): 5, (40, 28, 28): 1, (40, 14, 13, 3): 1}.items():
         X, y = bytes_of(*shape)
         fitted = Classifier(epochs=1).fit(X, y)
         assert fitted.enlarge_ == enlarged and fitted.image_shape_ == shape[1:]

@@ -24,7 +24,8 @@ from cnnlab.training import Diverged, start, train
 if TYPE_CHECKING:
     from cnnlab.learners import Network
 
-LARGEST = 28  # the most that small images are enlarged by
+DIGIT = 20  # pixels: how large images become that are too small as they are, at least; as the digits of MNIST
+LARGEST = 28  # the most that they are enlarged by
 OWN = ("patience", "validation_fraction")  # parameters that are no words of a run
 
 
@@ -38,8 +39,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     X is (N, H, W), in colour (N, H, W, 3), or rows (N, H*W) of square images; of any number of values with
     model="mlp". Bytes (uint8) are pixels from 0 to 255. Of other numbers the range that `fit` sees is divided into
-    256 levels, and images to predict need the same units. Images that
-    are too small for the network are enlarged: each pixel becomes a square. y (N,) may be of any type.
+    256 levels, and images to predict need the same units. Images that are too small for the network are enlarged to 20
+    pixels or more: each pixel becomes a square. y (N,) may be of any type.
 
     After `fit`, `classes_` are the labels, `history_` has a dict of metrics for each epoch, and `predictor_` is the
     network.
@@ -173,9 +174,10 @@ def _square(width: int) -> tuple[int, int]:
 
 
 def _enlargement(network: Sequential, shape: tuple[int, int, int]) -> int:
-    """The smallest whole factor by which images of this shape are large enough for a network; 1 if there is none."""
+    """The whole factor by which images of this shape are to be enlarged for a network; 1 too where none will do."""
     rows, channels, columns = shape
-    for factor in range(1, LARGEST + 1 if rows > 1 else 2):
+    least = -(-DIGIT // min(rows, columns))
+    for factor in (1, *range(least, LARGEST + 1)) if rows > 1 else (1,):
         with suppress(ValueError):
             network.shapes((factor * rows, channels, factor * columns))
             return factor
