@@ -63,7 +63,7 @@ def test_it_works_in_cross_validation_a_search_and_a_pipeline(eights: tuple[np.n
     assert cross_val_score(Classifier(epochs=10), X, y, cv=2).min() > 0.8
     search = GridSearchCV(Classifier(model="mlp"), {"activation": ["relu", "tanh"], "epochs": [1, 20]}, cv=2).fit(X, y)
     assert search.best_params_["epochs"] == 20 and search.best_score_ > 0.8
-    steps = make_pipeline(MinMaxScaler(), FunctionTransformer(lambda X: X.reshape(-1, 8, 8)), Classifier(epochs=8))
+    steps = make_pipeline(MinMaxScaler(), FunctionTransformer(lambda X: X.reshape(-1, 8, 8)), Classifier(epochs=20))
     assert steps.fit(X[:400], y[:400]).score(X[400:], y[400:]) > 0.8
 
 
