@@ -8,6 +8,7 @@ READY := .venv/.ready
 PEERS := .venv/.peers
 PIP := $(BIN)/python -m pip install -qq
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+PROGRAM = $(wildcard $(STUDY:%=experiments/%/cost.py) $(STUDY:%=experiments/%/slowdown.py)) # what no sweep finds out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # `$(PYTHON) -c '$(LOCKED)' command` runs the command once no other make is at work on .venv. The lock is on an
@@ -46,9 +47,12 @@ report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in re
 	@$(CNNLAB) report $(SWEEP)
 
 study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/
+ifneq ($(STUDY),cost)
 	@$(CNNLAB) tune $(STUDY) $(JOBS:%=--jobs=%)
 	@$(CNNLAB) sweep $(STUDY) $(JOBS:%=--jobs=%)
 	@$(BIN)/python experiments/study.py $(STUDY)
+endif
+	@$(PROGRAM:%=$(BIN)/python %)
 
 reproduce: $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2; UPDATE=1 writes the notebook
 	@$(CNNLAB) reproduce $(ONLY) $(JOBS:%=--jobs=%) $(if $(UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)
