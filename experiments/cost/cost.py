@@ -1,7 +1,7 @@
 """What a perceptron costs beside LeNet-5's sizes as images grow: weights, multiply-adds, memory and time.
 
-python experiments/cost/cost.py counts, measures for two minutes, and writes `results.csv`, `cost.png` and the numbers of
-README.md. The page and the figure are made from `results.csv` alone.
+python experiments/cost/cost.py counts, measures for two minutes, and writes `results.csv`, `cost.png` and the numbers
+of README.md. The page and the figure are made from `results.csv` alone.
 """
 
 from __future__ import annotations
@@ -176,9 +176,9 @@ def numbers(lines: Lines) -> str:
     first = lines[0]
     load = first["load_before"]
     where = (
-        f"Times are milliseconds an image in batches of {BATCH}, float32, one thread, the median of {ROUNDS} turns that "
-        f"both networks take in one process ({first['machine']}, {first['blas']}). Before it began, the machine had a "
-        f"load of {load:.1f}{': other programs ran, so that ratios say more than times' * (load >= 0.5)}."
+        f"Times are milliseconds an image in batches of {BATCH}, float32, one thread, the median of {ROUNDS} turns "
+        f"that both networks take in one process ({first['machine']}, {first['blas']}). Before it began, the machine "
+        f"had a load of {load:.1f}{': other programs ran, so that ratios say more than times' * (load >= 0.5)}."
     )
     heads = {
         "network": "network",

@@ -187,7 +187,7 @@ def steps(losses: Columns) -> Figure:
     """
     split = {arm: arm.partition("_") for arm in losses}
     groups, kinds = dict.fromkeys(name[0] for name in split.values()), dict.fromkeys(name[2] for name in split.values())
-    looks = dict(zip(kinds, _looks(), strict=False))
+    looks = dict(zip(kinds, style.looks(len(kinds)), strict=True))
     figure = style.canvas(9, 4.2, title=f"first steps: mean over seeds, each point the mean of {SMOOTHED} steps")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, group in zip(panels, groups, strict=True):
@@ -198,12 +198,6 @@ def steps(losses: Columns) -> Figure:
         _finish(axes, group)
     panels[0].set_ylabel("loss / loss of the first step")
     return figure
-
-
-def _looks() -> list[dict[str, Any]]:
-    """Looks that can be told apart without colour; after the last colour they go on with markers."""
-    plain = [{"color": c, "linestyle": d} for c, d in zip(style.COLOURS, style.DASHES, strict=True)]
-    return plain + [look | {"marker": "o", "markevery": 50, "markersize": 4} for look in plain]
 
 
 def _finish(axes: Axes, title: str) -> None:
