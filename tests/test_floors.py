@@ -18,7 +18,7 @@ FLOORS = (  # from the ground up: a room imports from lower floors only, whereve
     "code locks nn paths statistics",
     "config data models plots",
     "report spelling",
-    "measuring rates",
+    "changes measuring rates",
     "training",
     "checkpoint networks",
     "predictor",

@@ -24,7 +24,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnlab import code, rates
+from cnnlab import changes, code, rates
 from cnnlab.config import GROUPS, NUMBERS, RunConfig, fingerprint, targets, typed, without_off
 from cnnlab.data import Dataset
 from cnnlab.learners import Learner
@@ -207,7 +207,8 @@ def _learner(words: tuple[str, ...], folder: Path) -> Learner:
 class Sweep:
     """The arms of one question, each once.
 
-    `rows` holds the arms of each row of a list; a grid has none. `asked` is what its file wants to know.
+    `rows` holds the arms of each row of a list; a grid has none. `asked` is what its file wants to know, and `changes`
+    is how far test images are changed for its page, by kind (see `cnnlab.changes`).
     `refused` has a line on each arm that is impossible. `command` makes the sweep again. `workers` is how many the
     launcher uses, if it says so.
     """
@@ -218,6 +219,7 @@ class Sweep:
     rows: dict[Row, list[Plan]]
     refused: list[str]
     asked: Asked = field(default_factory=Asked)
+    changes: dict[str, float] = field(default_factory=dict)
 
 
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
@@ -233,6 +235,10 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
         within=options.get("within") or "",
         staircase=tuple(options.get("staircase") or ()),
     )
+    try:
+        changed = changes.asked(list(options.evaluate)) if options.get("evaluate") else {}
+    except ValueError as error:
+        raise ValueError(f"evaluate: {error}") from None
     grid = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
     asked = _rows(options.rows, only) if options.get("rows") else {None: grid}
     plans: dict[tuple[str, str], Plan] = {}
@@ -261,7 +267,7 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     command = _command(cfg.hydra.overrides.hydra, cfg.hydra.overrides.task, only)
     jobs = cfg.hydra.launcher.get("n_jobs")
     workers = jobs if jobs and jobs > 0 else None  # -1 is joblib's "as many as there are cores"
-    return Sweep(list(plans.values()), command, workers, rows, list(refused), asks)
+    return Sweep(list(plans.values()), command, workers, rows, list(refused), asks, changed)
 
 
 def _check(asked: Asked, plans: Iterable[Plan], rows: Mapping[Row, Sequence[Plan]]) -> None:
