@@ -246,7 +246,7 @@ def figure(lines: Lines) -> Figure:
         axes.minorticks_off()
         style.plain_numbers(axes.yaxis)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper left")  # the costs rise
     return drawn
 
 

@@ -204,7 +204,7 @@ def _finish(axes: Axes, title: str) -> None:
     axes.set(xlabel="step", title=title, yscale="log")
     style.plain_numbers(axes.yaxis)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper right")  # the losses fall
 
 
 if __name__ == "__main__":
