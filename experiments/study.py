@@ -3,11 +3,11 @@
 python experiments/study.py pooling
 python experiments/study.py first_look seed=0,1,2,3,4
 
-`results.csv` has a line for each run, `answers.npz` what each answered to every test image. All numbers of the page, in
-README.md between comments, are made from these files alone, so that they can be made again by anybody; the rest of
-the page is written by hand. `rates.csv` has the runs by which learning rates were chosen, and `changed.csv` the errors
-on changed test images, where the sweep's file says `evaluate`; both are part of the page. Figures of what happens while
-a network is trained need the runs themselves.
+`results.csv` has a line for each run, `answers.npz` what each answered to every test image, `rates.csv` the runs by
+which learning rates were chosen, and `changed.csv` the errors on changed test images, where the sweep's file says
+`evaluate`. All numbers of the page, in README.md between comments, are made from these files alone, so that they can be
+made again by anybody; the rest of the page is written by hand. Figures of what happens while a network is trained need
+the runs themselves.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def keep(records: Sequence[RunRecord], folder: Path) -> None:
 
 
 def kept(folder: Path) -> list[RunRecord]:
-    """The runs that the two files tell of; only what happened while they were trained is not in there."""
+    """The runs that the first two files tell of; only what happened while they were trained is not in there."""
     with np.load(folder / "answers.npz", allow_pickle=False) as file:
         labels, off = file["labels"], dict(zip(file["runs"].tolist(), file["off"], strict=True))
         given = {run: (labels.astype(int) + wrong) % file["classes"] for run, wrong in off.items()}
