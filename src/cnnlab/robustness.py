@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from cnnlab import plots
 from cnnlab.changes import KINDS
 from cnnlab.composing import load
