@@ -27,7 +27,7 @@ ifndef USABLE
 $(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
 endif
 
-.PHONY: help setup train sweep study evaluate report reproduce ui data test parity lint bench clean
+.PHONY: help setup train sweep study evaluate predict report reproduce ui data test parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ sweep: $(READY) ## an ablation: SWEEP=first_look JOBS=2 SEEDS=3 EPOCHS=5 DATA=..
 
 evaluate: $(READY) ## a finished RUN, or all of a study, on test images that are shifted, turned, scaled, noisy; ARGS="shift=4 noise=10"
 	@$(CNNLAB) evaluate "$(RUN)" $(ARGS)
+
+predict: $(READY) ## which digits pictures of yours show: IMAGE=digit.png or IMAGE="a.png b.jpg", by the best run, or RUN=...
+	@$(CNNLAB) predict $(IMAGE) $(RUN:%=--run=%) $(ARGS)
 
 report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in reports/
 	@$(CNNLAB) report $(SWEEP)

@@ -25,6 +25,7 @@ MIDDLE = 14  # the row and column of MNIST's centres of mass, rounded
 LARGEST = 50_000_000  # pixels of a picture that is read
 FINE = 10  # pixels for one of these, while a line's thickness is looked at
 WORKING = 1024  # pixels of its longer side that are looked at: a digit needs no more
+SMALL = 224  # pixels of the longer side of what is shown of it
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 LEAST = 16  # of 255: ink that differs less from its paper is none
 THINNEST = 1.8  # pixels of 20: a thinner line than nearly all of MNIST's is thickened to this
@@ -33,7 +34,7 @@ SPECK = 0.04  # of the largest part's area: a smaller part is no part of the dig
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a digit: `colours` (H, W, 3), as it is seen, and `pixels` (28, 28), as a network takes it."""
+    """A picture of a digit: `colours` (H, W, 3), how it looks, small, and `pixels` (28, 28), as a network takes it."""
 
     colours: Bytes
     pixels: Bytes
@@ -41,11 +42,20 @@ class Picture:
 
 def read(path: Path) -> Picture:
     """The picture in a file, prepared. ValueError or OSError, in one line, where there is none or it shows no ink."""
+    from PIL.Image import Resampling
+
     picture = _opened(path)
     try:
-        return Picture(_on_white(np.asarray(picture)), prepared(np.asarray(picture)))
+        pixels = prepared(np.asarray(picture))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{shown(path)}: {error}") from None
+    picture.thumbnail((SMALL, SMALL), Resampling.BOX)
+    return Picture(_on_white(np.asarray(picture)), pixels)
+
+
+def shown(path: Path) -> str:
+    """A path as text, with a question mark for each character that cannot be printed."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(path))
 
 
 def prepared(colours: Bytes) -> Bytes:
@@ -76,11 +86,12 @@ def _opened(path: Path) -> Image:
     """The picture in a file: upright, with opacity, its longer side at most `WORKING` pixels."""
     from PIL import Image, ImageOps
 
+    name = shown(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: choose pictures in it, such as {path / '*.png'}")
+        raise ValueError(f"{name} is a folder: choose pictures in it, such as {name}/*.png")
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file")
-    large = f"{path} has more than {LARGEST // 10**6} million pixels: choose a smaller picture"
+        raise ValueError(f"{name}: there is no such file")
+    large = f"{name} has more than {LARGEST // 10**6} million pixels: choose a smaller picture"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of what is odd in a file or large; the size is looked at below
         try:
@@ -90,12 +101,12 @@ def _opened(path: Path) -> Image:
         except Image.DecompressionBombError:
             raise ValueError(large) from None
         except Image.UnidentifiedImageError:
-            raise ValueError(f"{path} is no picture: choose a file of {', '.join(FORMATS)}") from None
+            raise ValueError(f"{name} is no picture: choose a file of {', '.join(FORMATS)}") from None
         except Exception as error:  # decoders raise whatever comes up in a damaged file
             if isinstance(error, OSError) and error.strerror:
                 raise
             said = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{path}: the picture cannot be read: {said}") from None
+            raise ValueError(f"{name}: the picture cannot be read: {said}") from None
     if picture is None:
         raise ValueError(large)
     picture.thumbnail((WORKING, WORKING), Image.Resampling.BOX)

@@ -4,8 +4,18 @@
 every machine if it is decorated with `style.own_style()` and starts from `style.canvas`.
 """
 
-from cnnlab.plots.answers import confusion, mistakes, robustness
+from cnnlab.plots.answers import confusion, mistakes, predictions, robustness
 from cnnlab.plots.run import by_layer, distortions, kernels, learning_curves
 from cnnlab.plots.style import png
 
-__all__ = ["by_layer", "confusion", "distortions", "kernels", "learning_curves", "mistakes", "png", "robustness"]
+__all__ = [
+    "by_layer",
+    "confusion",
+    "distortions",
+    "kernels",
+    "learning_curves",
+    "mistakes",
+    "png",
+    "predictions",
+    "robustness",
+]

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ import yaml
 
 from cnnlab import code
 from cnnlab.config import targets
-from cnnlab.report.arms import RunRecord
+from cnnlab.report.arms import RunRecord, mean
 from cnnlab.report.tables import count
 from cnnlab.spelling import guess
 from cnnlab.tracking.log import REASON
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cnnlab.predictor import Predictor
 
 SUMMARY = "summary"
+VALIDATION_ERROR = "val/error_percent"
 
 
 class FilesGone(OSError):
@@ -46,8 +48,7 @@ def finished(word: str) -> list[tuple[Study, Run]]:
     An id may be cut short. Of runs of the same config in a study the newest counts, unless the word is the id of
     another. ValueError, in one line, where the word means none or could mean several.
     """
-    query = f"tags.`{KIND}` = 'run' and attributes.status = 'FINISHED'"
-    every = [(study, run) for study in studies() for run in study.runs(query)]
+    every = _every_finished()
     newest = {(study.name, run.data.tags[FINGERPRINT]): (study, run) for study, run in reversed(every)}
     if found := [(study, run) for study, run in newest.values() if study.name == word]:
         return found
@@ -62,6 +63,33 @@ def finished(word: str) -> list[tuple[Study, Run]]:
         said = f"there is no finished run or study {word!r}{guess(word, names)}"
         raise ValueError(f"{said}: choose a run by its name or id, or a study: {there}")
     return found
+
+
+@store_errors()
+def best_first() -> list[tuple[Study, Run]]:
+    """The finished runs that held out validation images, with their studies: those with the lowest error on these first.
+
+    It is the mean over runs whose words differ by nothing but the seed, and among these the run's own.
+    """
+
+    def error(run: Run) -> float:
+        return run.data.metrics[VALIDATION_ERROR]
+
+    def setting(run: Run) -> frozenset[tuple[str, str]]:
+        return frozenset(run.data.params.items() - {("seed", run.data.params["seed"])})
+
+    every = [(study, run) for study, run in _every_finished() if VALIDATION_ERROR in run.data.metrics]
+    newest = {run.data.tags[FINGERPRINT]: (study, run) for study, run in reversed(every)}
+    errors = defaultdict[frozenset[tuple[str, str]], list[float]](list)
+    for _, run in newest.values():
+        errors[setting(run)].append(error(run))
+    return sorted(newest.values(), key=lambda found: (mean(errors[setting(found[1])]), error(found[1])))
+
+
+def _every_finished() -> list[tuple[Study, Run]]:
+    """All finished runs, with their studies: the newest of a study first."""
+    query = f"tags.`{KIND}` = 'run' and attributes.status = 'FINISHED'"
+    return [(study, run) for study in studies() for run in study.runs(query)]
 
 
 @contextmanager
