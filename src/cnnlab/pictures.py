@@ -66,7 +66,7 @@ def prepared(colours: Bytes) -> Bytes:
     seen = _on_white(colours)
     if is_prepared(seen):
         return seen[..., 0]
-    grey = max((seen[..., channel] for channel in range(3)), key=np.ptp)  # red ink on green paper has one grey
+    grey = seen[..., seen.std((0, 1)).argmax()]  # the colour that tells most: some inks are as light as their paper
     if np.ptp(grey) < LEAST and colours.shape[2] == 4:
         grey = colours[..., 3]  # white ink on no paper
     return _centred(_scaled(_digit(grey.astype(np.float32))))
@@ -84,7 +84,7 @@ def is_prepared(colours: Bytes) -> bool:
 
 def _opened(path: Path) -> Image:
     """The picture in a file: upright, with opacity, its longer side at most `WORKING` pixels."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     name = shown(path)
     if path.is_dir():
@@ -100,7 +100,7 @@ def _opened(path: Path) -> Image:
                 picture = _with_opacity(ImageOps.exif_transpose(image)) if fits else None
         except Image.DecompressionBombError:
             raise ValueError(large) from None
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             raise ValueError(f"{name} is no picture: choose a file of {', '.join(FORMATS)}") from None
         except Exception as error:  # decoders raise whatever comes up in a damaged file
             if isinstance(error, OSError) and error.strerror:
@@ -143,7 +143,7 @@ def _digit(grey: Floats) -> Floats:
     strong = ink[ink > max(LEAST, 4 * noise)]
     if strong.size < max(4, ink.size / 5000):
         raise ValueError("no ink is seen: choose a picture of one digit, dark on light or light on dark")
-    full = np.percentile(strong, 75)
+    full = float(np.percentile(strong, 75))
     drawn = _parts(ink > max(0.25 * full, min(5 * noise, 0.45 * full)))
     faint = max(0.1 * full, 2 * noise)
     ink = ((ink - faint) / (full - faint)).clip(0, 1) * ndimage.binary_dilation(drawn, iterations=1 + longer // 200)
@@ -166,36 +166,45 @@ def _ink(grey: Floats) -> tuple[Floats, float]:
 
 
 def _paper(grey: Floats) -> tuple[Floats, float]:
-    """The paper's brightness without the ink on it, and its noise (a standard deviation): at first by the border."""
-    height, width = grey.shape
-    y, x = (2 * np.mgrid[:height, :width] + 1) / np.array([height, width])[:, None, None] - 1
-    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=-1)
-    frame = np.maximum(abs(x), abs(y)) >= 1 - 2 * max(1, round(min(grey.shape) / 12)) / np.array(min(grey.shape))
-    paper, noise = np.full(grey.shape, np.median(grey[frame])), 0.0
-    chosen = frame
+    """The paper's brightness, without what is on it, and its noise (a standard deviation).
+
+    It is fitted to the border, then to all that is as bright as what was fitted before, give or take the noise.
+    """
+    step = 1 + max(grey.shape) // 128
+    terms, few = _terms(*grey.shape), grey[::step, ::step]
+    some = terms[::step, ::step]
+    chosen = (abs(some[..., 1:3]) > 1 - np.maximum(1 / 6, 1.5 / np.array(grey.shape[::-1]))).any(-1)
+    paper, noise = np.full(few.shape, np.median(few[chosen])), 1.0
     for _ in range(8):
-        residuals = grey - paper
-        noise = max(1.0, 1.4826 * float(np.median(abs(residuals[chosen]))))
-        paper = terms @ _fitted(terms[chosen], grey[chosen], paper[chosen])
-        residuals = abs(grey - paper)
-        noise = max(1.0, 1.4826 * float(np.median(residuals[chosen])))
-        chosen = residuals < 3 * max(noise, 2)
-    return paper.astype(np.float32), noise
+        factors = _fitted(some[chosen], few[chosen], paper[chosen])
+        paper = some @ factors
+        away = abs(few - paper)
+        noise = max(1.0, 1.4826 * float(np.median(away[chosen])))
+        chosen = away < 3 * max(noise, 2)
+    return (terms @ factors).astype(np.float32), noise
+
+
+def _terms(height: int, width: int) -> NDArray[np.float64]:
+    """The terms of a polynomial of degree 2 in x and y, which go from -1 to 1 over the picture: (height, width, 6)."""
+    y, x = ((2 * np.arange(length) + 1) / length - 1 for length in (height, width))
+    y, x = np.meshgrid(y, x, indexing="ij")
+    return np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=-1)
 
 
 def _fitted(terms: NDArray[Any], values: NDArray[Any], near: NDArray[Any]) -> NDArray[Any]:
-    """The factors of terms (N, 6) whose sum deviates least from the values, in absolute terms: ink hardly moves it."""
-    step = max(1, len(values) // 4000)
-    terms, values, near = terms[::step], values[::step], near[::step]
+    """The factors of terms (N, 6) whose sum deviates least from the values, in absolute terms: ink hardly moves it.
+
+    `near` is a first guess at that sum.
+    """
     for _ in range(8):
         weights = 1 / np.sqrt(np.maximum(abs(values - near), 0.5))
-        factors = np.linalg.lstsq(terms * weights[:, None], values * weights, rcond=None)[0]
+        factors = np.linalg.lstsq(terms * weights[:, None], values * weights)[0]
         near = terms @ factors
     return factors
 
 
 def _parts(drawn: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What is drawn, without specks, and without what comes in from outside, such as a table's edge, if more is left."""
+    """What is drawn, without specks; and without what comes in from outside, such as a table, if more is left."""
     from scipy import ndimage
 
     parts, _ = ndimage.label(drawn, np.ones((3, 3)))

@@ -1,4 +1,4 @@
-"""Makes the thirty pictures beside it: printed digits, drawn ones, and worn ones. The last letter of a name is the digit.
+"""Makes the thirty pictures beside it: printed digits, drawn ones, and worn ones; a name ends with the digit.
 
 `python tests/digits/make.py`. Fonts are those that matplotlib and Pillow bring along. The strokes were drawn once, as
 a person would write them, before any network had seen them.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import get_data_path
@@ -18,59 +18,21 @@ from PIL import Image, ImageDraw, ImageFont
 HERE = Path(__file__).parent
 FINE = 4  # pixels that are drawn for each that is kept, along a side
 
-# The strokes of each digit: points that the pen passes, in heights of the digit, from the upper left corner.
-ZERO = [[(0.55, 0.05), (0.25, 0.08), (0.06, 0.4), (0.1, 0.8), (0.35, 0.98), (0.6, 0.8), (0.66, 0.4), (0.5, 0.08), (0.36, 0.04)]]
-ONE = [[(0.36, 0.02), (0.33, 0.5), (0.3, 0.98)]]
-ONE_WITH_FLAG = [[(0.14, 0.26), (0.38, 0.02)], [(0.38, 0.02), (0.37, 0.5), (0.36, 0.98)]]
-TWO = [
-    [(0.08, 0.25), (0.2, 0.06), (0.45, 0.04), (0.58, 0.22), (0.48, 0.48), (0.25, 0.75), (0.04, 0.95)],
-    [(0.04, 0.95), (0.35, 0.92), (0.66, 0.95)],
-]
-TWO_WITH_LOOP = [
-    [
-        (0.1, 0.2), (0.25, 0.04), (0.48, 0.06), (0.56, 0.26), (0.42, 0.58), (0.2, 0.88), (0.06, 0.92), (0.06, 0.8),
-        (0.2, 0.78), (0.4, 0.92), (0.66, 0.93),
-    ]
-]  # fmt: skip
-THREE = [
-    [(0.1, 0.14), (0.3, 0.02), (0.52, 0.12), (0.5, 0.34), (0.25, 0.46)],
-    [(0.25, 0.46), (0.52, 0.54), (0.6, 0.76), (0.42, 0.96), (0.18, 0.97), (0.04, 0.84)],
-]
-FOUR = [
-    [(0.18, 0.04), (0.1, 0.3), (0.06, 0.55)],
-    [(0.06, 0.55), (0.35, 0.56), (0.68, 0.53)],
-    [(0.5, 0.08), (0.47, 0.5), (0.44, 1.0)],
-]
-FOUR_CLOSED = [
-    [(0.46, 0.02), (0.2, 0.36), (0.02, 0.64)],
-    [(0.02, 0.64), (0.35, 0.66), (0.68, 0.63)],
-    [(0.46, 0.02), (0.45, 0.5), (0.44, 1.0)],
-]
-FIVE = [
-    [(0.16, 0.06), (0.13, 0.25), (0.1, 0.44)],
-    [(0.1, 0.44), (0.3, 0.36), (0.52, 0.46), (0.58, 0.7), (0.42, 0.93), (0.18, 0.97), (0.02, 0.86)],
-    [(0.16, 0.06), (0.35, 0.07), (0.6, 0.04)],
-]
-SIX = [
-    [
-        (0.5, 0.03), (0.25, 0.22), (0.08, 0.5), (0.06, 0.78), (0.22, 0.97), (0.46, 0.93), (0.57, 0.74), (0.45, 0.56),
-        (0.25, 0.56), (0.08, 0.72),
-    ]
-]  # fmt: skip
-SEVEN = [[(0.04, 0.08), (0.3, 0.07), (0.62, 0.05)], [(0.62, 0.05), (0.45, 0.4), (0.32, 0.7), (0.25, 1.0)]]
-SEVEN_WITH_BAR = [*SEVEN, [(0.2, 0.54), (0.38, 0.52), (0.58, 0.5)]]
-EIGHT = [
-    [
-        (0.5, 0.14), (0.32, 0.03), (0.12, 0.14), (0.16, 0.34), (0.36, 0.48), (0.56, 0.66), (0.52, 0.9), (0.3, 0.98),
-        (0.08, 0.88), (0.1, 0.66), (0.32, 0.48), (0.5, 0.32), (0.51, 0.13),
-    ]
-]  # fmt: skip
-NINE = [
-    [(0.56, 0.2), (0.4, 0.04), (0.16, 0.08), (0.06, 0.28), (0.18, 0.48), (0.4, 0.44), (0.56, 0.2)],
-    [(0.56, 0.2), (0.54, 0.5), (0.5, 0.75), (0.44, 1.0)],
-]
-
-Strokes = Sequence[Sequence[tuple[float, float]]]
+# The strokes of each digit: points that the pen passes, in hundredths of its height, right and down from a corner.
+ZERO = "55,5 25,8 6,40 10,80 35,98 60,80 66,40 50,8 36,4"
+ONE = "36,2 33,50 30,98"
+ONE_WITH_FLAG = "14,26 38,2; 38,2 37,50 36,98"
+TWO = "8,25 20,6 45,4 58,22 48,48 25,75 4,95; 4,95 35,92 66,95"
+TWO_WITH_LOOP = "10,20 25,4 48,6 56,26 42,58 20,88 6,92 6,80 20,78 40,92 66,93"
+THREE = "10,14 30,2 52,12 50,34 25,46; 25,46 52,54 60,76 42,96 18,97 4,84"
+FOUR = "18,4 10,30 6,55; 6,55 35,56 68,53; 50,8 47,50 44,100"
+FOUR_CLOSED = "46,2 20,36 2,64; 2,64 35,66 68,63; 46,2 45,50 44,100"
+FIVE = "16,6 13,25 10,44; 10,44 30,36 52,46 58,70 42,93 18,97 2,86; 16,6 35,7 60,4"
+SIX = "50,3 25,22 8,50 6,78 22,97 46,93 57,74 45,56 25,56 8,72"
+SEVEN = "4,8 30,7 62,5; 62,5 45,40 32,70 25,100"
+SEVEN_WITH_BAR = f"{SEVEN}; 20,54 38,52 58,50"
+EIGHT = "50,14 32,3 12,14 16,34 36,48 56,66 52,90 30,98 8,88 10,66 32,48 50,32 51,13"
+NINE = "56,20 40,4 16,8 6,28 18,48 40,44 56,20; 56,20 54,50 50,75 44,100"
 
 
 def curve(points: np.ndarray, steps: int = 60) -> np.ndarray:
@@ -83,7 +45,7 @@ def curve(points: np.ndarray, steps: int = 60) -> np.ndarray:
     return np.concatenate([*pieces, points[-1:]])
 
 
-def written(strokes: Strokes, height: int, pen: float, seed: int, slant: float = 0.0, turn: float = 0.0) -> np.ndarray:
+def written(strokes: str, height: int, pen: float, seed: int, slant: float = 0.0, turn: float = 0.0) -> np.ndarray:
     """A digit that is written by hand, as coverage from 0 to 1: `height` pixels high, with a frame around it.
 
     The hand is not quite sure of its points, and the pen, `pen` heights wide, is pressed more and less on its way.
@@ -93,8 +55,9 @@ def written(strokes: Strokes, height: int, pen: float, seed: int, slant: float =
     paper = Image.new("L", (side, side))
     ink = ImageDraw.Draw(paper)
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    for stroke in strokes:
-        points = np.array(stroke) + rng.normal(0, 0.012, (len(stroke), 2)) - [0.33, 0.5]
+    for stroke in strokes.split("; "):
+        meant = np.array([point.split(",") for point in stroke.split()], float) / 100
+        points = meant + rng.normal(0, 0.012, meant.shape) - [0.33, 0.5]
         points[:, 0] -= slant * points[:, 1]
         line = curve(points @ np.array([[cos, -sin], [sin, cos]])) * size + side / 2
         press = 1 + 0.22 * np.sin(rng.uniform(0, 6) + np.linspace(0, rng.uniform(3, 7), len(line)))
@@ -142,16 +105,10 @@ def placed(ink: np.ndarray, height: int, width: int, top: int, left: int) -> np.
     return sheet
 
 
-def bytes_of(values: np.ndarray) -> np.ndarray:
-    return np.rint(values).clip(0, 255).astype(np.uint8)
-
-
-def save(name: str, values: np.ndarray, **options: object) -> None:
+def save(name: str, values: np.ndarray, **options: Any) -> None:
     """A picture beside this program."""
-    buffer = BytesIO()
-    kind = "JPEG" if name.endswith(".jpg") else "PNG"
-    Image.fromarray(bytes_of(values)).save(buffer, kind, **({"optimize": True} | options))
-    (HERE / name).write_bytes(buffer.getvalue())
+    pixels = np.rint(values).clip(0, 255).astype(np.uint8)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(HERE / name, optimize=True, **options)
 
 
 def fonts() -> None:
@@ -168,7 +125,7 @@ def fonts() -> None:
 
 def strokes() -> None:
     """Ten digits as written with a fine pen, a ball-point, a felt pen, a marker: dark on white, one light on black."""
-    rows: list[tuple[Strokes, int, float, float, float]] = [
+    rows: list[tuple[str, int, float, float, float]] = [
         (ZERO, 90, 0.10, 0.10, 0), (ONE, 80, 0.07, 0.20, 0), (TWO, 120, 0.06, 0.05, 3), (THREE, 100, 0.13, 0.0, -4),
         (FOUR, 140, 0.035, 0.10, 0), (FIVE, 70, 0.12, 0.15, 2), (SIX, 110, 0.05, 0.12, 0), (SEVEN, 60, 0.15, 0.0, -5),
         (EIGHT, 130, 0.08, 0.18, 0), (NINE, 100, 0.10, 0.05, 5),
@@ -228,7 +185,8 @@ def worn() -> None:
     # 8: printed, small, blurred by a camera that was not still, in a dark room
     ink = printed("8", "DejaVuSans", 40, 7)
     moved = np.mean([np.roll(ink, step, 1) for step in range(5)], axis=0)
-    save("worn_8.jpg", 20 + 70 * (1 - moved) * light(ink.shape, 0.6, 120)[..., 0] + rng.normal(0, 3, ink.shape), quality=85)
+    seen = 20 + 70 * (1 - moved) * light(ink.shape, 0.6, 120)[..., 0]
+    save("worn_8.jpg", seen + rng.normal(0, 3, ink.shape), quality=85)
 
     # 9: yellow on white, in low quality
     ink = written(NINE, 100, 0.12, 29, 0.1)

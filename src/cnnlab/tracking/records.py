@@ -67,9 +67,9 @@ def finished(word: str) -> list[tuple[Study, Run]]:
 
 @store_errors()
 def best_first() -> list[tuple[Study, Run]]:
-    """The finished runs that held out validation images, with their studies: those with the lowest error on these first.
+    """The finished runs that held out validation images, with their studies: the one with the lowest error first.
 
-    It is the mean over runs whose words differ by nothing but the seed, and among these the run's own.
+    What counts is the mean over runs whose words differ by nothing but the seed, and among these the run's own.
     """
 
     def error(run: Run) -> float:
