@@ -29,7 +29,8 @@ FLOORS = (  # from the ground up: a room imports from lower floors only, whereve
     "runs summaries",
     "robustness sweeps",
     "tuning",
-    "commands api estimator",
+    "api estimator",
+    "commands",
 )
 LEVELS = {room: level for level, floor in enumerate(FLOORS) for room in floor.split()}
 ROOF = len(FLOORS)  # where a new room stands: nothing imports it yet

@@ -113,6 +113,7 @@ def test_mnists_own_images_as_files_get_the_answers_of_its_arrays(network: Path,
         lambda image: image.clip(10),
         np.zeros_like,
     ],
+    ids=["dark on light", "off the middle", "large", "in a corner", "on grey", "empty"],
 )
 def test_other_images_are_not_taken_for_mnists(changed: Callable[[np.ndarray], np.ndarray]) -> None:
     image = mnist5k().test.pixels[0]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DIGITS = tuple("0123456789")
 MNIST = {"cnnlab.data.mnist", "cnnlab.data.mnist5k"}
 UNCHANGED = {"size": None, "margin": 0, "enlarge": 1, "deslant": False}  # options of MNIST that leave its images alone
+RANKS = "; its loss is not cross-entropy: its probabilities rank digits, but do not say how sure it is"
 EXAMPLES = f"""\
   cnnlab predict digit.png                   by the best finished run
   cnnlab predict *.jpg --out answers.png     many pictures
@@ -113,7 +114,8 @@ def _best() -> tuple[Predictor, str]:
             if "model" in config["learner"] and _is_mnist(config["data"]):
                 error = run.data.metrics[records.VALIDATION_ERROR]
                 name = f"by {run.info.run_name} of study {study.name}, run {run.info.run_id[:8]}"
-                return records.predictor(study, run), f"{name}: validation error {error:.2f}%"
+                ranks = "" if run.data.params["loss"] == "cross_entropy" else RANKS
+                return records.predictor(study, run), f"{name}: validation error {error:.2f}%{ranks}"
     raise ValueError("no finished run knows digits yet: `make sweep` or `cnnlab train` makes one")
 
 
