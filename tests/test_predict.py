@@ -254,6 +254,12 @@ def test_an_empty_page_has_no_ink(page: str) -> None:
         prepared(grey(empty_pages()[page]))
 
 
+def colours_of(file: Path) -> np.ndarray:
+    """What is in the file of a picture, as it is."""
+    with Image.open(file) as image:
+        return np.asarray(image, float)
+
+
 def test_the_thirty_pictures_are_those_that_the_program_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thirty, "HERE", tmp_path)
     for part in (thirty.fonts, thirty.strokes, thirty.worn):
@@ -262,7 +268,7 @@ def test_the_thirty_pictures_are_those_that_the_program_makes(tmp_path: Path, mo
     assert np.bincount(LABELS).tolist() == [3] * 10
     assert sum(file.stat().st_size for file in FILES) < 300_000
     for file in FILES:  # another FreeType or JPEG library may draw a little differently
-        made, kept = (np.asarray(Image.open(folder / file.name), float) for folder in (tmp_path, FOLDER))
+        made, kept = (colours_of(folder / file.name) for folder in (tmp_path, FOLDER))
         assert abs(made - kept).mean() < 2, file.name
 
 
@@ -279,8 +285,8 @@ def test_answers_are_a_table_and_a_picture(predict: Ran, network: Path, tmp_path
     assert (code, complaints, said[0], said[-1]) == (0, [], f"by {network}", f"{out} shows what the network sees")
     seen = np.stack([read(file).pixels for file in FILES[10:20]])
     assert said[1:-1] == table(list(map(str, FILES[10:20])), load(network).predict_proba(seen)).splitlines()
-    image = Image.open(out)
-    assert image.format == "PNG" and image.width > 500
+    with Image.open(out) as image:
+        assert image.format == "PNG" and image.width > 500
 
 
 def test_a_line_of_the_table_has_the_two_most_probable_digits() -> None:

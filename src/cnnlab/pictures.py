@@ -41,10 +41,13 @@ class Picture:
 
 
 def read(path: Path) -> Picture:
-    """The picture in a file, prepared. ValueError or OSError, in one line, where there is none or it shows no ink."""
+    """The picture in a file, prepared. ValueError, in one line, where there is none or it shows no ink."""
     from PIL.Image import Resampling
 
-    picture = _opened(path)
+    try:
+        picture = _opened(path)
+    except OSError as error:
+        raise ValueError(f"{shown(path)}: cannot be read: {error.strerror or error}") from None
     try:
         pixels = prepared(np.asarray(picture))
     except ValueError as error:
@@ -175,9 +178,10 @@ def _paper(grey: Floats) -> tuple[Floats, float]:
     some = terms[::step, ::step]
     chosen = (abs(some[..., 1:3]) > 1 - np.maximum(1 / 6, 1.5 / np.array(grey.shape[::-1]))).any(-1)
     paper, noise = np.full(few.shape, np.median(few[chosen])), 1.0
-    for _ in range(8):
-        factors = _fitted(some[chosen], few[chosen], paper[chosen])
-        paper = some @ factors
+    for degree in (1, *[2] * 7):  # a plane first: a parabola would bend down to a table at one side
+        count = 3 * degree
+        factors = _fitted(some[chosen][:, :count], few[chosen], paper[chosen])
+        paper = some[..., :count] @ factors
         away = abs(few - paper)
         noise = max(1.0, 1.4826 * float(np.median(away[chosen])))
         chosen = away < 3 * max(noise, 2)
@@ -192,7 +196,7 @@ def _terms(height: int, width: int) -> NDArray[np.float64]:
 
 
 def _fitted(terms: NDArray[Any], values: NDArray[Any], near: NDArray[Any]) -> NDArray[Any]:
-    """The factors of terms (N, 6) whose sum deviates least from the values, in absolute terms: ink hardly moves it.
+    """The factors of terms (N, T) whose sum deviates least from the values, in absolute terms: ink hardly moves it.
 
     `near` is a first guess at that sum.
     """

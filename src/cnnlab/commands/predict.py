@@ -70,8 +70,8 @@ def _read(images: Sequence[str]) -> dict[str, Picture]:
     for image in dict.fromkeys(images):
         try:
             found[shown(Path(image))] = read(Path(image))
-        except (ValueError, OSError) as error:
-            print(" ".join(str(error).split()), file=sys.stderr, flush=True)
+        except ValueError as error:
+            print(error, file=sys.stderr, flush=True)
     return found
 
 
