@@ -8,6 +8,7 @@ READY := .venv/.ready
 PEERS := .venv/.peers
 PIP := $(BIN)/python -m pip install -qq
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+PROGRAM = $(wildcard $(STUDY:%=experiments/%/cost.py) $(STUDY:%=experiments/%/slowdown.py)) # what no sweep finds out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # `$(PYTHON) -c '$(LOCKED)' command` runs the command once no other make is at work on .venv. The lock is on an
@@ -26,7 +27,7 @@ ifndef USABLE
 $(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
 endif
 
-.PHONY: help setup train sweep study evaluate compare report reproduce ui data test parity lint bench clean
+.PHONY: help setup train sweep study evaluate predict compare report reproduce ui data test parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -42,6 +43,9 @@ sweep: $(READY) ## an ablation: SWEEP=first_look JOBS=2 SEEDS=3 EPOCHS=5 DATA=..
 evaluate: $(READY) ## a finished RUN, or all of a study, on test images that are shifted, turned, scaled, noisy; ARGS="shift=4 noise=10"
 	@$(CNNLAB) evaluate "$(RUN)" $(ARGS)
 
+predict: $(READY) ## which digits pictures of yours show: IMAGE=digit.png or IMAGE="a.png b.jpg", by the best run, or RUN=...
+	@$(CNNLAB) predict $(IMAGE) $(RUN:%=--run=%) $(ARGS)
+
 compare: $(READY) ## two finished runs A=... B=... by their answers to the same test images, paired image by image
 	@$(CNNLAB) compare "$(A)" "$(B)"
 
@@ -49,9 +53,12 @@ report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in re
 	@$(CNNLAB) report $(SWEEP)
 
 study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/
+ifneq ($(STUDY),cost)
 	@$(CNNLAB) tune $(STUDY) $(JOBS:%=--jobs=%)
 	@$(CNNLAB) sweep $(STUDY) $(JOBS:%=--jobs=%)
 	@$(BIN)/python experiments/study.py $(STUDY)
+endif
+	@$(PROGRAM:%=$(BIN)/python %)
 
 reproduce: $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2; UPDATE=1 writes the notebook
 	@$(CNNLAB) reproduce $(ONLY) $(JOBS:%=--jobs=%) $(if $(UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)

@@ -186,12 +186,9 @@ def untimed(record: dict[str, Any]) -> dict[str, Any]:
 
 def composed(*words: str) -> "DictConfig":
     """The config of a command line."""
-    from hydra import compose
+    from cnnlab.composing import composed
 
-    from cnnlab.composing import composition
-
-    with composition():
-        return compose("train", list(words), return_hydra_config=True)
+    return composed(words)
 
 
 def plan_of(*words: str) -> "Plan":

@@ -388,7 +388,7 @@ ARMS = {
     "loss": 14,
     "optimizer": 4,
     "padding": 7,
-    "pooling": 7,
+    "pooling": 11,
     "robustness": 10,
     "train_size": 3,
 }

@@ -162,14 +162,24 @@ def test_arms_are_ranked_by_validation_error_and_failures_come_last():
 def test_table_rows():
     rows = table(grouped(sweep(1)))
     assert list(rows[0]) == [
-        *OPTIONS, "lr", "test error (%)", "validation error (%)", "train loss", "s / run", "seeds", "status",
+        *OPTIONS, "lr", "test error (%)", "validation error (%)", "training error (%)", "s / run", "seeds", "status",
     ]  # fmt: skip
     assert rows[0]["test error (%)"] == "1.00 [0.82, 1.21]" and rows[0]["seeds"] == "1"
     assert rows[-1]["test error (%)"] == "–" and rows[-1]["status"] == f"failed: {REASON}"
     five = table(grouped(sweep(5)))[0]
     best = next(arm for arm in grouped(sweep(5)) if arm.label == "relu / cross_entropy / average / valid")
     half = error_rate(best.wrong(best.answered))[0].times(100).half_width
-    assert five["test error (%)"] == f"1.14 ± {half:.2f}" and five["lr"] == "0.05" and five["train loss"] == "0.1000"
+    assert five["test error (%)"] == f"1.14 ± {half:.2f}" and five["lr"] == "0.05"
+
+
+def test_the_table_says_what_arms_cost_where_they_differ():
+    runs = [
+        RunRecord(name, {"x": name}, "FINISHED", {"test/error_percent": 1, "train/accuracy": 0.75, "size/macs": macs})
+        for name, macs in (("a", 1000), ("b", 2000))
+    ]
+    first, second = table(grouped(runs))
+    assert (first["multiply-adds"], second["multiply-adds"]) == ("1,000", "2,000") and "parameters" not in first
+    assert first["training error (%)"] == "25.00"
 
 
 def test_terminal_table_says_what_its_intervals_are():

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from tests.conftest import CONF, Home, is_one_line, kill, plan_of, wait_for
 
-from cnnlab import commands, plots, robustness
+from cnnlab import commands, plots
+from cnnlab.changes import KINDS, PIECE, Change
 from cnnlab.journal import Watcher
-from cnnlab.robustness import KINDS, PIECE, Evaluated, metric
+from cnnlab.robustness import Evaluated, metric
 from cnnlab.runs import make
 from cnnlab.tracking.log import RunLog
 
@@ -39,7 +40,7 @@ def test_a_shift_moves_by_exactly_so_many_pixels(amount: int, colours: tuple[int
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=map("_".join, CHANGES))
 @pytest.mark.parametrize("shape", [(PIECE + 3, 9, 7), (4, 6, 9, 3)], ids=["grey", "colour"])
-def test_no_change_is_none_and_a_change_leaves_the_originals(change: robustness.Change, shape: tuple[int, ...]) -> None:
+def test_no_change_is_none_and_a_change_leaves_the_originals(change: Change, shape: tuple[int, ...]) -> None:
     pixels = pictures(*shape)
     before = pixels.copy()
     assert (change(pixels, 0, 255) == pixels).all()

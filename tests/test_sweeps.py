@@ -545,6 +545,8 @@ def asks(home: Home, what: str) -> None:
         ("within: pooling", "within=pooling: this sweep has only one option of it"),
         ("staircase: [loss=mse->cross]", "staircase loss=mse->cross: not every set of these changes has one arm"),
         ("staircase: [loss]", "contrast 'loss': write one change"),
+        ("evaluate: [shft=8]", "evaluate: shft=8: there is no such change (did you mean shift?): choose from shift,"),
+        ("evaluate: [shift=8, noise=200]", "evaluate: noise=200: choose a whole number from 1 to 100, as in noise=10"),
     ],
 )
 def test_what_a_sweep_cannot_answer_is_refused_before_it_runs(what: str, line: str, inside: Home) -> None:

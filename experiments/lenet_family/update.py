@@ -18,7 +18,6 @@ import figures
 from cnnlab import plots
 from cnnlab.composing import load_data, sweep_of
 from cnnlab.data import Dataset
-from cnnlab.measuring import outputs_for
 from cnnlab.nn import Params, Sequential
 from cnnlab.paths import refuse_other_checkout, write_atomically
 from cnnlab.report.arms import RunRecord
@@ -26,7 +25,7 @@ from cnnlab.report.rows import Result, Row, error_interval, results_table
 from cnnlab.report.tables import as_csv, number, replaced
 from cnnlab.statistics import t_interval
 from cnnlab.summaries import row_records, rows_of
-from cnnlab.tracking.records import networks
+from cnnlab.tracking.records import predictor
 from cnnlab.tracking.store import Study
 
 FOLDER = Path(__file__).resolve().parent
@@ -55,8 +54,8 @@ def main(folder: Path = FOLDER) -> None:
     plan = next(plans[0] for row, plans in sweep.rows.items() if row.name == STAR)
     if run := study.finished(plan.fingerprint):
         data = load_data(plan)
-        ((network, params),) = networks(study, run)
-        look_inside(network, params, data, outputs_for(network, params, data, data.test), folder)
+        star = predictor(study, run)
+        look_inside(*star.networks[0], data, star.outputs(data.test.pixels), folder)
 
 
 def update(rows: Sequence[Row], records: Mapping[str, Sequence[RunRecord]], folder: Path = FOLDER) -> list[Result]:

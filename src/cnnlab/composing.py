@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
@@ -24,7 +24,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnlab import code, rates
+from cnnlab import changes, code, rates
 from cnnlab.config import GROUPS, NUMBERS, RunConfig, fingerprint, targets, typed, without_off
 from cnnlab.data import Dataset
 from cnnlab.learners import Learner
@@ -32,7 +32,7 @@ from cnnlab.paths import conf_folder
 from cnnlab.report.arms import RunRecord, arms, swept
 from cnnlab.report.contrasts import Asked
 from cnnlab.report.rows import Row
-from cnnlab.spelling import TEXT, as_text
+from cnnlab.spelling import TEXT, as_text, check_words
 
 SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
@@ -79,8 +79,27 @@ class Plan:
         return " ".join([*said, *(f"{name}={self.words[name]}" for name in (*more, "seed"))])
 
 
-def plan(cfg: DictConfig, context: Any) -> Plan:
-    """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, if it is impossible."""
+@dataclass(frozen=True)
+class Resolved:
+    """A composed config as plain values, with the `choices` of all groups, and the `words` that a run is called by.
+
+    `lr_source` and `tuned_for` are as those of a plan.
+    """
+
+    config: dict[str, Any]
+    choices: Mapping[str, str]
+    words: dict[str, str]
+    lr_source: str
+    tuned_for: rates.Key
+
+    @property
+    def learner(self) -> Learner:
+        """What learns by this config."""
+        return _instantiated({"learner": self.config["learner"]})["learner"]
+
+
+def resolved(cfg: DictConfig, context: Any) -> Resolved:
+    """The values of a composed config; `context` is its `hydra` node. ValueError, in one line, if one is impossible."""
     try:
         config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
     except OmegaConfBaseException as error:  # an interpolation of what is not there
@@ -102,20 +121,29 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     config = typed(config)
     words |= {number: str(config[number]) if number in taken else "none" for number in NUMBERS}
     words |= _details(context.overrides.task, words, RunConfig.__annotations__.keys() - taken)
-    learner: Learner = _instantiated({"learner": config["learner"]})["learner"]
-    data = load(config["data"])
+    return Resolved(config, choices, words, source, tuned_for)
+
+
+def plan(cfg: DictConfig, context: Any) -> Plan:
+    """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, if it is impossible."""
+    found = resolved(cfg, context)
+    config, words, learner, data = found.config, found.words, found.learner, load(found.config["data"])
     try:
         description = learner.describe(data)
     except ValueError as error:
-        chosen = {"learner": choices["learner"]} | {group: words[group] for group in GROUPS}
+        chosen = {"learner": found.choices["learner"]} | {group: words[group] for group in GROUPS}
         together = " ".join(f"{word}={option}" for word, option in chosen.items() if option not in ("none", "network"))
         raise ValueError(f"{together} do not go together: {error}") from None
     asked = {name: config[name] for name in ("learner", "data", "seed", "threads")}
     identity = fingerprint(without_off(asked) | {"digest": data.digest})
-    modules = code.digest(targets(asked))
-    return Plan(
-        config, words, learner, description, identity, modules, source, tuned_for, tuple(context.overrides.task)
-    )
+    modules, overrides = code.digest(targets(asked)), tuple(context.overrides.task)
+    return Plan(config, words, learner, description, identity, modules, found.lr_source, found.tuned_for, overrides)
+
+
+def composed(words: Sequence[str]) -> DictConfig:
+    """The config of a command line, with its `hydra` node."""
+    with composition():
+        return compose("train", as_text(words), return_hydra_config=True)
 
 
 def _details(overrides: Sequence[str], words: Mapping[str, str], unused: Set[str]) -> dict[str, str]:
@@ -160,11 +188,27 @@ def _instantiated(node: dict[str, Any]) -> Any:
         raise cause or error from None
 
 
+def learner_of(words: Sequence[str]) -> Learner:
+    """What the run of these words would train, at the rate that it would have; no data are read.
+
+    ValueError, in one line, for words that are no choices. A learner is composed once in a process.
+    """
+    return _learner(tuple(words), conf_folder())
+
+
+@lru_cache(maxsize=100)
+def _learner(words: tuple[str, ...], folder: Path) -> Learner:
+    check_words(words, [folder])
+    cfg = composed(words)
+    return resolved(cfg, cfg.hydra).learner
+
+
 @dataclass(frozen=True)
 class Sweep:
     """The arms of one question, each once.
 
-    `rows` holds the arms of each row of a list; a grid has none. `asked` is what its file wants to know.
+    `rows` holds the arms of each row of a list; a grid has none. `asked` is what its file wants to know, and `changes`
+    is how far test images are changed for its page, by kind (see `cnnlab.changes`).
     `refused` has a line on each arm that is impossible. `command` makes the sweep again. `workers` is how many the
     launcher uses, if it says so.
     """
@@ -175,6 +219,7 @@ class Sweep:
     rows: dict[Row, list[Plan]]
     refused: list[str]
     asked: Asked = field(default_factory=Asked)
+    changes: dict[str, float] = field(default_factory=dict)
 
 
 def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only: Sequence[str] = ()) -> Sweep:
@@ -190,6 +235,10 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
         within=options.get("within") or "",
         staircase=tuple(options.get("staircase") or ()),
     )
+    try:
+        changed = changes.asked(list(options.evaluate)) if options.get("evaluate") else {}
+    except ValueError as error:
+        raise ValueError(f"evaluate: {error}") from None
     grid = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
     asked = _rows(options.rows, only) if options.get("rows") else {None: grid}
     plans: dict[tuple[str, str], Plan] = {}
@@ -218,7 +267,7 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     command = _command(cfg.hydra.overrides.hydra, cfg.hydra.overrides.task, only)
     jobs = cfg.hydra.launcher.get("n_jobs")
     workers = jobs if jobs and jobs > 0 else None  # -1 is joblib's "as many as there are cores"
-    return Sweep(list(plans.values()), command, workers, rows, list(refused), asks)
+    return Sweep(list(plans.values()), command, workers, rows, list(refused), asks, changed)
 
 
 def _check(asked: Asked, plans: Iterable[Plan], rows: Mapping[Row, Sequence[Plan]]) -> None:

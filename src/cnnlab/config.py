@@ -71,7 +71,8 @@ def typed(config: dict[str, Any]) -> dict[str, Any]:
     """
     for name, kind in annotated(RunConfig).items():
         check(name, config[name], kind)  # again, since an interpolation brings in what Hydra did not check
-    check("stop.patience", config["stop"]["patience"], Patience)
+    stop = config["stop"]
+    check("stop.patience", stop["patience"] if isinstance(stop, dict) else stop, Patience)
     whole = ("model", "learner")  # these contain the others again, under other names
     for name in (*(name for name in config if name not in whole), *whole):
         config = config | {name: _checked(config[name], name)}

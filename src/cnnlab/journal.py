@@ -158,5 +158,6 @@ class Journal:
         self.log.figure("plots/kernels.png", plots.kernels, weights, "first-layer kernels", data.shape)
         self.log.curve("first_steps/loss", states[0].losses)
         self.log.text("history.csv", as_csv(self.history))
-        networks = [network_bytes(recipe.network, state.params, data.shape, data.normalizer) for state in states]
+        about = (data.shape, data.normalizer, data.classes)
+        networks = [network_bytes(recipe.network, state.params, *about) for state in states]
         self.log.model(networks, data.shape)

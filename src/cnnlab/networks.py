@@ -5,6 +5,8 @@ import io
 import json
 import os
 import re
+import zipfile
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from cnnlab.nn import Initializer, Layer, Params, Sequential, pack, unpack
 KINDS = (Layer, Initializer, Normalizer)  # what a file may build, and dataclasses only
 
 
-def network_bytes(network: Sequential, params: Params, shape: tuple[int, ...], rule: Normalizer) -> bytes:
-    """The content of the file: layers, image shape and normalisation as JSON, and the packed parameters."""
-    header = {"network": _encode(network), "shape": shape, "normalizer": _encode(rule)}
+def network_bytes(
+    network: Sequential, params: Params, shape: tuple[int, ...], rule: Normalizer, classes: Sequence[str] = ()
+) -> bytes:
+    """The content of the file: layers, image shape, normalisation and classes as JSON, and the packed parameters."""
+    header = {"network": _encode(network), "shape": shape, "normalizer": _encode(rule), "classes": list(classes)}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, header=np.array(json.dumps(header)), theta=pack(params))
     return buffer.getvalue()
@@ -28,16 +32,29 @@ def network_bytes(network: Sequential, params: Params, shape: tuple[int, ...], r
 def load_network(path: Path) -> tuple[Sequential, Params, tuple[int, ...], Normalizer]:
     """(network, parameters, image shape, normaliser), as they were saved.
 
-    ValueError where the file names what is no layer, normaliser or initialiser of cnnlab or of a package in
-    `CNNLAB_TRUST`, or where its parameters are not those of its layers.
+    ValueError where the file is none of a network, names what is no layer, normaliser or initialiser of cnnlab or of a
+    package in `CNNLAB_TRUST`, or where its parameters are not those of its layers.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        header, theta = json.loads(archive["header"].item()), archive["theta"]
+    header, theta = json.loads(_read(path, "header").item()), _read(path, "theta")
     network, shape = _decode(header["network"]), tuple(header["shape"])
     like, _ = network.init(shape, np.random.default_rng(0))
     if theta.shape != pack(like).shape:
         raise ValueError(f"{path.name}: {theta.size} parameters where its layers have {pack(like).size}")
     return network, unpack(theta, like), shape, _decode(header["normalizer"])
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The names of the classes that a network's file knows; files of old know none."""
+    return tuple(json.loads(_read(path, "header").item()).get("classes", ()))
+
+
+def _read(path: Path, name: str) -> np.ndarray:
+    """An array of a network's file."""
+    if zipfile.is_zipfile(path):
+        with np.load(path, allow_pickle=False) as archive:
+            if {"header", "theta"} <= set(archive):
+                return archive[name]
+    raise ValueError(f"{path} is no file of a network: choose one from the folder model/artifacts of a run")
 
 
 def trusted(module: str) -> bool:

@@ -1,152 +1,34 @@
 """How a finished run's network answers the test images when these are shifted, turned, scaled or noisy.
 
-Each kind of change goes in two or four directions, each in steps: the test error at every step, in per cent, is the
-metric `test_error_percent/KIND_DIRECTION` of the run, so that MLflow draws error over amount.
+The test error at every amount of a change (see `changes`), in per cent, is the metric
+`test_error_percent/KIND_DIRECTION` of the run at that step, so that MLflow draws error over amount.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from cnnlab import plots
+from cnnlab.changes import KINDS
 from cnnlab.composing import load
 from cnnlab.config import targets
-from cnnlab.data import Dataset, Images
-from cnnlab.data.warping import Bytes, warp
+from cnnlab.data import Dataset
+from cnnlab.data.warping import Bytes
 from cnnlab.locks import locked
-from cnnlab.measuring import outputs_for, scores
+from cnnlab.measuring import scores
 from cnnlab.networks import trusted
-from cnnlab.nn import Params, Sequential
+from cnnlab.predictor import Predictor
 from cnnlab.runs import threads
 from cnnlab.tracking import records
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.store import DIGEST, Study, state_folder, tag
 
 Curve = dict[int, float]  # test error in per cent, by amount
-Change = Callable[[Bytes, int, int], Bytes]  # images changed by an amount; the last number is their brightest pixel
 
 FAMILY = "test_error_percent"
-PIECE = 1000  # images that get noise together
-SEED = 0  # of the noise, so that it is the same for every run
-
-
-def moved(pixels: Bytes, down: float = 0, right: float = 0, size: float = 1, turn: float = 0) -> Bytes:
-    """Images shifted by so many pixels, made `size` times as large and turned to the left by `turn` degrees.
-
-    But for the shift their middle is fixed; what comes in from outside is background.
-    """
-    height, width = pixels.shape[1:3]
-    cos, sin = math.cos(math.radians(turn)) / size, math.sin(math.radians(turn)) / size
-    y, x = np.arange(height)[:, None] - (height - 1) / 2 - down, np.arange(width) - (width - 1) / 2 - right
-    places = (cos * y + sin * x + (height - 1) / 2, cos * x - sin * y + (width - 1) / 2)
-    rows, columns = (np.broadcast_to(place.astype(np.float32), pixels.shape[:3]) for place in places)
-    return warp(pixels, rows, columns)
-
-
-def gaussian(pixels: Bytes, amount: int, levels: int) -> Bytes:
-    """Images with Gaussian noise, whose standard deviation is so many per cent of the range from black to white."""
-    rng, deviation = np.random.default_rng(SEED), np.float32(amount / 100 * levels)
-
-    def noisy(piece: Bytes) -> Bytes:
-        drawn = piece + deviation * rng.standard_normal(piece.shape, np.float32)
-        return np.rint(drawn).clip(0, levels).astype(np.uint8)
-
-    return _by_pieces(noisy, pixels)
-
-
-def salt_and_pepper(pixels: Bytes, amount: int, levels: int) -> Bytes:
-    """Images of which so many per cent of the pixels are replaced: half of these by black ones, half by white ones."""
-    rng, half = np.random.default_rng(SEED), amount / 200
-
-    def noisy(piece: Bytes) -> Bytes:
-        drawn = rng.random(piece.shape[:3]).reshape(*piece.shape[:3], *(1 for _ in piece.shape[3:]))
-        return np.where(drawn < half, 0, np.where(drawn >= 1 - half, levels, piece)).astype(np.uint8)
-
-    return _by_pieces(noisy, pixels)
-
-
-def _by_pieces(change: Callable[[Bytes], Bytes], pixels: Bytes) -> Bytes:
-    return np.concatenate([change(pixels[first : first + PIECE]) for first in range(0, len(pixels), PIECE)])
-
-
-@dataclass(frozen=True)
-class Direction:
-    """A change of images in one direction, and the largest amount that a word asks for."""
-
-    change: Change
-    reach: Callable[[float], float] = float
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of change: the unit of its amounts, which are `every` so many, and its directions.
-
-    Its word says how far to go: `default` unless said, at most `most`.
-    """
-
-    unit: str
-    every: int
-    default: float
-    most: int
-    directions: Mapping[str, Direction]
-
-    def amounts(self, direction: str, word: float) -> list[int]:
-        """From 0 to what the word asks for in that direction, and that itself."""
-        largest = math.floor(self.directions[direction].reach(word) + 1e-9)
-        return [*range(0, largest, self.every), largest]
-
-
-KINDS = {
-    "shift": Kind(
-        "pixels",
-        every=1,
-        default=4,
-        most=99,
-        directions={
-            "up": Direction(lambda pixels, amount, _: moved(pixels, down=-amount)),
-            "down": Direction(lambda pixels, amount, _: moved(pixels, down=amount)),
-            "left": Direction(lambda pixels, amount, _: moved(pixels, right=-amount)),
-            "right": Direction(lambda pixels, amount, _: moved(pixels, right=amount)),
-        },
-    ),
-    "rotation": Kind(
-        "degrees",
-        every=5,
-        default=45,
-        most=180,
-        directions={
-            "left": Direction(lambda pixels, amount, _: moved(pixels, turn=amount)),
-            "right": Direction(lambda pixels, amount, _: moved(pixels, turn=-amount)),
-        },
-    ),
-    "scale": Kind(  # scale=2: to twice the size, which is 100% larger, and to half of it, which is 50% smaller
-        "% larger or smaller",
-        every=10,
-        default=2.0,
-        most=10,
-        directions={
-            "larger": Direction(
-                lambda pixels, amount, _: moved(pixels, size=1 + amount / 100), lambda factor: 100 * factor - 100
-            ),
-            "smaller": Direction(
-                lambda pixels, amount, _: moved(pixels, size=1 - amount / 100), lambda factor: 100 - 100 / factor
-            ),
-        },
-    ),
-    "noise": Kind(
-        "%",
-        every=2,
-        default=10,
-        most=100,
-        directions={"gaussian": Direction(gaussian), "salt_and_pepper": Direction(salt_and_pepper)},
-    ),
-}
 
 
 def metric(kind: str, direction: str) -> str:
@@ -156,18 +38,16 @@ def metric(kind: str, direction: str) -> str:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a run answered its test by: the data, and the network, or those whose outputs add up."""
+    """What a run answered its test by: the data and its networks."""
 
     data: Dataset
-    networks: Sequence[tuple[Sequential, Params]]
+    predictor: Predictor
     threads: int
 
     @classmethod
     def of(cls, study: Study, run: Any) -> Evaluated:
         """Those of a finished run. ValueError or OSError, in one line, where it has no network or its data are gone."""
-        config = records.config(study, run)
-        if "model" not in config["learner"]:
-            raise ValueError(f"model={run.data.params['model']} is no network, and only networks are kept")
+        config, predictor = records.config(study, run), records.predictor(study, run)
         for target in targets(config["data"]):
             if not trusted(target):
                 package = target.partition(".")[0]
@@ -175,7 +55,7 @@ class Evaluated:
         data = load(config["data"])
         if data.digest != tag(run, DIGEST):
             raise ValueError(f"the images of data={run.data.params['data']} are others now than when it was made")
-        return cls(data, records.networks(study, run), config["threads"])
+        return cls(data, predictor, config["threads"])
 
     def error_percent(self, kind: str, direction: str, amount: int) -> float:
         """The error in per cent when the test images are changed by this amount."""
@@ -189,9 +69,7 @@ class Evaluated:
         return self._error_percent(self.data.test.pixels)
 
     def _error_percent(self, pixels: Bytes) -> float:
-        images = Images(pixels, self.data.test.labels)
-        outputs = [outputs_for(network, params, self.data, images) for network, params in self.networks]
-        return scores("test", np.sum(outputs, axis=0), images.labels)["test/error_percent"]
+        return scores("test", self.predictor.outputs(pixels), self.data.test.labels)["test/error_percent"]
 
 
 def evaluate(study: Study, run: Any, words: Mapping[str, float]) -> Iterator[tuple[str, dict[str, Curve], bool]]:

@@ -130,9 +130,35 @@ def arms(plans: Iterable[Plan]) -> dict[rates.Key, Plan]:
     return {plan.tuned_for: plan for plan in plans if plan.lr_source not in ("", rates.GIVEN)}
 
 
+def curve_of(key: rates.Key) -> Mapping[str, Any] | None:
+    """What is kept of the search for just this: the rate, the curve and the budget; None where there is no curve."""
+    entry = rates.table()["tuned"].get(key.setting, {}).get(key.arm, {})
+    return entry if "validation_errors" in entry else None
+
+
 def is_tuned(key: rates.Key) -> bool:
     """Whether a rate was found for just this, and its curve is kept."""
-    return "validation_errors" in rates.table()["tuned"].get(key.setting, {}).get(key.arm, {})
+    return curve_of(key) is not None
+
+
+def lines(arm: str, key: rates.Key) -> list[dict[str, object]]:
+    """A line for each run of the search for this arm's rate, for a table; none where no curve is kept."""
+    entry = curve_of(key) or {"validation_errors": {}}
+    return [
+        {
+            "arm": arm,
+            "tuned_for": key.arm,
+            "setting": key.setting,
+            "rate": rate,
+            "seed": seed,
+            "validation_error": error,
+            "chosen": "yes" if rate == entry["rate"] else "",
+            "budget_runs": entry["budget"]["runs"],
+            "budget_seconds": entry["budget"]["seconds"],
+        }
+        for rate, errors in sorted(entry["validation_errors"].items())
+        for seed, error in zip(SEEDS, errors, strict=False)
+    ]
 
 
 @store_errors()
@@ -171,7 +197,7 @@ def tune(
     failures += [
         f"{s.plan.label}: diverged at every rate" for s in searches.values() if s.found and choice(s.found) is None
     ]
-    _sum_up(name, sweep.command, study, [key for key in all_arms if is_tuned(key)])
+    _sum_up(name, sweep.command, study, {key: entry for key in all_arms if (entry := curve_of(key))})
     for reason in failures:
         print(f"FAILED {reason}")
     return len(failures)
@@ -185,11 +211,10 @@ def _launcher(launch: Callable[[Sequence[Words]], Any], plans: Sequence[Plan]) -
     return lambda numbers: launch([plans[number].overrides for number in numbers])
 
 
-def _sum_up(name: str, command: str, study: Study, keys: Sequence[rates.Key]) -> None:
+def _sum_up(name: str, command: str, study: Study, entries: Mapping[rates.Key, Mapping[str, Any]]) -> None:
     """Print the curves of these arms, draw them into `reports/`, and keep both in the store, once."""
-    if not keys:
+    if not entries:
         return
-    entries = {key: rates.table()["tuned"][key.setting][key.arm] for key in keys}
     table = _table(entries)
     print(table)
     folder = root() / "reports" / STUDY / name

@@ -15,7 +15,8 @@ class SweeperConfig:
     """Options of the sweeper: `params` is a file's grid, `rows` its list, of which `only` some are made.
 
     With `tune`, the name of the sweep, the learning rates of its arms are looked for instead.
-    `contrasts`, `within` and `staircase` are what its report tells (see `cnnlab.report.contrasts.Asked`).
+    `contrasts`, `within` and `staircase` are what its report tells (see `cnnlab.report.contrasts.Asked`); with
+    `evaluate`, words such as shift=4, its page tells of changed test images, too (see `cnnlab.changes`).
     """
 
     _target_: str = "hydra_plugins.cnnlab_sweeper.CnnlabSweeper"
@@ -26,6 +27,7 @@ class SweeperConfig:
     contrasts: list[str] = field(default_factory=list)
     within: str = ""
     staircase: list[str] = field(default_factory=list)
+    evaluate: list[str] = field(default_factory=list)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="cnnlab", node=SweeperConfig, provider="cnnlab")

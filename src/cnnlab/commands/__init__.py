@@ -12,6 +12,7 @@ COMMANDS = {
     "sweep": "an ablation: the arms of a file in conf/sweep",
     "reproduce": "LeNet-5's family on the full MNIST, row by row",
     "evaluate": "how finished runs answer test images that are shifted, turned, scaled or noisy",
+    "predict": "which digits pictures of your own show",
     "compare": "two finished runs, by their answers to the same test images",
     "report": "the tables and figures of a study, written anew",
     "tune": "a learning rate for each arm of a sweep, chosen on validation images",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab.commands import parser
 from cnnlab.paths import is_full
-from cnnlab.spelling import guess
 
 if TYPE_CHECKING:
     from cnnlab.tracking.store import Study
@@ -36,13 +35,15 @@ def main(words: Sequence[str]) -> None:
     said = parse.parse_intermixed_args(words)
     if said.run.partition("=")[0] in ("shift", "rotation", "scale", "noise"):
         parse.error(f"{said.run}: a run or a study comes first")
-    asked = amounts(said.words)
+    from cnnlab.changes import asked
     from cnnlab.tracking.records import finished
+
+    changes = asked(said.words)
 
     found, failed = finished(said.run), 0
     for study, run in found:
         try:
-            _evaluate(study, run, asked)
+            _evaluate(study, run, changes)
         except (ValueError, OSError) as error:
             if len(found) == 1 or is_full(error):
                 raise
@@ -52,31 +53,10 @@ def main(words: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def amounts(words: Sequence[str]) -> dict[str, float]:
-    """How far each kind of change goes, by words such as shift=4; without words, all kinds as far as is usual."""
-    from cnnlab.robustness import KINDS
-
-    asked: dict[str, float] = {}
-    for word in words:
-        name, _, value = word.partition("=")
-        if name not in KINDS:
-            raise ValueError(f"{word}: there is no such change{guess(name, KINDS)}: choose from {', '.join(KINDS)}")
-        if name in asked:
-            raise ValueError(f"{word}: {name}={asked[name]:g} is there already; one at a time, please")
-        kind = KINDS[name]
-        try:
-            asked[name] = float(value) if isinstance(kind.default, float) else int(value)
-        except ValueError:
-            asked[name] = 0
-        if not 1 <= asked[name] <= kind.most:
-            number = "number" if isinstance(kind.default, float) else "whole number"
-            raise ValueError(f"{name}={value}: choose a {number} from 1 to {kind.most}, as in {name}={kind.default:g}")
-    return asked or {name: kind.default for name, kind in KINDS.items()}
-
-
 def _evaluate(study: Study, run: Any, asked: dict[str, float]) -> None:
     """Evaluate one run, and print the error at the largest amounts."""
-    from cnnlab.robustness import KINDS, evaluate
+    from cnnlab.changes import KINDS
+    from cnnlab.robustness import evaluate
     from cnnlab.tracking.store import store_errors
 
     name, before = run.info.run_name, run.data.metrics["test/error_percent"]

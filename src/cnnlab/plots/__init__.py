@@ -4,7 +4,7 @@
 every machine if it is decorated with `style.own_style()` and starts from `style.canvas`.
 """
 
-from cnnlab.plots.answers import confusion, differing, mistakes, robustness
+from cnnlab.plots.answers import confusion, differing, mistakes, predictions, robustness
 from cnnlab.plots.run import activations, by_layer, distortions, kernels, learning_curves
 from cnnlab.plots.style import png
 
@@ -18,5 +18,6 @@ __all__ = [
     "learning_curves",
     "mistakes",
     "png",
+    "predictions",
     "robustness",
 ]

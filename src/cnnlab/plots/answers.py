@@ -106,6 +106,69 @@ def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top:
 
 
 @style.own_style()
+def predictions(
+    originals: Sequence[Array],
+    pixels: Array,
+    probabilities: Array,
+    names: Sequence[str],
+    classes: Sequence[str],
+    title: str,
+    limit: int = 60,
+) -> Page:
+    """For each image its name, how it came, how the network sees it, and the probability of each class as bars.
+
+    `originals` are colours (H, W, 3), bytes, of any size; `pixels` (N, H, W), `probabilities` (N, C).
+    """
+    count = min(len(names), limit)
+    more = f"\nthe first {count} of {len(names)}" if count < len(names) else ""
+    side, bar, gap, over = 112, 16, 14, 26
+    across, down = 2 * (side + gap) + bar * len(classes) + 2 * gap, side + over + 34
+    columns = min(count, 1 + (count > 3) + (count > 12))
+    head = 16 + size(title + more)[1]
+    page = Page(max(columns * across + gap, size(title)[0] + 20), head + -(-count // columns) * down)
+    page.write(title + more, page.width / 2, 10, "ma")
+    for number in range(count):
+        row, column = divmod(number, columns)
+        left, upper = gap + column * across, head + row * down + over
+        page.write(_fitting(names[number], across - 2 * gap), left, upper - 5, "ld", points=9)
+        height, width = originals[number].shape[:2]
+        high, wide = (max(1, round(side * length / max(height, width))) for length in (height, width))
+        page.framed(originals[number], left + (side - wide) / 2, upper + (side - high) / 2, wide, high)
+        page.framed(style.pixels(pixels[number], 255), left + side + gap, upper, side, side)
+        _bars(page, probabilities[number], classes, (left + 2 * (side + gap), upper, bar, side))
+    return page
+
+
+def _bars(page: Page, shares: Array, classes: Sequence[str], box: tuple[float, float, float, float]) -> None:
+    """A bar for each class, as high as its probability; the answer's is coloured, and has it as a number.
+
+    The box is that of the first bar where it is certain.
+    """
+    left, upper, width, height = box
+    most = int(np.argmax(shares))
+    page.fill("0.6", left, upper + height, width * len(classes), 1)
+    for place, (name, share) in enumerate(zip(classes, shares, strict=True)):
+        middle, high = left + (place + 0.5) * width, round(height * float(share))
+        colour = style.COLOURS[0] if place == most else "0.6"
+        if high:
+            page.fill(colour, middle - width / 2 + 2, upper + height - high, width - 4, high)
+        page.write(name, middle, upper + height + 3, "ma", points=9, colour="black" if place == most else "0.5")
+    shown = min(max(left + (most + 0.5) * width, left + 18), left + len(classes) * width - 18)
+    high = round(height * float(shares[most]))
+    page.write(f"{shares[most]:.0%}", shown, upper + height - high - 2, "md", points=8, colour="0.35")
+
+
+def _fitting(text: str, width: float) -> str:
+    """A text of 9 points, its middle left out where it is wider than that."""
+    kept = len(text)
+    shown = text
+    while size(shown, 9)[0] > width and kept > 4:
+        kept -= 1
+        shown = f"{text[: kept // 2]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - (kept + 1) // 2 :]}"
+    return shown
+
+
+@style.own_style()
 def robustness(curves: Mapping[str, Mapping[str, Mapping[int, float]]], title: str) -> Figure:
     """Test error (%) over how far the images are changed: a panel for each kind of change, a line for each direction.
 

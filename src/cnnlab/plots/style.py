@@ -99,6 +99,13 @@ def by_depth(layers: Sequence[str]) -> dict[str, Any]:
     return dict(zip(layers, colormaps["viridis"](np.linspace(0, 0.88, len(layers))), strict=True))
 
 
+def looks(count: int) -> list[dict[str, Any]]:
+    """Looks of so many lines that can be told apart, in grey, too: after the last colour they go on with markers."""
+    plain = [{"color": colour, "linestyle": dashes} for colour, dashes in zip(COLOURS, DASHES, strict=True)]
+    marks = [{}, *({"marker": marker, "markersize": 4, "markevery": 0.1} for marker in "os^vD")]
+    return [look | mark for mark in marks for look in plain][:count]
+
+
 def note(axes: Axes, text: str) -> None:
     """Nothing but this sentence where a picture would be."""
     axes.axis("off")

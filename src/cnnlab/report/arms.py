@@ -20,7 +20,7 @@ FOLLOWERS = ("init", "lr")  # words that an arm may set to suit the others: then
 Options = Mapping[str, Sequence[str]]  # the swept words, each with its options in order
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunRecord:
     """What is known of one run.
 
@@ -60,6 +60,11 @@ class RunRecord:
         if self.finished:
             return ""
         return self.reason or ("no test error" if self.status == "FINISHED" else self.status.lower())
+
+    def __repr__(self) -> str:
+        said = " ".join(f"{word}={choice}" for word, choice in self.words.items() if choice != "none")
+        result = f"test error {self.error('test'):.2f}%" if self.finished else self.failure
+        return f"<run {self.run_id}: {said}: {result}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +138,10 @@ class Arm:
     def mean(self, metric: str) -> float:
         """The mean of a metric over the finished runs; nan where there is none."""
         return mean(record.metrics.get(metric, math.nan) for record in self.finished)
+
+    def mean_error(self, split: str) -> float:
+        """The mean error (%) on a split over the finished runs; nan where there is none."""
+        return mean(record.error(split) for record in self.finished)
 
     @property
     def histories(self) -> list[list[dict[str, float]]]:

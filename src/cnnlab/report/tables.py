@@ -10,6 +10,7 @@ from cnnlab.report.contrasts import ROW, Contrast
 from cnnlab.report.findings import Answer, Staircase
 from cnnlab.statistics import FEWEST_SEEDS, Effect, Interval, Share
 
+SIZES = {"parameters": "size/parameters", "multiply-adds": "size/macs"}
 NOTHING = "–"
 DIFFER = {"fewer errors": "yes", "more errors": "yes"}  # of changes, which are neither
 OTHER_CODE = (
@@ -18,12 +19,15 @@ OTHER_CODE = (
 
 
 def table(arms: Iterable[Arm]) -> list[dict[str, str]]:
-    """One row an arm, best validation error first and failures last: swept words, lr, errors, loss, time, status.
+    """One row an arm, best validation error first and failures last: swept words, lr, errors, time, status.
 
-    In a sweep that is a list, an arm's row is named before its words.
+    In a sweep that is a list, an arm's row is named before its words. The training error is that of the last epoch, of
+    images as they were met. What an arm costs is there where arms differ in it.
     """
     arms = ranked(arms)
     listed = any(arm.row for arm in arms)
+    costs = {name: {arm.mean(metric) for arm in arms if arm.finished} for name, metric in SIZES.items()}
+    sizes = {name: SIZES[name] for name, found in costs.items() if len(found) > 1 and not any(map(math.isnan, found))}
     followers = [word for word in FOLLOWERS if word == "lr" or len({arm.words.get(word) for arm in arms}) > 1]
     return [
         {
@@ -32,7 +36,8 @@ def table(arms: Iterable[Arm]) -> list[dict[str, str]]:
             **{word: arm.words.get(word, NOTHING) for word in followers},
             "test error (%)": percent(arm.error),
             "validation error (%)": percent(arm.val_error),
-            "train loss": number(arm.mean("train/loss"), ".4f"),
+            "training error (%)": number(arm.mean_error("train"), ".2f"),
+            **{name: number(arm.mean(metric), ",.0f") for name, metric in sizes.items()},
             "s / run": number(arm.mean("time/total_s"), ".1f"),
             "seeds": str(len(arm.finished)),
             "status": arm.status,
@@ -45,7 +50,8 @@ def terminal_table(arms: Sequence[Arm]) -> str:
     """The table for the end of a sweep, with a line that says what its intervals are."""
     from tabulate import tabulate
 
-    return f"{tabulate(table(arms), headers='keys', disable_numparse=True)}\n{legend(arms)}".rstrip("\n")
+    rows = [{name: cell for name, cell in row.items() if name not in SIZES} for row in table(arms)]  # to fit a screen
+    return f"{tabulate(rows, headers='keys', disable_numparse=True)}\n{legend(arms)}".rstrip("\n")
 
 
 def legend(arms: Sequence[Arm]) -> str:

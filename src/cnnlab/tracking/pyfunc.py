@@ -8,8 +8,7 @@ import mlflow
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from cnnlab.networks import load_network
-from cnnlab.nn import predict
+from cnnlab.predictor import Predictor
 
 MOST = 10_000  # images of one call
 
@@ -23,27 +22,16 @@ class Digits(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
 
     def load_context(self, context: Any) -> None:
         """Read the networks that the run saved: one, or several whose outputs are added."""
-        self.networks = [load_network(Path(file)) for file in context.artifacts.values()]
+        self.predictor = Predictor.of([Path(file) for file in context.artifacts.values()])
 
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
         """The class of each image, or with `{"probabilities": True}` the probability of each class."""
-        _, _, shape, normalizer = self.networks[0]
-        rows, channels, columns = shape
-        images = np.asarray(model_input)
-        if len(images) > MOST:
-            raise ValueError(f"{len(images):,} images: choose at most {MOST:,} for one call")
-        pixels = np.rint(images).astype(np.uint8).reshape(-1, rows, columns, channels).transpose(1, 3, 2, 0)
-        count, table = pixels.shape[-1], normalizer.table
+        if len(model_input) > MOST:
+            raise ValueError(f"{len(model_input):,} images: choose at most {MOST:,} for one call")
         with threadpool_limits(int(os.environ.get("CNNLAB_THREADS", "1"))):
-            each = [
-                predict(network, trained, shape, count, lambda part: table[pixels[..., part]])
-                for network, trained, _, _ in self.networks
-            ]
-        outputs = np.sum(each, axis=0)
-        if not (params or {}).get("probabilities"):
-            return outputs.argmax(0)
-        shares = np.exp((outputs - outputs.max(0)).T / len(each)).astype(float)
-        return shares / shares.sum(1, keepdims=True)
+            if (params or {}).get("probabilities"):
+                return self.predictor.predict_proba(model_input)
+            return self.predictor.predict(model_input)
 
 
 mlflow.models.set_model(Digits())

@@ -7,10 +7,13 @@ import io
 import json
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +21,7 @@ import yaml
 
 from cnnlab import code
 from cnnlab.config import targets
-from cnnlab.report.arms import RunRecord
+from cnnlab.report.arms import RunRecord, mean
 from cnnlab.report.tables import count
 from cnnlab.spelling import guess
 from cnnlab.tracking.log import REASON
@@ -27,9 +30,11 @@ from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, Study, sto
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from cnnlab.nn import Array, Params, Sequential
+    from cnnlab.nn import Array
+    from cnnlab.predictor import Predictor
 
 SUMMARY = "summary"
+VALIDATION_ERROR = "val/error_percent"
 
 
 class FilesGone(OSError):
@@ -43,8 +48,7 @@ def finished(word: str) -> list[tuple[Study, Run]]:
     An id may be cut short. Of runs of the same config in a study the newest counts, unless the word is the id of
     another. ValueError, in one line, where the word means none or could mean several.
     """
-    query = f"tags.`{KIND}` = 'run' and attributes.status = 'FINISHED'"
-    every = [(study, run) for study in studies() for run in study.runs(query)]
+    every = _every_finished()
     newest = {(study.name, run.data.tags[FINGERPRINT]): (study, run) for study, run in reversed(every)}
     if found := [(study, run) for study, run in newest.values() if study.name == word]:
         return found
@@ -59,6 +63,33 @@ def finished(word: str) -> list[tuple[Study, Run]]:
         said = f"there is no finished run or study {word!r}{guess(word, names)}"
         raise ValueError(f"{said}: choose a run by its name or id, or a study: {there}")
     return found
+
+
+@store_errors()
+def best_first() -> list[tuple[Study, Run]]:
+    """The finished runs that held out validation images, with their studies: the one with the lowest error first.
+
+    What counts is the mean over runs whose words differ by nothing but the seed, and among these the run's own.
+    """
+
+    def error(run: Run) -> float:
+        return run.data.metrics[VALIDATION_ERROR]
+
+    def setting(run: Run) -> frozenset[tuple[str, str]]:
+        return frozenset(run.data.params.items() - {("seed", run.data.params["seed"])})
+
+    every = [(study, run) for study, run in _every_finished() if VALIDATION_ERROR in run.data.metrics]
+    newest = {run.data.tags[FINGERPRINT]: (study, run) for study, run in reversed(every)}
+    errors = defaultdict[frozenset[tuple[str, str]], list[float]](list)
+    for _, run in newest.values():
+        errors[setting(run)].append(error(run))
+    return sorted(newest.values(), key=lambda found: (mean(errors[setting(found[1])]), error(found[1])))
+
+
+def _every_finished() -> list[tuple[Study, Run]]:
+    """All finished runs, with their studies: the newest of a study first."""
+    query = f"tags.`{KIND}` = 'run' and attributes.status = 'FINISHED'"
+    return [(study, run) for study in studies() for run in study.runs(query)]
 
 
 @contextmanager
@@ -87,19 +118,21 @@ def record(study: Study, run: Run, codes: Mapping[str, str] | None = None, detai
             given, labels = answers(study, run)
         with despite_lost_files():
             history = _history(study, run) if details else []
+    return replace(described(run, codes or {}), history=history, answers=given, labels=labels)
+
+
+def described(run: Run, codes: Mapping[str, str] = MappingProxyType({})) -> RunRecord:
+    """What the store knows of a run without its files."""
     tags = run.data.tags
     return RunRecord(
         run.info.run_id,
         dict(run.data.params),
         run.info.status,
         dict(run.data.metrics),
-        history,
-        given,
-        labels,
-        tags.get(REASON, ""),
-        tags.get(CODE, ""),
-        tags.get("machine", ""),
-        tags.get(CODE) != (codes or {}).get(tags[FINGERPRINT], tags.get(CODE)),
+        reason=tags.get(REASON, ""),
+        code=tags.get(CODE, ""),
+        machine=tags.get("machine", ""),
+        other_code=tags.get(CODE) != codes.get(tags[FINGERPRINT], tags.get(CODE)),
         lr_source=tags.get(LR_SOURCE, ""),
     )
 
@@ -150,13 +183,15 @@ def answers(study: Study, run: Run) -> tuple[Array, Array]:
         return kept["answers"], kept["labels"]
 
 
-def networks(study: Study, run: Run) -> list[tuple[Sequential, Params]]:
-    """What a run trained, with its parameters: one network, or those whose outputs add up."""
-    from cnnlab.networks import load_network
+def predictor(study: Study, run: Run) -> Predictor:
+    """What a run trained: one network, or those whose outputs add up. ValueError where it is none."""
+    from cnnlab.predictor import Predictor
 
+    if "model" not in config(study, run)["learner"]:
+        raise ValueError(f"model={run.data.params['model']} is no network, and only networks are kept")
     with tempfile.TemporaryDirectory() as folder:
         files = _downloaded(study, run, "model/artifacts", folder)  # where MLflow puts what `write_model` gives it
-        return [load_network(file)[:2] for file in sorted(files.glob("*.npz"))]
+        return Predictor.of(sorted(files.glob("*.npz")))
 
 
 def _artifact(study: Study, run: Run, name: str) -> bytes:
