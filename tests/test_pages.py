@@ -130,7 +130,7 @@ def test_a_run_says_what_it_found_and_shows_its_pictures(pages: Pages) -> None:
     pages.open(place)
     seen(shown, f"validation error {error(best, 'val')}%, test error {error(best, 'test')}%")
     pages.open(f"{place}/model-metrics")
-    shown.wait_for("Search metric charts", "grad_norm")
+    shown.wait_for("grad_norm")
     limit = time.monotonic() + 60
     while len(pictures(shown)) < 3:  # confusion, kernels, activations: below all charts, and drawn when they are seen
         assert time.monotonic() < limit, pictures(shown)

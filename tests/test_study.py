@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from experiments import study
 from experiments.study import FOLDER, keep, kept, main, rate_lines, told, write_figures, write_page
-from tests.conftest import Home
+from tests.conftest import ROOT, Home
 
 from cnnlab import rates
-from cnnlab.composing import sweep_of
+from cnnlab.composing import asked_of, sweep_of
 from cnnlab.journal import Watcher
 from cnnlab.rates import Key
 from cnnlab.report import changed, tuned
@@ -76,9 +76,32 @@ def test_the_numbers_of_a_study_are_those_of_its_answers(name: str) -> None:
         if record.answers is not None:
             found = 100 * float((record.answers != record.labels).mean())
             assert record.metrics["test/error_percent"] == pytest.approx(found, abs=1e-4), record.run_id
-    asked = sweep_of(name).asked
+    asked = asked_of(name)
     page = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     assert numbers(name, records, asked) in page and told(name, FOLDER / name, asked) in page
+
+
+def test_the_answer_of_the_readme_is_that_of_its_study() -> None:
+    """Its intervals stand on the study's page; what a step does first and last follows from the study's results."""
+    name, words = (
+        "classic_to_modern",
+        {"activation": "ReLU", "loss": "cross-entropy", "padding": "same", "pooling": "max"},
+    )
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The answer")[2].partition("| question |")[0]
+    page = (FOLDER / name / "README.md").read_text(encoding="utf-8")
+    intervals = re.findall(r"\(([+-]?[\d.]+)\s+to\s+([+-]?[\d.]+)\)", text)
+    assert len(intervals) == 8 and all(f"{low} to {high}" in page for low, high in intervals)
+    errors: dict[tuple[str, ...], list[float]] = {}
+    for record in kept(FOLDER / name):
+        errors.setdefault(tuple(record.words[word] for word in words), []).append(record.error("test"))
+    mean = {arm: float(np.mean(found)) for arm, found in errors.items()}
+    old, new = ("sigmoid", "mse", "valid", "avg"), ("relu", "cross_entropy", "same", "max")
+    for place, option in enumerate(words.values()):
+        (row,) = (line for line in text.splitlines() if line.startswith("|") and option in line.partition("|")[2][:45])
+        alone, others = (
+            of[:place] + step[place : place + 1] + of[place + 1 :] for of, step in ((old, new), (new, old))
+        )
+        assert row.endswith(f"| {mean[alone] - mean[old]:+.2f} | {mean[new] - mean[others]:+.2f} |")
 
 
 SETTING = "digits epochs=1"

@@ -678,7 +678,7 @@ def test_an_arm_says_when_it_begins_and_how_it_ends(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/no/such/place.db?mode=ro")
     outcome = make_arm(cfg, cfg.hydra)
     begun, ended = Notices(tmp_path).read()
-    assert (begun["arm"], begun["status"]) == ([*TINIEST, "study=fake"], "begun")
+    assert (begun["arm"], begun["status"]) == ([*TINIEST, "study='fake'"], "begun")
     assert (ended["status"], ended["reason"], outcome.status) == ("failed", outcome.reason, "failed")
     assert is_one_line(outcome.reason)
     cfg.data.train = 9999

@@ -230,11 +230,7 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
     options, only = cfg.hydra.sweeper, only or cfg.hydra.sweeper.get("only") or ()
     if only and not options.get("rows"):
         raise ValueError(f"--only {', '.join(only)}: this sweep is a grid, which has no rows")
-    asks = Asked(
-        contrasts=tuple(options.get("contrasts") or ()),
-        within=options.get("within") or "",
-        staircase=tuple(options.get("staircase") or ()),
-    )
+    asks = _asked(options)
     try:
         changed = changes.asked(list(options.evaluate)) if options.get("evaluate") else {}
     except ValueError as error:
@@ -318,11 +314,28 @@ def _command(hydra: Sequence[str], task: Sequence[str], only: Sequence[str]) -> 
 def sweep_of(name: str, words: Sequence[str] = (), only: Sequence[str] = ()) -> Sweep:
     """The sweep of a file in conf/sweep, without launching it."""
     with composition():
-        asked = [f"sweep={name}", *as_text(words)]
-        hydra = GlobalHydra.instance().hydra
-        assert hydra
-        cfg = hydra.config_loader.load_configuration("train", asked, RunMode.MULTIRUN)
-        return sweep(hydra.config_loader, cfg, asked, only)
+        loader, cfg, asked = _configured(name, words)
+        return sweep(loader, cfg, asked, only)
+
+
+def asked_of(name: str) -> Asked:
+    """What a file in conf/sweep wants to know; its arms, and so their images, are not looked at."""
+    with composition():
+        return _asked(_configured(name)[1].hydra.sweeper)
+
+
+def _configured(name: str, words: Sequence[str] = ()) -> tuple[ConfigLoader, DictConfig, list[str]]:
+    asked, hydra = [f"sweep={name}", *as_text(words)], GlobalHydra.instance().hydra
+    assert hydra
+    return hydra.config_loader, hydra.config_loader.load_configuration("train", asked, RunMode.MULTIRUN), asked
+
+
+def _asked(options: DictConfig) -> Asked:
+    return Asked(
+        contrasts=tuple(options.get("contrasts") or ()),
+        within=options.get("within") or "",
+        staircase=tuple(options.get("staircase") or ()),
+    )
 
 
 def composition() -> AbstractContextManager[None]:
