@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
@@ -200,7 +200,8 @@ class RunLog:
     ) -> None:
         """A picture beside a slider over steps on the run's page, signed with the run's name; also kept as a `file`.
 
-        MLflow's pages find it by the names of two files, as `MlflowClient.log_image` would write them.
+        MLflow's pages find it by the names of two files, as `MlflowClient.log_image` would write them; but without
+        clock and chance: the same run has the same files.
         """
         from cnnlab.plots.style import own_style
 
@@ -208,7 +209,7 @@ class RunLog:
             page = draw(*arguments, **options)
             page.sign(f"{self._name}, epoch {step}")
             image = page.image()
-        name = f"images/{key}+step+{step}+timestamp+{self._milliseconds()}+{uuid4()}"
+        name = f"images/{key}+step+{step}+timestamp+{step}+{uuid5(NAMESPACE_OID, f'{key} {step}')}"
         image.save(self.path(f"{name}.png"), compress_level=1)
         small = image.reduce(max(1, round(max(image.size) / THUMB)))
         small.save(self.path(f"{name}+compressed.webp"), lossless=True, method=0)
