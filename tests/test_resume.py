@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import signal
 from collections.abc import Callable
 from itertools import count
@@ -39,11 +38,6 @@ def without_clocks(table: Path) -> list[dict[str, str]]:
     return [untimed(row) for row in csv.DictReader(table.read_text().splitlines())]
 
 
-def unstamped(name: str) -> str:
-    """The name of an artifact without the time and the random word that MLflow gives to pictures with steps."""
-    return re.sub(r"\+timestamp\+\d+\+[0-9a-f-]{36}", "", name)
-
-
 def test_a_killed_run_goes_on_bit_equal(home: Home, new_home: Callable[..., Home], tmp_path: Path) -> None:
     process = home.start(*WORDS)
     (checkpoint,) = wait_for(home.checkpoints, process)
@@ -66,7 +60,7 @@ def test_a_killed_run_goes_on_bit_equal(home: Home, new_home: Callable[..., Home
     assert new.data.tags["cnnlab.fingerprint"] == uncut.data.tags["cnnlab.fingerprint"]
     assert untimed(home.curves(new)) == untimed(uncut_home.curves(uncut))
     ours, theirs = home.artifacts(new), uncut_home.artifacts(uncut)
-    assert {unstamped(name) for name in ours} == {unstamped(name) for name in theirs}
+    assert ours.keys() == theirs.keys()
     assert without_clocks(ours["history.csv"]) == without_clocks(theirs["history.csv"])
     network = "model/artifacts/network.npz"
     assert theta_of(ours[network]).tobytes() == theta_of(theirs[network]).tobytes()
