@@ -407,8 +407,10 @@ def test_what_a_sweep_draws_is_drawn_by_each_seed(sweep: str, option: str) -> No
     group, name = option.split(".")
     words = ["data.subset=100"] if group == "data" else []
     arms = arms_of(sweep, "data=mnist5k", "seed=3,4", *words)
-    seeds = [arm.config[group][name] for arm in arms if arm.config[group][name] is not None]
-    assert seeds == [3, 4]
+    drawn = [arm for arm in arms if arm.config[group][name] is not None]
+    assert [arm.config[group][name] for arm in drawn] == [3, 4]
+    assert len({arm.tuned_for for arm in drawn}) == 1, "seeds of an arm have one learning rate"
+    assert not any("\\" in arm.label for arm in drawn)
 
 
 def test_arms_that_differ_by_their_seed_alone_are_planned_as_if_each_was_composed() -> None:

@@ -49,6 +49,11 @@ def test_a_key_is_in_words(default: Plan) -> None:
         ("data.train=900 data.normalization=unit", ARM, f"{SETTING} data.normalization=unit data.train=900"),
         ("epochs=5 batch_size=8 schedule=constant", ARM, "mnist5k epochs=5 batch_size=8 constant"),
         ("augment=shift reshuffle=false", ARM, f"{SETTING} shift reshuffle=False"),
+        (  # what each seed draws for itself is one arm
+            "model.connections=random model.table_seed=${seed} data.subset=50 data.subset_seed=${seed}",
+            f"{ARM} model.connections=random model.table_seed=${{seed}}",
+            f"{SETTING} data.subset=50 data.subset_seed=${{seed}}",
+        ),
     ],
 )
 def test_a_key_names_all_that_a_rate_hangs_on(words: str, arm: str, setting: str) -> None:

@@ -36,6 +36,7 @@ from cnnlab.spelling import TEXT, as_text, check_words
 
 SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
+OF_SEED = "${seed}"  # the value of an option that each run draws by its own seed
 
 ConfigStore.instance().store(name="schema", node=RunConfig)  # the name that conf/train.yaml calls the types by
 
@@ -100,8 +101,9 @@ class Resolved:
 
 def resolved(cfg: DictConfig, context: Any) -> Resolved:
     """The values of a composed config; `context` is its `hydra` node. ValueError, in one line, if one is impossible."""
+    asked = OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__))
     try:
-        config: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(RunConfig.__annotations__)), resolve=True)
+        config: Any = OmegaConf.to_container(asked, resolve=True)
     except OmegaConfBaseException as error:  # an interpolation of what is not there
         raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     choices, source, tuned_for = context.runtime.choices, "", rates.NO_KEY
@@ -114,7 +116,8 @@ def resolved(cfg: DictConfig, context: Any) -> Resolved:
     words = {group: choices[group] if group in taken else "none" for group in GROUPS}  # an MLP has no pooling
     if "lr" in config["learner"]:
         folders = tuple(Path(place.path) for place in context.runtime.config_sources if place.schema == "file")
-        tuned_for, source = rates.key(config, choices, taken, folders), rates.GIVEN
+        tuned_for = rates.key(_of_all_seeds(config, OmegaConf.to_container(asked)), choices, taken, folders)
+        source = rates.GIVEN
         if config["lr"] is None:
             config["lr"], source = rates.rate(tuned_for, words["optimizer"])
         config["learner"]["lr"] = config["lr"]
@@ -122,6 +125,13 @@ def resolved(cfg: DictConfig, context: Any) -> Resolved:
     words |= {number: str(config[number]) if number in taken else "none" for number in NUMBERS}
     words |= _details(context.overrides.task, words, RunConfig.__annotations__.keys() - taken)
     return Resolved(config, choices, words, source, tuned_for)
+
+
+def _of_all_seeds(values: Any, written: Any) -> Any:
+    """The values of a config, but `${seed}` where that is written: the seeds of an arm share what is written."""
+    if isinstance(values, dict) and isinstance(written, dict):
+        return {name: _of_all_seeds(value, written[name]) for name, value in values.items()}
+    return written if written == OF_SEED else values
 
 
 def plan(cfg: DictConfig, context: Any) -> Plan:
@@ -153,7 +163,7 @@ def _details(overrides: Sequence[str], words: Mapping[str, str], unused: Set[str
     """
     pairs = [override.partition("=")[::2] for override in overrides]
     return {
-        name: value.strip("'")  # of text, which is in quotes for Hydra
+        name: re.sub(r"\\([{}])", r"\1", value.strip("'"))  # text is in quotes for Hydra, and what is in braces escaped
         for name, value in pairs
         if name not in (*words, *UNSAID) and name.partition(".")[0] not in unused
     }
