@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from experiments import study
+from experiments import spread, study
 from experiments.study import FOLDER, keep, kept, main, rate_lines, told, write_figures, write_page
 from tests.conftest import ROOT, Home
 
@@ -79,6 +79,17 @@ def test_the_numbers_of_a_study_are_those_of_its_answers(name: str) -> None:
     asked = asked_of(name)
     page = (FOLDER / name / "README.md").read_text(encoding="utf-8")
     assert numbers(name, records, asked) in page and told(name, FOLDER / name, asked) in page
+
+
+def test_the_table_of_the_notebook_is_that_of_its_study() -> None:
+    assert spread.told() in (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def test_errors_that_are_independent_deviate_as_the_table_says() -> None:
+    of = np.random.default_rng(0).random((400, 10_000)) < np.linspace(0, 0.05, 10_000)
+    _, error, deviation, tossed, _, halves = spread.row("made up", of)
+    assert float(error) == pytest.approx(2.5, abs=0.05) and float(deviation) == pytest.approx(float(tossed), rel=0.1)
+    assert [float(half) for half in halves.split(" / ")] == pytest.approx([1.25, 3.75], abs=0.05)
 
 
 def test_the_answer_of_the_readme_is_that_of_its_study() -> None:
