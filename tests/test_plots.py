@@ -504,6 +504,19 @@ def test_learning_curves_side_by_side_colour_the_decisive_word_and_name_each_lin
     drawn(figure)
 
 
+def test_curves_are_coloured_by_a_word_that_every_arm_has_and_a_narrow_scale_has_ticks():
+    rows = [[{"epoch": e, "grad_norm/C1": first, "grad_norm/F6": 1.0} for e in (1, 2)] for first in (0.9, 1.1, 1.15)]
+    some = [("valid", "171"), ("same", ""), ("same", "88")]
+    arms = [Arm({"padding": p, "model.c5": c5}, [1], [row]) for (p, c5), row in zip(some, rows, strict=True)]
+    words = {"padding": ("valid", "same"), "model.c5": ("171", "", "88")}
+    (axes,) = curves.gradient_ratio(arms, words).axes
+    legend = axes.get_legend()
+    assert legend.get_title().get_text() == "padding"
+    assert [text.get_text() for text in legend.get_texts()] == ["valid", "same"]
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "log" and sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
+
+
 def test_learning_curves_side_by_side_without_validation_or_result():
     lone = Arm({"a": "x"}, [1, 2], [history(1, validation=False), history(2, validation=False)])
     (axes,) = curves.learning_curves([lone], {}).axes

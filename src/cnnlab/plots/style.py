@@ -120,10 +120,11 @@ def wide_range(values: Sequence[float] | Array, factor: float = 10) -> bool:
 
 def plain_numbers(axis: Any) -> None:
     """Ticks of a log axis written 0.5, 1, 2 rather than as powers of ten, few enough to be read."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    subs = (1,) if wide_range(axis.get_view_interval(), 3000) else (1, 2, 5)
-    axis.set_major_locator(LogLocator(subs=subs))
+    shown = axis.get_view_interval()
+    subs = (1,) if wide_range(shown, 3000) else (1, 2, 5)
+    axis.set_major_locator(LogLocator(subs=subs) if wide_range(shown, 5) else MaxNLocator(5))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 

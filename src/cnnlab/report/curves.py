@@ -87,13 +87,14 @@ def _curves(arms: Sequence[Arm], values_of: Callable[[History], Array]) -> list[
 def _lines(curves: Sequence[Curve], words: Options, ylabel: str, title: str, log: bool, form: str) -> Figure:
     """A line a curve, named at its end with its last value.
 
-    Colour and dashes are the option of the word whose options end furthest apart.
+    Colour and dashes are the option of a word that all arms have: the one whose options end furthest apart.
     """
     names = [f"{curve.arm.label}  {curve.end:{form}}" for curve in curves]
     beside = 0.4 + 0.056 * max(map(len, names))
     figure = style.canvas(6.7 + beside, 1.6 + max(2.9, 0.175 * len(curves)), (0.75, 0.5, beside, 0.1), title)
     axes = figure.subplots()
-    word = max(words, key=lambda word: _spread(curves, word, words[word], log), default="")
+    shared = [word for word, options in words.items() if all(options)]
+    word = max(shared, key=lambda word: _spread(curves, word, words[word], log), default="")
     looks = zip(words.get(word, ()), itertools.cycle(style.COLOURS), itertools.cycle(style.DASHES), strict=False)
     look: dict[str, Any] = {option: {"color": colour, "linestyle": dashes} for option, colour, dashes in looks}
     for curve in curves:
