@@ -40,13 +40,21 @@ def test_images_come_in_several_shapes_and_types_and_mean_the_same() -> None:
     taken, images = predictor(), pictures(6, 4, 3)
     images[0] = 255
     expected = taken.predict_proba(images)
-    alike = [images.reshape(6, 12), images[..., None], images.astype(int), images.astype(float), images / 255]
+    alike = [
+        images.reshape(6, 12),
+        images[..., None],
+        images[:, None],
+        images.astype(int),
+        images.astype(float),
+        images / 255,
+    ]
     for same in (*alike, (images / 255).astype(np.float32), images.tolist(), images.astype(np.uint16)):
         assert (taken.predict_proba(same) == expected).all()
     assert taken.predict_proba(images[2]) == pytest.approx(expected[2:3], rel=1e-5)  # BLAS may add up in another order
     colour = pictures(6, 4, 3, 3)
     seen = predictor((4, 3, 3)).predict_proba(colour)
     assert (predictor((4, 3, 3)).predict_proba(colour.reshape(6, -1)) == seen).all()
+    assert (predictor((4, 3, 3)).predict_proba(colour.transpose(0, 3, 1, 2)) == seen).all()
     assert predictor((4, 3, 3)).predict_proba(colour[1]) == pytest.approx(seen[1:2], rel=1e-5)
     few = pictures(6, 4, 3, levels=16)
     few[0] = 16

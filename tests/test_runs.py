@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +207,8 @@ def test_the_kept_model_answers_as_the_run_did(finished: Finished, digits: Datas
     answers = model.predict(digits.test.pixels)
     assert answers.shape == (1000,) and answers.dtype == np.int64
     assert np.mean(answers == digits.test.labels) == finished.run.data.metrics["test/accuracy"]
-    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 28, 28)
+    assert model.metadata.metadata["images"].startswith("28x28 grey")
+    assert f"cnnlab=={version('cnnlab')}" in finished.text("model/requirements.txt").splitlines()
 
 
 def made(*words: str) -> Outcome:

@@ -21,9 +21,11 @@ class Predictor:
 
     `classes` are the names of the classes, in the order of their numbers. `shape` is that of an image, (H, C, W).
 
-    Images may be (N, H, W), one of (H, W), or rows (N, H*W); in colour (N, H, W, 3), one of (H, W, 3), or rows.
-    Pixels are whole numbers from 0 (background) to 255, or floats: from 0 to 1 where none is above 1, else from 0 to
-    255, rounded to one of the 256 levels. A network for scikit-learn's 8x8 digits takes 0 to 16 instead of 255.
+    Images may be (N, H, W), one of (H, W), or rows (N, H*W); in colour (N, H, W, 3), one of (H, W, 3), or rows. The
+    channels may also come first, (N, C, H, W), and a grey image's last, (N, H, W, 1).
+    Pixels are whole numbers from 0 (background) to 255, or floats: from 0 to 1 where none of them all is above 1, else
+    from 0 to 255, rounded to one of the 256 levels. A network for scikit-learn's 8x8 digits takes 0 to 16 instead of
+    255.
     """
 
     networks: Sequence[tuple[Sequential, Params]]
@@ -72,7 +74,8 @@ class Predictor:
         found, levels = np.asarray(images), self.normalizer.levels
         rows, channels, columns = self.shape
         one = (rows, columns, channels)[: 2 + (channels > 1)]
-        if found.shape != one and found.shape[1:] not in (one, (prod(one),), (rows, columns, channels)):
+        last, first = (rows, columns, channels), (channels, rows, columns)
+        if found.shape != one and found.shape[1:] not in (one, (prod(one),), last, first):
             shown = ", ".join(map(str, one))
             taken = f"(N, {shown}), ({shown}) or (N, {prod(one)})"
             raise ValueError(f"images of shape {found.shape}: choose {taken}, as this network takes")
@@ -83,6 +86,8 @@ class Predictor:
             raise ValueError(f"images with pixels from {found.min()} to {found.max()}: {inside}")
         if found.dtype.kind in "bf":
             found = np.rint(found * (levels if found.size and found.max() <= 1 else 1))
+        if found.shape[1:] == first != last:
+            found = np.moveaxis(found, 1, -1)
         return found.astype(np.uint8).reshape(-1, *one)
 
     def __repr__(self) -> str:

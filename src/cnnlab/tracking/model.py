@@ -9,15 +9,17 @@ import numpy as np
 
 
 def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, int]) -> None:
-    """An MLflow pyfunc model in `folder`, of networks' npz files, for images (N, H, W) or (N, H, W, 3) of bytes.
+    """An MLflow pyfunc model in `folder`, of networks' npz files, for images of a shape (H, C, W).
 
-    What loads it needs cnnlab, which no index has: it is no requirement that could be fetched.
+    Its signature says nothing of the images: MLflow's could say but one shape and type of them, and `Predictor` takes
+    several. It requires cnnlab, which no index has: `mlflow models serve` needs `--env-manager local`, or a wheel.
     """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-    images = TensorSpec(np.dtype(np.uint8), (-1, shape[0], shape[2], *([shape[1]] if shape[1] > 1 else [])))
+    rows, channels, columns = shape
+    images = f"{rows}x{columns} {'colour' if channels > 1 else 'grey'}, as cnnlab.predictor.Predictor takes them"
     answers = TensorSpec(np.dtype(np.int64), (-1,))
     params = ParamSchema([ParamSpec("probabilities", DataType.boolean, False)])
     with warnings.catch_warnings():
@@ -26,7 +28,7 @@ def write_model(folder: Path, networks: Sequence[Path], shape: tuple[int, int, i
             folder,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={network.stem: str(network) for network in networks},
-            signature=ModelSignature(Schema([images]), Schema([answers]), params),
-            pip_requirements=[f"{name}=={version(name)}" for name in ("mlflow", "numpy")],
-            metadata={"cnnlab": version("cnnlab")},
+            signature=ModelSignature(None, Schema([answers]), params),
+            pip_requirements=[f"{name}=={version(name)}" for name in ("cnnlab", "mlflow", "numpy")],
+            metadata={"cnnlab": version("cnnlab"), "images": images},
         )
