@@ -100,6 +100,13 @@ def test_misspelt_words_get_a_guess_and_the_choices(argument: str, meant: str) -
         ("lr=@x", "lr=@x: choose a number above 0 or null"),
         ("seed=%1", "seed=%1: choose a whole number"),
         ("study=", "study=: choose a name of letters"),
+        ("tags=x", "tags=x: choose tags.NAME=TEXT, and for NAME names of letters"),
+        ("tags.a", "tags.a: choose tags.NAME=TEXT"),
+        ("tags.=x", "tags.=x: choose tags.NAME=TEXT"),
+        ("tags.1st=x", "tags.1st=x: choose tags.NAME=TEXT"),
+        ("tags.mlflow.user=x", "tags.mlflow.user=x: choose tags.NAME=TEXT"),
+        ("tags.machine=x", "none of blas, diverged, machine, python"),
+        ("description=", "description=: choose some text, at most 5000 letters"),
         ("study=null", "study=null: choose a name of letters"),
         ("lr=", "lr=: choose a number above 0 or null"),
         ("lr=[0.1]", "lr=[0.1]: choose a number above 0 or null"),
@@ -197,6 +204,8 @@ def test_right_words_get_none(arguments: list[str]) -> None:
         (["study=/abs"], "study=/abs: choose a name"),
         (["study=Default"], "study=Default: choose a name"),
         (["study=it's"], "study=it's: choose a name"),
+        (["tags.course="], "tags={'course': ''}: choose names of letters"),
+        (["description=" + 5001 * "x"], "choose some text, at most 5000 letters"),
     ],
 )
 def test_values_that_cannot_be_make_no_plan(words: list[str], said: str) -> None:
@@ -228,6 +237,18 @@ def test_text_is_quoted_and_nothing_else() -> None:
         "lr=1.10",
     ]
     assert as_text(words) == quoted
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a, b", "1.10", "true", "it's", "$\\alpha$", "a \\' b\\\\", "choice(a)", "'Tis [so] {b: 3} = 100%", "5 > 4; #1"],
+)
+def test_tags_and_a_description_are_text(default: Plan, text: str) -> None:
+    words = [f"tags.course={text}", f"description={text}"]
+    check_words(words, [CONF])
+    made = plan_of(*as_text(as_text(words)))
+    assert (made.config["tags"], made.config["description"]) == ({"course": text}, text)
+    assert (made.key, made.words, made.label) == (default.key, default.words, default.label)
 
 
 def test_a_folder_of_ones_own_has_choices(tmp_path: Path) -> None:

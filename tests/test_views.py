@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.conftest import SMALL, Home, is_one_line, plan_of
+from threadpoolctl import threadpool_info
 
 from cnnlab.commands import compare
+from cnnlab.composing import Sweep
+from cnnlab.config import OURS
 from cnnlab.journal import Watcher
 from cnnlab.report.arms import RunRecord, arms, swept
 from cnnlab.runs import make
 from cnnlab.summaries import report_again
+from cnnlab.sweeps import make_missing
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.store import Study, link, run_link, studies, tag
 from cnnlab.tracking.views import NAMES, show
@@ -104,11 +109,33 @@ def test_the_kept_model_gives_probabilities_where_asked_and_takes_the_usual_shap
     pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     answers, shares = model.predict(pixels), model.predict(pixels, params={"probabilities": True})
     assert shares.shape == (20, 10) and np.allclose(shares.sum(1), 1) and (shares.argmax(1) == answers).all()
-    inner = model.unwrap_python_model()
-    for same in (pixels.astype(float), pixels.reshape(20, 784), pixels[..., None]):
-        assert (inner.predict(None, same) == answers).all()
-    with pytest.raises(ValueError, match="10,001 images: choose at most 10,000"):
-        inner.predict(None, np.zeros((10_001, 28, 28), np.uint8))
+    alike = [pixels.astype(float), pixels / 255, pixels.reshape(20, 784), pixels[..., None], pixels[:, None]]
+    for same in (*alike, (pixels / 255).astype(np.float32), pixels.tolist(), (pixels / 255).tolist()):
+        assert (model.predict(same) == answers).all()
+    refused = {"10,001 images: choose at most 10,000": np.zeros((10_001, 28, 28), np.uint8)}
+    refused |= {
+        "images of shape \\(20, 27, 28\\): choose": pixels[:, :27],
+        "pixels from 0 to 510": 2 * pixels.astype(int),
+    }
+    for said, images in refused.items():
+        with pytest.raises(ValueError, match=said):
+            model.predict(images)
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_the_kept_model_takes_one_thread_unless_told_otherwise(inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = inside.model(inside.client().get_run(made("activation=relu"))).unwrap_python_model()
+    seen = list[int]()
+
+    def look(images: np.ndarray) -> None:
+        seen.extend(pool["num_threads"] for pool in threadpool_info())
+
+    inner.predictor = SimpleNamespace(predict=look)
+    inner.predict(None, [])
+    assert seen and set(seen) == {1}
+    monkeypatch.setenv("CNNLAB_THREADS", "none")
+    with pytest.raises(ValueError, match=r"^CNNLAB_THREADS=none: choose a whole number above 0"):
+        inner.predict(None, [])
 
 
 def test_two_runs_are_compared_image_by_image(inside: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +151,33 @@ def test_two_runs_are_compared_image_by_image(inside: Home, capsys: pytest.Captu
     (study,) = studies()
     assert run_link(study, a) in said and run_link(study, b) in said and "McNemar's exact p" in said
     assert [path.name for path in (inside.folder / "reports/compare").iterdir()] == [f"{a[:8]}-{b[:8]}.png"]
+
+
+OWN = ("tags.course='ml101'", "tags.group=3", "description='Of **lesson 2**, as asked'")
+
+
+def test_own_tags_and_a_description_describe_a_run_and_make_no_other(inside: Home, tmp_path: Path) -> None:
+    plain, described = plan_of(*BRIEF), plan_of(*BRIEF, *OWN)
+    assert (plain.key, plain.code, plain.words, plain.label) == (
+        *(described.key, described.code),
+        *(described.words, described.label),
+    )
+    run = made(*OWN)
+    found = inside.client().get_run(run).data.tags
+    assert (found["course"], found["group"]) == ("ml101", "3")
+    assert found["mlflow.note.content"] == "Of **lesson 2**, as asked"
+    assert {name for name in found if "." not in name} == {"course", "group", *OURS} - {"diverged"}
+    again = make(plan_of(*BRIEF, "tags.group=4"), RunLog(), Watcher())  # finished, and described anew
+    assert (again.status, again.run_id) == ("skipped", run)
+    (study,) = studies()
+    report_again(study)
+    found = inside.client().get_run(run).data.tags
+    assert (found["course"], found["group"]) == ("ml101", "4")
+    assert found["mlflow.note.content"].startswith("Of **lesson 2**, as asked\n\n")
+    assert "validation error" in found["mlflow.note.content"]
+    sweep = Sweep([plan_of(*BRIEF, "description=new")], "", None, {}, [])
+    runs, failed = make_missing(sweep, {study.name: study}, lambda numbers: pytest.fail("it is finished"), tmp_path)
+    assert [each.data.tags["mlflow.note.content"] for each in runs.values()] == ["new"] and not failed
 
 
 def test_what_cannot_be_compared_gets_one_line(inside: Home) -> None:

@@ -38,7 +38,10 @@ SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 OF_SEED = "${seed}"  # the value of an option that each run draws by its own seed
 
-ConfigStore.instance().store(name="schema", node=RunConfig)  # the name that conf/train.yaml calls the types by
+SCHEMA = OmegaConf.structured(RunConfig)
+SCHEMA.tags = {}
+OmegaConf.set_struct(SCHEMA.tags, False)  # they may have any names
+ConfigStore.instance().store(name="schema", node=SCHEMA)  # the name that conf/train.yaml calls the types by
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,8 @@ class Arms:
 
 def _command(hydra: Sequence[str], task: Sequence[str], only: Sequence[str]) -> str:
     """The command that asks for a sweep by these overrides, in the words of `cnnlab sweep` where a file is named."""
-    quoted = re.compile(rf"({'|'.join(TEXT)})='([\w./-]+)'")  # by `as_text`, which will do so again
+    text = "|".join([*TEXT, r"tags\.\w+"])
+    quoted = re.compile(rf"({text})='([\w./-]+)'")  # by `as_text`, which will do so again
     words = [match.expand(r"\1=\2") if (match := quoted.fullmatch(word)) else word for word in (*hydra, *task)]
     command = "tune" if any(word.startswith("hydra.sweeper.tune=") for word in words) else "sweep"
     words = [word for word in words if not word.startswith(("hydra.mode=", "hydra.sweeper."))]

@@ -19,7 +19,15 @@ GROUPS = ("activation", "loss", "pooling", "padding", "model", "init", "optimize
 NUMBERS = ("seed", "epochs", "batch_size", "lr")
 RERUN = ("false", "true", "changed")
 NO_RESULT = ("folder",)  # where images lie does not change what is learned from them; their digest says what they are
+TAG = re.compile(r"[A-Za-z]\w{0,62}", re.ASCII)
+OURS = ("blas", "diverged", "machine", "python")  # tags of this kind that runs have anyway
 STUDY = re.compile(r"(?!default$)\w[\w.-]{0,62}(/\w[\w.-]{0,62})*", re.IGNORECASE)  # 63 letters fit a folder's name
+
+
+def is_text(value: Any) -> bool:
+    """Whether MLflow can keep a value as a tag; null is none."""
+    return not isinstance(value, Mapping | list | tuple) and 0 < len(str(value).strip()) <= 5000
+
 
 Study = Annotated[
     str,
@@ -29,6 +37,15 @@ Study = Annotated[
         STUDY.fullmatch,
     ),
 ]
+Tags = Annotated[
+    dict[str, Any],
+    Limit(
+        f"names of letters, digits and '_', at most 63, that begin with a letter and are none of {', '.join(OURS)}, "
+        "with some text each",
+        lambda tags: all(TAG.fullmatch(name) and name not in OURS and is_text(text) for name, text in tags.items()),
+    ),
+]
+Description = Annotated[Any, Limit("some text, at most 5000 letters", is_text)]
 Rerun = Annotated[Any, Limit("from false, true, changed", lambda value: str(value).lower() in RERUN)]
 Recorded = Annotated[int, Limit("a whole number from 1 to 1000", lambda value: 1 <= value <= 1000)]
 Patience = Natural | None
@@ -40,6 +57,8 @@ class RunConfig:
     """Schema of `conf/train.yaml`: the type and limits of each value. The values themselves are in the YAML files."""
 
     study: Study
+    tags: Tags
+    description: Description
     rerun: Rerun
     seed: Whole
     epochs: Natural

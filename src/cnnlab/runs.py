@@ -16,7 +16,7 @@ from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
 from cnnlab.tracking.log import AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, one_line, run_lock, state_folder
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, one_line, own_tags, run_lock, state_folder
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
     busy = f"waiting for another process, which makes {plan.label}"
     with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: print(busy)):
         try:
-            log.begin(plan.study, plan.label, plan.words, tags, rerun)
+            log.begin(plan.study, plan.label, plan.words, tags, rerun, own_tags(plan.config))
             if checkpoints.retired:
                 log.check(begun=True)  # a run that is finished would not be begun
                 checkpoints.recover(again=rerun == "true")

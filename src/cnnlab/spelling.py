@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml
 
-from cnnlab.config import RunConfig
+from cnnlab.config import RunConfig, Tags
 from cnnlab.nn.options import Natural, annotated, choices, fits, refuse
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text, even if it looks like a number
+PROSE = ("description", "tags.")  # these are text, too, in which a comma ends nothing
 HYDRA = (
     "hydra/launcher",
     "hydra.mode",
@@ -95,6 +96,7 @@ def check_words(words: Sequence[str], folders: Sequence[Path], several: bool = F
         elif not value.startswith(SEVERAL) and "${" not in value:
             _check_values(name, value)
         listed = value.startswith(SEVERAL) or ("," in value and not set(value) & set("[{'\""))
+        listed = listed and not name.startswith(PROSE)
         if listed and (name in PRESETS or not several):
             how = "one at a time, please" if name in PRESETS else "several values make a sweep; put -m before them"
             raise ValueError(f"{word}: {how}")
@@ -105,12 +107,18 @@ def as_text(arguments: Sequence[str]) -> list[str]:
     words = []
     for word in arguments:
         name, _, value = word.partition("=")
-        given = not value.startswith(("'", '"', *SEVERAL)) and "${" not in value and value not in ("", "null")
-        if name in TEXT and given:
-            escaped = (part.replace("\\", "\\\\").replace("'", "\\'") for part in value.split(","))
-            word = f"{name}=" + ",".join(f"'{part}'" for part in escaped)
+        prose = name.startswith(PROSE)
+        quoted = value[:1] == value[-1:] and value[:1] in "'\"" if prose else value.startswith(("'", '"', *SEVERAL))
+        if (name in TEXT or prose) and not quoted and "${" not in value and value not in ("", "null"):
+            parts = [value] if prose else value.split(",")
+            word = f"{name}=" + ",".join(map(_quoted, parts))
         words.append(word)
     return words
+
+
+def _quoted(text: str) -> str:
+    """A text in quotes, as Hydra reads it: only there do backslashes before a quote, or at the end, count twice."""
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + f"\\{found[2]}" * bool(found[2]), text) + "'"
 
 
 def guess(name: str, known: Collection[str]) -> str:
@@ -133,6 +141,10 @@ def _check_name(word: str, name: str, said: Mapping[str, str], grammar: Grammar)
         raise ValueError(f"{word}: every option is there already, and stays; write {name.lstrip('+~')}=...")
     known = list(dict.fromkeys([*grammar.groups, *RunConfig.__annotations__]))
     group, dot, option = name.partition(".")
+    if group == "tags":
+        if not (dot and "=" in word and fits({option: "text"}, Tags)):
+            raise ValueError(f"{word}: choose tags.NAME=TEXT, and for NAME {choices(Tags)}")
+        return
     if group not in known:
         owners = [f"{owner}={name}" for owner, choices in grammar.groups.items() if name in choices]
         meant = f" (did you mean {owners[0]}?)" if owners else guess(group, known)
@@ -163,7 +175,7 @@ def _check_choices(name: str, value: str, known: Sequence[str]) -> None:
 def _check_values(name: str, value: str) -> None:
     """Refuse a number, switch or name of the main config that is something else."""
     kind = annotated(RunConfig).get(name, Any)
-    for part in _parts(value):
+    for part in [value] if name.startswith(PROSE) else _parts(value):
         if not fits(part if name in TEXT and part != "null" else _parsed(part), kind):
             refuse(name, part, choices(kind))
 

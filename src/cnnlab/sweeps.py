@@ -22,7 +22,7 @@ from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
 from cnnlab.summaries import sum_up
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.store import CODE, Study, one_line, store_errors
+from cnnlab.tracking.store import CODE, Study, one_line, own_tags, store_errors
 
 TRIES = 3  # how often the worker of an arm may die, or the launcher stop before any arm begins
 
@@ -172,12 +172,14 @@ def make_missing(
     if others := sum(_is_of_other_code(arm, runs) for arm in done):
         print(f"{name}: {others} of these were made by other code than today's; rerun=changed makes them again")
     failed: dict[int, str] = {}
+    described = [studies[arm.study].describe(runs[arm.key], own_tags(arm.config)) for arm in done]
     if missing:
         notices = Notices(folder)
         with reaper(name, notices.file):
             folder.mkdir(parents=True, exist_ok=True)
             with notices.told(len(missing), sweep.workers):
                 failed = _made(sweep, missing, launch, notices)
+    if missing or any(described):
         runs = newest(sweep, studies)
     return runs, failed
 

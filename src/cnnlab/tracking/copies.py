@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 BATCH = 1000  # metrics that MLflow takes in one write
 
 
-def copied(study: Study, run: Run, name: str, params: Mapping[str, str]) -> str | None:
+def copied(study: Study, run: Run, name: str, params: Mapping[str, str], own: Mapping[str, str]) -> str | None:
     """A run of another study filed in this one as well, with its times and files; the id of the copy.
 
-    It has the name and the params by which this study asks for it. Its tag `cnnlab.made_in` is the id of the run that
-    it was copied from, or of the first of several. None where the run's files are gone.
+    It has the name, the params and the `own` tags by which this study asks for it. Its tag `cnnlab.made_in` is the id
+    of the run that it was copied from, or of the first of several. None where the run's files are gone.
     """
     from mlflow.entities import Param
     from mlflow.exceptions import MlflowException
@@ -34,7 +34,7 @@ def copied(study: Study, run: Run, name: str, params: Mapping[str, str]) -> str 
         if not (files / "answers.npz").is_file():
             return None
         tags = run.data.tags | {MADE_IN: run.data.tags.get(MADE_IN, made.run_id), SWEEP: study.name}
-        tags |= {"mlflow.runName": name}
+        tags |= {"mlflow.runName": name, **own}
         copy = client.create_run(study.experiment_id, made.start_time, tags, name).info.run_id
         client.log_batch(copy, params=[Param(key, value) for key, value in params.items()])
         points = [point for key in run.data.metrics for point in client.get_metric_history(made.run_id, key)]

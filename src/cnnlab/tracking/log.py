@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -78,23 +79,29 @@ class RunLog:
     @uninterrupted()
     @store_errors()
     def begin(
-        self, study: str, name: str, params: Mapping[str, str], tags: Mapping[str, str], rerun: str = "false"
+        self,
+        study: str,
+        name: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        rerun: str = "false",
+        own: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """Open a RUNNING record; its id. AlreadyFinished where a finished run has the same fingerprint.
 
-        With `rerun` "true" it is made again all the same, with "changed" if it was made by other code. What another
-        study has finished by this code is copied. The caller has the run's lock; so what is RUNNING was left behind by
-        a dead process.
+        Its maker's `own` tags describe it, and a finished run, too. With `rerun` "true" it is made again all the same,
+        with "changed" if it was made by other code. What another study has finished by this code is copied. The caller
+        has the run's lock; so what is RUNNING was left behind by a dead process.
         """
         from mlflow.entities import Param
 
         place = Study.open(study)
         place.close_stale(tags[FINGERPRINT])
         if rerun != "true":
-            _raise_if_finished(place, name, params, tags, rerun)
+            _raise_if_finished(place, name, params, tags, rerun, own)
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
         self._client = place.client
-        run = self._client.create_run(place.experiment_id, self._milliseconds(), code() | dict(tags), name)
+        run = self._client.create_run(place.experiment_id, self._milliseconds(), code() | dict(tags) | dict(own), name)
         self.run_id, self._name = run.info.run_id, name
         self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
         self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
@@ -245,13 +252,16 @@ class RunLog:
         return int(1000 * (self.when or time.time()))
 
 
-def _raise_if_finished(study: Study, name: str, params: Mapping[str, str], tags: Mapping[str, str], rerun: str) -> None:
+def _raise_if_finished(
+    study: Study, name: str, params: Mapping[str, str], tags: Mapping[str, str], rerun: str, own: Mapping[str, str]
+) -> None:
     known = study.finished(tags[FINGERPRINT])
     other_code = known is not None and known.data.tags.get(CODE) != tags[CODE]
     if known and not (other_code and rerun == "changed"):
+        study.describe(known, own)
         raise AlreadyFinished(known.info.run_id, known.data.metrics, other_code=other_code)
     elsewhere = study.finished_elsewhere(tags[FINGERPRINT], tags[CODE])
     if elsewhere is None or (known and known.info.start_time > elsewhere.info.start_time):
         return  # a copy that is older than what is known here would not be found again
-    if copy := copied(study, elsewhere, name, params):
+    if copy := copied(study, elsewhere, name, params, own):
         raise AlreadyFinished(copy, elsewhere.data.metrics, copied=True)

@@ -25,7 +25,7 @@ from cnnlab.report.arms import RunRecord, mean
 from cnnlab.report.tables import count
 from cnnlab.spelling import guess
 from cnnlab.tracking.log import REASON
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, Study, store_errors, studies
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, NOTE, Study, store_errors, studies
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -225,7 +225,7 @@ def log_summary(study: Study, identity: str, folder: Path, sweep: Mapping[str, A
     """A run without metrics that keeps a sweep's report, and what `summarised` gives back."""
     study.close_stale(identity)
     text = [line for line in (folder / "report.md").read_text().splitlines() if not line.startswith("![")]
-    tags = {KIND: SUMMARY, FINGERPRINT: identity, "mlflow.note.content": "\n".join(text)[:5000]}
+    tags = {KIND: SUMMARY, FINGERPRINT: identity, NOTE: "\n".join(text)[:5000]}
     run = study.client.create_run(study.experiment_id, tags=tags, run_name=f"summary of {study.name}")
     for file in sorted(folder.iterdir()):
         if file.is_file():  # a folder is the report of a study in the group that has this one's name

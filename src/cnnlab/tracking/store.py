@@ -7,11 +7,11 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnlab.locks import locked
 from cnnlab.paths import root, sqlite_file, sqlite_uri
@@ -26,6 +26,8 @@ LR_SOURCE = "cnnlab.lr_source"  # where a run's learning rate is from: given, tu
 MADE_IN = "cnnlab.made_in"  # the run of another study that a run is a copy of
 VIEW = "cnnlab-won"  # the key of the saved view that a link opens
 HOST, PID, DIGEST = "cnnlab.host", "cnnlab.pid", "cnnlab.data.digest"  # who makes a run, of which images
+NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
+DESCRIPTION = "cnnlab.description"  # what its maker says of a run: the beginning of its description
 MANY = 200  # fingerprints that are asked for one by one
 
 
@@ -133,6 +135,13 @@ class Study:
             if not (token := page.token):
                 return
 
+    def describe(self, run: Run, own: Mapping[str, str]) -> bool:
+        """Give a run tags that its maker wants now; whether any of them is new."""
+        new = {name: text for name, text in own.items() if name != NOTE and run.data.tags.get(name) != text}
+        for name in {*new, *([NOTE] if DESCRIPTION in new else [])}:
+            self.client.set_tag(run.info.run_id, name, own[name])
+        return bool(new)
+
     def close_stale(self, fingerprint: str) -> None:
         """Close as KILLED what a dead process left RUNNING, in any study.
 
@@ -155,6 +164,13 @@ class Study:
                 now = self.client.get_run(run.info.run_id)  # it may have ended meanwhile
                 if now.info.status == "RUNNING" and not _is_alive(int(tag(run, PID))):
                     self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def own_tags(config: Mapping[str, Any]) -> dict[str, str]:
+    """The tags that a run's maker asks for, with a description, which MLflow keeps as one, too."""
+    tags = {name: str(text) for name, text in config["tags"].items() if text is not None}
+    text = config["description"]
+    return tags if text is None else tags | {DESCRIPTION: str(text), NOTE: str(text)}
 
 
 def tag(run: Run, name: str) -> str:

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 from cnnlab.config import GROUPS
 from cnnlab.plots.style import layers_of
 from cnnlab.report.arms import Arm, RunRecord
-from cnnlab.tracking.store import KIND, VIEW, Study, view_tag
+from cnnlab.tracking.store import DESCRIPTION, KIND, NOTE, VIEW, Study, view_tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
 LONGEST = 5000  # letters of an experiment's tag
 NAMES = {VIEW: "What won, and why", "cnnlab-mean": "Seeds averaged"}  # of the views, by their keys
 ERRORS = {"val": "validation error", "test": "test error"}
@@ -67,10 +66,11 @@ def _describe(study: Study, text: str) -> None:
 
 
 def _call(study: Study, run: Run, name: str, question: str) -> None:
-    """Give a run this name, and a line that says what it found."""
+    """Give a run this name, and a line that says what it found, after what its maker says of it."""
     known = {said: run.data.metrics.get(f"{split}/error_percent", math.nan) for split, said in ERRORS.items()}
     errors = ", ".join(f"{said} {error:.2f}%" for said, error in known.items() if not math.isnan(error))
-    note = f"{question} {name}: {errors or run.info.status.lower()}".strip()
+    found = f"{question} {name}: {errors or run.info.status.lower()}".strip()
+    note = "\n\n".join(filter(None, (run.data.tags.get(DESCRIPTION), found)))
     if run.info.run_name != name:
         study.client.update_run(run.info.run_id, name=name)
     if run.data.tags.get(NOTE) != note:
