@@ -48,6 +48,7 @@ def test_a_killed_run_goes_on_bit_equal(home: Home, new_home: Callable[..., Home
 
     said = home.train(*WORDS)
     assert (said.code, said.err) == (0, "")
+    assert f" was killed: given again, it goes on after {done} whole epoch{'s' * (done > 1)}\n" in said.out
     old, new = home.runs()
     assert (old.info.status, new.info.status) == ("KILLED", "FINISHED")
     assert new.data.tags["cnnlab.resumed_after_epoch"] == str(done)

@@ -452,15 +452,20 @@ def test_a_run_that_diverges_fails_at_once(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_is_killed_and_keeps_its_checkpoint(home: Home) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_killed_and_says_what_it_keeps(number: signal.Signals, home: Home) -> None:
     process = home.start("model=mlp", "epochs=500", *SMALL)
     wait_for(home.checkpoints, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = end(process)
     assert said.code != 0
     assert home.run().info.status == "KILLED"
-    assert home.leftovers() == home.checkpoints() != []
-    assert not said.err or is_one_line(said.err), said.err
+    (kept,) = home.checkpoints()
+    assert home.leftovers() == [kept]
+    with np.load(kept, allow_pickle=False) as archive:
+        epochs = len(json.loads(archive["header"].item())["header"]["history"])
+    assert is_one_line(said.err), said.err
+    assert f"seed=0: {epochs} whole epoch{'s' * (epochs > 1)} kept: the same command goes on from there" in said.err
 
 
 def test_a_store_that_does_not_work_is_one_line(inside: Home) -> None:

@@ -270,6 +270,17 @@ def test_a_sweep_killed_again_and_again_leaves_no_process_and_ends_with_every_ar
 
 
 @slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_says_what_is_finished_and_kept(number: signal.Signals, home: Home) -> None:
+    process = home.start("smoke", "epochs=200", "data.train=900", command="sweep")
+    wait_for(home.checkpoints, process)
+    process.send_signal(number)
+    said = end(process)
+    kept = r"0 of 2 arms finished, and \d+ whole epochs? of [12] arms? under way kept"
+    assert said.code != 0 and re.search(rf"(?m)^interrupted: {kept}: the same command goes on from there$", said.err)
+
+
+@slow
 @pytest.mark.parametrize(("times", "launcher"), [(1, "workers"), (3, "workers"), (3, "submitit_local")])
 def test_an_arm_whose_worker_dies_costs_no_other(
     times: int, launcher: str, home: Home, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -76,6 +77,14 @@ class Checkpoints:
         for name, generator in generators.items():
             setattr(state, name, generator)
         return True
+
+    def epochs(self) -> int:
+        """How many whole epochs are kept, of all parts together."""
+        kept = 0
+        for file in (*self._all(self.place.suffix), *self._all(RETIRED)):
+            with suppress(Exception):  # one that does not fit is none to go on from
+                kept += len(_read(file, self.stamp)[0]["history"])
+        return kept
 
     def _of(self, part: str) -> Path:
         return self.place.with_name(f"{self.place.stem}{part}{self.place.suffix}")

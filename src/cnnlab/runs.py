@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 
 from threadpoolctl import threadpool_limits
 
-from cnnlab.checkpoint import Checkpoints
 from cnnlab.composing import Plan, load_data
 from cnnlab.journal import Journal, Watcher
 from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
 from cnnlab.tracking.log import AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, one_line, own_tags, run_lock, state_folder
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, checkpoints, one_line, own_tags, run_lock
 
 
 @dataclass(frozen=True)
@@ -51,25 +50,24 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
     a FAILED record with its traceback. A record that is kept by a process of its own may find only later that the run
     is finished already; then AlreadyFinished ends what is going on.
     """
-    place = state_folder() / f"{plan.fingerprint}.npz"
-    checkpoints = Checkpoints(place, {"identity": plan.fingerprint, "code": plan.code})
-    journal, rerun, begun = Journal(log, checkpoints, watcher), plan.config["rerun"], False
+    kept = checkpoints(plan.fingerprint, plan.code)
+    journal, rerun, begun = Journal(log, kept, watcher), plan.config["rerun"], False
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study} | circumstances.process()
     tags |= {LR_SOURCE: plan.lr_source} if plan.lr_source else {}
     busy = f"waiting for another process, which makes {plan.label}"
     with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: print(busy)):
         try:
             log.begin(plan.study, plan.label, plan.words, tags, rerun, own_tags(plan.config))
-            if checkpoints.retired:
+            if kept.retired:
                 log.check(begun=True)  # a run that is finished would not be begun
-                checkpoints.recover(again=rerun == "true")
+                kept.recover(again=rerun == "true")
             begun, data = True, load_data(plan)
             journal.asked(plan.config, plan.overrides, plan.description, data)
             metrics = plan.learner.learn(data, plan.config["seed"], journal)
             journal.finished(metrics)
             return Outcome("finished", plan.label, log.run_id, journal.last | metrics)
         except AlreadyFinished as known:
-            checkpoints.forget()
+            kept.forget()
             status = "copied" if known.copied else "skipped"
             return Outcome(status, plan.label, known.run_id, known.metrics, other_code=known.other_code)
         except Exception as error:

@@ -22,7 +22,7 @@ from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
 from cnnlab.summaries import sum_up
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.store import CODE, Study, one_line, own_tags, store_errors
+from cnnlab.tracking.store import CODE, Study, checkpoints, one_line, own_tags, store_errors
 
 TRIES = 3  # how often the worker of an arm may die, or the launcher stop before any arm begins
 
@@ -177,11 +177,24 @@ def make_missing(
         notices = Notices(folder)
         with reaper(name, notices.file):
             folder.mkdir(parents=True, exist_ok=True)
-            with notices.told(len(missing), sweep.workers):
-                failed = _made(sweep, missing, launch, notices)
+            try:
+                with notices.told(len(missing), sweep.workers):
+                    failed = _made(sweep, missing, launch, notices)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(_so_far(sweep, len(done), notices)) from None
     if missing or any(described):
         runs = newest(sweep, studies)
     return runs, failed
+
+
+def _so_far(sweep: Sweep, done: int, notices: Notices) -> str:
+    """What is finished and kept of a sweep that is interrupted, of which so many arms were `done` before."""
+    last = {tuple(notice["arm"]): notice["status"] for notice in notices.read()}
+    done += sum(status in ("finished", "skipped", "copied") for status in last.values())
+    under_way = [arm for arm in sweep.plans if last.get(arm.overrides) == "begun"]
+    kept = sum(checkpoints(arm.fingerprint, arm.code).epochs() for arm in under_way)
+    also = f", and {count(kept, 'whole epoch')} of {count(len(under_way), 'arm')} under way kept" if kept else ""
+    return f"{done} of {count(len(sweep.plans), 'arm')} finished{also}: the same command goes on from there"
 
 
 def newest(sweep: Sweep, studies: Mapping[str, Study]) -> dict[tuple[str, str], Any]:

@@ -88,8 +88,8 @@ def _run(name: str, words: Sequence[str]) -> None:
         importlib.import_module(f"cnnlab.commands.{name}").main(words)
     except Exception as error:
         sys.exit(explained(error))
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on after what is done")
+    except KeyboardInterrupt as stop:
+        sys.exit(f"interrupted: {str(stop) or 'the same command goes on after what is done'}")
 
 
 def explained(error: Exception) -> str:

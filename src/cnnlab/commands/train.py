@@ -9,11 +9,13 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,21 @@ def main(words: Sequence[str]) -> None:
     if line := os.environ.get("COMP_LINE"):  # Tab completion: Hydra completes what follows the command
         os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
     sys.argv[1:] = as_text(words)
-    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
+    with _told_to_end():
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does: end in order, with a line that says what is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _flags() -> Parser:
@@ -102,15 +118,22 @@ def _make(cfg: DictConfig, context: Any) -> Outcome:
     from cnnlab.commands.bar import Bar
     from cnnlab.composing import plan
     from cnnlab.orphans import reaper
+    from cnnlab.report.tables import count
     from cnnlab.runs import make
     from cnnlab.tracking.apart import log_apart
+    from cnnlab.tracking.store import checkpoints
 
     asked = plan(cfg, context)
     rate = f"  learning rate {asked.config['lr']:g} ({asked.lr_source})" if asked.lr_source else ""
     print(f"{asked.label}{rate}", flush=True)
     if sys.stdout.isatty():
         print(asked.description, flush=True)
-    with reaper(asked.study), closing(Bar()) as bar, log_apart() as log:
-        outcome = make(asked, log, bar)
+    try:
+        with reaper(asked.study), closing(Bar()) as bar, log_apart() as log:
+            outcome = make(asked, log, bar)
+    except KeyboardInterrupt:
+        kept = checkpoints(asked.fingerprint, asked.code).epochs()
+        more = f"{count(kept, 'whole epoch')} kept: the same command goes on from there" if kept else "nothing is kept"
+        raise KeyboardInterrupt(f"{asked.label}: {more}") from None
     print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")
     return outcome

@@ -147,8 +147,8 @@ class _Apart:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Ctrl-C held back: a process that is started meanwhile never hears it, even before it could say so itself."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Ctrl-C and SIGTERM held back: a process that is started meanwhile never hears them, from its very beginning."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:

@@ -36,16 +36,20 @@ DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block: a write cut in the middle would leave the store locked."""
+    """Let Ctrl-C wait for the end of the block, and SIGTERM where it is heard: a write cut in two locks the store."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is ever interrupted
         return
     waiting: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in heard:
+        signal.signal(number, lambda number, _: waiting.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in heard.items():
+            signal.signal(number, handler)
     if waiting:
         raise KeyboardInterrupt
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnlab.checkpoint import Checkpoints
 from cnnlab.locks import locked
 from cnnlab.paths import root, sqlite_file, sqlite_uri
+from cnnlab.report.tables import count
 from cnnlab.tracking.moved import follow_move, own_store
 
 if TYPE_CHECKING:
@@ -66,6 +68,11 @@ def state_folder() -> Path:
 def run_lock(fingerprint: str) -> Path:
     """The lock that whoever makes the run of this fingerprint holds."""
     return state_folder() / f"{fingerprint}.lock"
+
+
+def checkpoints(fingerprint: str, code: str) -> Checkpoints:
+    """Where a run of this fingerprint, made by this code, keeps where it stands."""
+    return Checkpoints(state_folder() / f"{fingerprint}.npz", {"identity": fingerprint, "code": code})
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ class Study:
         The caller has the lock of the fingerprint, so none of these is alive.
         """
         for run in list(self.runs(f"{_of(fingerprint)} and attributes.status = 'RUNNING'", everywhere=True)):
-            self.client.set_terminated(run.info.run_id, "KILLED")
+            self._close(run)
 
     def _close_killed(self) -> None:
         """Close as KILLED what dead processes of this machine left RUNNING.
@@ -163,7 +170,14 @@ class Study:
             with suppress(BlockingIOError), locked(run_lock(run.data.tags[FINGERPRINT]), _refuse):
                 now = self.client.get_run(run.info.run_id)  # it may have ended meanwhile
                 if now.info.status == "RUNNING" and not _is_alive(int(tag(run, PID))):
-                    self.client.set_terminated(run.info.run_id, "KILLED")
+                    self._close(run)
+
+    def _close(self, run: Run) -> None:
+        """Mark a run as KILLED, and say what is kept of it."""
+        self.client.set_terminated(run.info.run_id, "KILLED")
+        kept = checkpoints(run.data.tags[FINGERPRINT], run.data.tags.get(CODE, "")).epochs()
+        more = f"it goes on after {count(kept, 'whole epoch')}" if kept else "it begins anew"
+        print(f"{run.info.run_name} was killed: given again, {more}", flush=True)
 
 
 def own_tags(config: Mapping[str, Any]) -> dict[str, str]:
