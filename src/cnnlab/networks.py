@@ -3,8 +3,6 @@
 import importlib
 import io
 import json
-import os
-import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
@@ -15,6 +13,7 @@ import numpy as np
 
 from cnnlab.data import Normalizer
 from cnnlab.nn import Initializer, Layer, Params, Sequential, pack, unpack
+from cnnlab.trust import trusted
 
 KINDS = (Layer, Initializer, Normalizer)  # what a file may build, and dataclasses only
 
@@ -55,15 +54,6 @@ def _read(path: Path, name: str) -> np.ndarray:
             if {"header", "theta"} <= set(archive):
                 return archive[name]
     raise ValueError(f"{path} is no file of a network: choose one from the folder model/artifacts of a run")
-
-
-def trusted(module: str) -> bool:
-    """Whether a module may be imported because a file or a config names it.
-
-    It must be of cnnlab, or of a package that is named in `CNNLAB_TRUST` (several with commas between them).
-    """
-    packages = {"cnnlab", *(name.strip() for name in os.environ.get("CNNLAB_TRUST", "").split(","))}
-    return module.partition(".")[0] in packages and re.fullmatch(r"\w+(\.\w+)*", module) is not None
 
 
 def _encode(value: Any) -> Any:

@@ -18,9 +18,11 @@ TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text
 HYDRA = (
     "hydra/launcher",
     "hydra.mode",
+    "hydra.searchpath",
     "hydra.sweep.dir",
     "hydra.sweeper.only",
     "hydra.sweeper.tune",
+    "hydra.sweeper.yes",
 )  # and hydra.launcher.OPTION
 SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
@@ -83,7 +85,7 @@ def check_words(words: Sequence[str], folders: Sequence[Path], several: bool = F
             raise ValueError(f"{word}: {name}={said[name]} is there already; one at a time, please")
         said[name] = value
     several = several or bool({"sweep", "hydra.mode"} & said.keys())
-    grammar = Grammar(tuple(folders))
+    grammar = Grammar((*folders, *_searched(said.get("hydra.searchpath", "[]"))))
     for word in words:
         name, _, value = word.partition("=")
         if name.startswith("hydra"):
@@ -111,6 +113,26 @@ def as_text(arguments: Sequence[str]) -> list[str]:
             word = f"{name}=" + ",".join(f"'{part}'" for part in escaped)
         words.append(word)
     return words
+
+
+def seeds(count: int) -> str:
+    """The word for the seeds 0 to count - 1, which is never long."""
+    return f"seed={','.join(map(str, range(count)))}" if count <= 1000 else f"seed=range(0,{count})"
+
+
+def local_folder(place: str) -> Path:
+    """The folder of configs that a place of `hydra.searchpath` means; ValueError if it is none of this machine."""
+    folder = Path(place.removeprefix("file://"))
+    if "://" in str(place).removeprefix("file://") or not folder.is_dir():
+        raise ValueError(f"hydra.searchpath: {place}: choose folders of this machine that are there, as in [/my/conf]")
+    return folder
+
+
+def _searched(value: str) -> list[Path]:
+    """The folders of the word `hydra.searchpath=[...]`."""
+    if not re.fullmatch(r"\[.*\]", value):
+        raise ValueError(f"hydra.searchpath={value}: choose a list of folders, as in [/my/conf]")
+    return [local_folder(place) for place in _parts(value[1:-1]) if place]
 
 
 def guess(name: str, known: Collection[str]) -> str:
