@@ -60,8 +60,21 @@ counting.__name__ = "whole number above 0"  # what the parser calls it in its co
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the arguments name; if it is wrong or fails, print one line and exit with 1 or 2."""
-    name, *words = (sys.argv[1:] if arguments is None else arguments) or [""]
+    """Run the command that the arguments name; if it is wrong or fails, print one line and exit with 1 or 2.
+
+    Without arguments they are those of the command line.
+    """
+    if arguments is None:
+        from cnnlab import streams
+
+        streams.take_all()
+        try:
+            main(sys.argv[1:])
+        except SystemExit as over:
+            if over.code:
+                raise
+        sys.exit(streams.failure() or None)
+    name, *words = arguments or [""]
     if name in ("-h", "--help"):
         print(HELP)
     elif name == "--version":
