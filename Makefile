@@ -1,5 +1,6 @@
 # Every target makes .venv by itself when it is missing, half-made, older than its lock, or of another folder.
-# See `make help`.
+# See `make help`. What a variable holds is a word, whatever is in it: `say` puts it in quotes for the shell. ARGS is
+# several words, as the shell reads them: what is in it is run as it was typed on a command line.
 PYTHON ?= python3
 SWEEP ?= first_look
 BIN := .venv/bin
@@ -7,6 +8,8 @@ CNNLAB := $(BIN)/python -m cnnlab
 READY := .venv/.ready
 PEERS := .venv/.peers
 PIP := $(BIN)/python -m pip install -qq
+say = '$(subst ','\'',$(1))'
+option = $(if $(2),$(call say,$(1)=$(2)))
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PROGRAM = $(wildcard $(STUDY:%=experiments/%/cost.py) $(STUDY:%=experiments/%/slowdown.py)) # what no sweep finds out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -31,6 +34,7 @@ endif
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@echo 'A variable is one word, whatever is in it; ARGS="..." is read by the shell, as if typed after the command.'
 
 setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
 
@@ -38,10 +42,11 @@ train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (seconds to 
 	@$(CNNLAB) train $(ARGS)
 
 sweep: $(READY) ## an ablation: SWEEP=first_look JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
-	@$(CNNLAB) sweep $(SWEEP) $(SEEDS:%=--seeds=%) $(JOBS:%=--jobs=%) $(DATA:%=data=%) $(EPOCHS:%=epochs=%) $(ARGS)
+	@$(CNNLAB) sweep $(call say,$(SWEEP)) $(call option,--seeds,$(SEEDS)) $(call option,--jobs,$(JOBS)) \
+	    $(call option,data,$(DATA)) $(call option,epochs,$(EPOCHS)) $(ARGS)
 
 evaluate: $(READY) ## a finished RUN, or all of a study, on test images that are shifted, turned, scaled, noisy; ARGS="shift=4 noise=10"
-	@$(CNNLAB) evaluate "$(RUN)" $(ARGS)
+	@$(CNNLAB) evaluate $(call say,$(RUN)) $(ARGS)
 
 predict: $(READY) ## which digits pictures of yours show: IMAGE=digit.png or IMAGE="a.png b.jpg", by the best run, or RUN=...
 	@$(CNNLAB) predict $(IMAGE) $(RUN:%=--run=%) $(ARGS)
@@ -50,21 +55,21 @@ compare: $(READY) ## two finished runs A=... B=... by their answers to the same 
 	@$(CNNLAB) compare "$(A)" "$(B)"
 
 report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in reports/
-	@$(CNNLAB) report $(SWEEP)
+	@$(CNNLAB) report $(call say,$(SWEEP))
 
 study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/
 ifneq ($(STUDY),cost)
-	@$(CNNLAB) tune $(STUDY) $(JOBS:%=--jobs=%)
-	@$(CNNLAB) sweep $(STUDY) $(JOBS:%=--jobs=%)
-	@$(BIN)/python experiments/study.py $(STUDY)
+	@$(CNNLAB) tune $(call say,$(STUDY)) $(call option,--jobs,$(JOBS))
+	@$(CNNLAB) sweep $(call say,$(STUDY)) $(call option,--jobs,$(JOBS))
+	@$(BIN)/python experiments/study.py $(call say,$(STUDY))
 endif
 	@$(PROGRAM:%=$(BIN)/python %)
 
 reproduce: $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2; UPDATE=1 writes the notebook
-	@$(CNNLAB) reproduce $(ONLY) $(JOBS:%=--jobs=%) $(if $(UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)
+	@$(CNNLAB) reproduce $(if $(ONLY),$(call say,$(ONLY))) $(call option,--jobs,$(JOBS)) $(if $(UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)
 
-ui: $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
-	@$(CNNLAB) ui $(PORT:%=--port=%)
+ui: $(READY) ## MLflow's pages over all runs, on PORT=5000, for this machine alone (10 seconds to start); ARGS=--host=... for others
+	@$(CNNLAB) ui $(call option,--port,$(PORT)) $(ARGS)
 
 data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
 	@$(CNNLAB) data $(ARGS)

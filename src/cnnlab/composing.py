@@ -44,6 +44,7 @@ from cnnlab.trust import check_targets, trusted
 
 SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
 MOST_ARMS, MOST_IMAGES = 10_000, 10**9  # of a sweep, and of a run (images x epochs), that nobody has to confirm
+MOST = 2**63 - 1  # what a whole number may be
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 OF_SEED = "${seed}"  # the value of an option that each run draws by its own seed
 
@@ -116,6 +117,7 @@ def resolved(cfg: DictConfig, context: Any) -> Resolved:
     except OmegaConfBaseException as error:  # an interpolation of what is not there
         raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     check_targets(config)  # again, since an interpolation can make a node of text
+    _check_sizes(config)
     choices, source, tuned_for = context.runtime.choices, "", rates.NO_KEY
     if "_partial_" not in config["model"]:  # a classifier, which is a learner itself
         if choices["learner"] != "network":
@@ -166,6 +168,15 @@ def composed(words: Sequence[str]) -> DictConfig:
     """The config of a command line, with its `hydra` node."""
     with composition():
         return compose("train", as_text(words), return_hydra_config=True)
+
+
+def _check_sizes(node: Any, at: str = "") -> None:
+    """ValueError for whole numbers that the machine has no room for."""
+    if isinstance(node, int) and abs(node) > MOST:
+        raise ValueError(f"{at}: whole numbers go up to {MOST:,}")
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
+        _check_sizes(value, f"{at}.{name}" if at else str(name))
 
 
 def _check_length(learner: Mapping[str, Any], images: int) -> None:
@@ -239,8 +250,13 @@ def _learner(words: tuple[str, ...], folder: Path) -> Learner:
 def _check_owner(target: str) -> None:
     """ValueError for what a module of cnnlab has imported for itself, such as a function of Python's own."""
     module, _, name = target.rpartition(".")
-    if module.startswith("cnnlab.") and not trusted(getattr(importlib.import_module(module), name).__module__):
-        raise ValueError(f"_target_={target}: is not cnnlab's own")
+    if module.startswith("cnnlab."):
+        try:
+            owner = getattr(importlib.import_module(module), name).__module__
+        except (ImportError, AttributeError):
+            raise ValueError(f"_target_={target}: there is no such class or function") from None
+        if not trusted(owner):
+            raise ValueError(f"_target_={target}: is not cnnlab's own")
 
 
 @dataclass(frozen=True)

@@ -196,8 +196,8 @@ def _parts(value: str) -> list[str]:
 
 
 def _parsed(word: str) -> Any:
-    """A plain value as Hydra reads it."""
-    for number in (int, float):
+    """A plain value as Hydra reads it; one that no float can hold is infinite."""
+    for number in (int, float) if len(word) < 300 else (float,):
         try:
             return number(word)
         except ValueError:

@@ -35,7 +35,7 @@ class Parser(ArgumentParser):
         if message.startswith("unrecognized arguments: -"):
             known = ", ".join(action.option_strings[-1] for action in self._actions if action.option_strings)
             message += f": choose from {known}; a word has no dashes, as in epochs=3"
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.splitlines())}\n")
 
 
 def parser(name: str, examples: str = "") -> Parser:
@@ -107,12 +107,20 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 def explained(error: Exception) -> str:
     """One line on an error in words, files or a store; any other is a bug, and is raised again with its traceback."""
+    return " ".join(_explained(error).split("\n"))
+
+
+def _explained(error: Exception) -> str:
     from cnnlab.paths import is_full
 
     kind, text = type(error), str(error)
     if is_full(error):
         return f"the disk is full ({text}): make room, then give the same command again"
     if kind.__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):
+        if isinstance(error, MemoryError):
+            return f"there is not enough memory: {text or 'choose something smaller'}"
+        if isinstance(error, RecursionError):
+            return "brackets or names lie too deep inside each other"
         if not isinstance(error, (ValueError, OSError, ImportError)):
             raise error
         return text
