@@ -122,3 +122,34 @@ def test_a_folder_that_mlflow_cannot_work_in_is_refused(bench: Bench) -> None:
 def test_targets_run_python_alone() -> None:
     """The other programs in `bin/` begin with the path of the Python that they were installed by."""
     assert set(re.findall(r"\$\(BIN\)/(\w+)", (ROOT / "Makefile").read_text())) == {"python"}
+
+
+@pytest.mark.parametrize(
+    ("target", "variable", "word"),
+    [
+        ("sweep", "SWEEP", "{}"),
+        *(("sweep", variable, word) for variable, word in [("SEEDS", "--seeds={}"), ("JOBS", "--jobs={}")]),
+        *(("sweep", variable, word) for variable, word in [("DATA", "data={}"), ("EPOCHS", "epochs={}")]),
+        ("report", "SWEEP", "{}"),
+        *(("study", variable, word) for variable, word in [("STUDY", "{}"), ("JOBS", "--jobs={}")]),
+        ("reproduce", "JOBS", "--jobs={}"),
+        ("evaluate", "RUN", "{}"),
+        ("ui", "PORT", "--port={}"),
+    ],
+)
+def test_what_a_variable_holds_is_one_word(target: str, variable: str, word: str, bench: Bench) -> None:
+    place = bench.checkout("ours")
+    bench.make(place, "setup")
+    text = "x';y\"; touch y #& $(shell touch y) `touch y` $$(touch y)\ntouch y"
+    _, ran = bench.make(place, target, f"{variable}={text}")
+    said = word.format(text.replace("\n", " "))
+    assert ran and not (place / "y").exists()
+    assert all(f" {said}" in line for line in ran[: 2 if variable == "JOBS" else None]), ran
+
+
+def test_several_rows_are_a_word_each(bench: Bench) -> None:
+    place = bench.checkout("ours")
+    bench.make(place, "setup")
+    _, ran = bench.make(place, "reproduce", "ONLY=linear x;touch<y $(shell touch y)")
+    assert ran == [f"{place}/.venv/bin -m cnnlab reproduce linear x;touch<y $(shell touch y)"]
+    assert not (place / "y").exists() and not (place / "touch").exists()

@@ -27,7 +27,7 @@ GRAMMAR = Grammar((CONF,))
 SWEEPS = (("smoke",), ("smoke",), ("lenet_family", "--only", "linear"), ("lenet_family", "--only", "keras_convnet"))
 NAMES = (
     *(*GRAMMAR.groups, *RunConfig.__annotations__),
-    *(f"{group}.{name}" for group, choice in GRAMMAR.defaults.items() if choice for name in GRAMMAR.options(group, choice)),
+    *(f"{group}.{name}" for group, one in GRAMMAR.defaults.items() if one for name in GRAMMAR.options(group, one)),
     *("model.hidden", "model.maps", "model.c3", "pooling.size", "loss.criterion", "loss.output.squash", "padding.fill"),
     *("hydra.mode", "hydra.launcher.n_jobs", "hydra/launcher", "hydra.sweep.dir", "hydra.sweeper.only"),
     *("hydra.searchpath", "hydra.callbacks.x", "hydra.job.name", "hydra.run.dir", "hydra.sweeper.params", "hydra"),

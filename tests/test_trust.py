@@ -1,4 +1,4 @@
-"""Nobody gets in: a name in a config, in a file or on the command line imports nothing that is not on the short list."""
+"""Nobody gets in: a name in a config, in a file or among words imports nothing that is not on the short list."""
 
 import json
 import re
@@ -153,7 +153,7 @@ def test_what_a_folder_to_search_brings_is_held_to_the_same_list(marker: Path, s
     ],
 )
 def test_of_cnnlab_only_what_computes_is_made(node: dict[str, object], marker: Path) -> None:
-    with pytest.raises(ValueError, match="^[^\n]*_target_="):
+    with pytest.raises(ValueError, match=r"^.*_target_="):
         load(node)
     assert not marker.exists()
 
@@ -172,7 +172,7 @@ def test_a_package_that_is_trusted_may_be_named(marker: Path, monkeypatch: pytes
     monkeypatch.setenv("CNNLAB_TRUST", "guest_act")
     check_targets({"activation": {"_target_": "guest_act.Tanh"}})
     assert trusted("guest_act") and not trusted("evil") and not trusted("guest_act.__main__")
-    with pytest.raises(ValueError, match="^activation"):
+    with pytest.raises(ValueError, match=r"^activation\._target_=evil"):
         check_targets({"activation": {"_target_": "evil.Mine"}})
 
 

@@ -173,7 +173,7 @@ def composed(words: Sequence[str]) -> DictConfig:
 def _check_sizes(node: Any, at: str = "") -> None:
     """ValueError for whole numbers that the machine has no room for."""
     if isinstance(node, int) and abs(node) > MOST:
-        raise ValueError(f"{at}: whole numbers go up to {MOST:,}")
+        raise ValueError(f"{at.removeprefix('learner.')}: whole numbers go up to {MOST:,}")
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, value in items:
         _check_sizes(value, f"{at}.{name}" if at else str(name))
