@@ -286,16 +286,16 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
         ("train -m lr=range(0.1,1,0.00001)", "this sweep has 90,000 arms"),
         ("sweep smoke --seeds 999999", "this sweep has 1,999,998 arms"),
         ("sweep smoke --seeds 999999 --dry-run", "this sweep has 1,999,998 arms"),
-        ("tune smoke --dry-run lr.x=1", "there is no option"),
+        ("tune smoke --dry-run batch_size=range(1,99999)", "this sweep has 199,996 arms"),
         ("train data=digits epochs=1000000", "epochs=1000000: 1,257,000,000 images, 1,257 in each epoch"),
         ("train -m data=digits model=mlp epochs=1000000,1000001", "epochs=1000000: 1,257,000,000 images"),
-        ("sweep smoke --dry-run data=digits epochs=9000000", "epochs=9000000: 11,313,000,000 images"),
+        ("sweep smoke --dry-run data=digits epochs=9000000", "epochs=9000000: 2,700,000,000 images"),
     ],
 )
 def test_what_is_very_large_is_asked_for_twice(words: str, line: str, said: Callable[..., tuple[object, str]]) -> None:
     code, text = said(*words.split())
     assert code == 1 and is_one_line(text) and line in text
-    assert ("say --yes if you mean it" in text) == (words[:4] != "tune")
+    assert text.strip().endswith("say --yes if you mean it")
 
 
 def test_what_is_confirmed_is_made(said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch) -> None:
