@@ -13,7 +13,8 @@ from tests.test_commands import said  # noqa: F401 - a fixture
 
 from cnnlab.composing import load
 from cnnlab.networks import load_network
-from cnnlab.trust import PLUGINS, check_targets, trusted
+from cnnlab.paths import PACKAGE
+from cnnlab.trust import PLUGINS, TOOLS, check_targets, trusted
 
 Said = Callable[..., tuple[object, str]]
 
@@ -143,6 +144,9 @@ def test_what_a_folder_to_search_brings_is_held_to_the_same_list(marker: Path, s
         {"_target_": "cnnlab.commands.main", "arguments": ["data"]},
         {"_target_": "cnnlab.__main__.main"},
         {"_target_": "cnnlab.networks.load_network", "path": "evil.npz"},
+        {"_target_": "cnnlab.api.run", "words": "epochs=1"},
+        {"_target_": "cnnlab.Classifier"},
+        {"_target_": "cnnlab.data.download.fetch", "archive": None},
         {"_target_": "cnnlab.nn.nothing"},
         {"_target_": "cnnlab"},
         {"_target_": "evil"},
@@ -156,6 +160,12 @@ def test_of_cnnlab_only_what_computes_is_made(node: dict[str, object], marker: P
     with pytest.raises(ValueError, match=r"^.*_target_="):
         load(node)
     assert not marker.exists()
+
+
+def test_every_room_that_only_uses_results_is_refused() -> None:
+    """A room that is new is a choice to make: it computes, or it is one of the tools."""
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms - {"__init__"} - set(TOOLS) == {"data", "learners", "models", "nn"}
 
 
 def test_a_record_of_a_run_imports_nothing(marker: Path) -> None:

@@ -13,6 +13,11 @@ from typing import Any
 
 from cnnlab.code import LEFT_OUT
 
+TOOLS = (  # cnnlab's modules that are no part of what is computed: data, learners, models and nn are
+    *(*LEFT_OUT, "__main__", "api", "changes", "config", "estimator", "locks", "measuring", "pictures", "predictor"),
+    *("rates", "robustness", "spelling", "statistics", "streams", "training", "trust", "tuning"),
+)
+FETCHES = "cnnlab.data.download"  # writes files
 PLUGINS = {
     "hydra.launcher": (
         "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
@@ -73,7 +78,7 @@ def _builds(target: str) -> bool:
     """Whether a target is in a module that may be imported; of cnnlab's, in one that computes something."""
     module = target.rpartition(".")[0]
     package, _, room = module.partition(".")
-    return trusted(module) and not (package == "cnnlab" and room.partition(".")[0] in LEFT_OUT)
+    return trusted(module) and not (package == "cnnlab" and room.partition(".")[0] in TOOLS) and module != FETCHES
 
 
 def _reads(text: str) -> bool:
