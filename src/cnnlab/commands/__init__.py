@@ -4,7 +4,8 @@ import importlib
 import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Never
 
 COMMANDS = {
@@ -97,8 +98,15 @@ def _run(name: str, words: Sequence[str]) -> None:
 
     refuse_other_checkout()
     os.environ["CNNLAB_HOME"] = str(root())  # where Hydra's own files of a sweep go, too
-    try:
+    with in_one_line():
         importlib.import_module(f"cnnlab.commands.{name}").main(words)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Where what is done inside fails, say why in one line, and exit with 1; a bug keeps its traceback."""
+    try:
+        yield
     except Exception as error:
         sys.exit(explained(error))
     except KeyboardInterrupt:
