@@ -20,6 +20,7 @@ from PIL import Image
 from tests.conftest import ROOT, Home, is_one_line
 from tests.test_commands import said  # noqa: F401 - a fixture
 
+from cnnlab.composing import _loaded, load
 from cnnlab.data import Normalizer
 from cnnlab.data.idx_format import pack_idx, read_idx
 from cnnlab.models import lenet5
@@ -77,6 +78,32 @@ def test_a_command_with_damaged_images(content: bytes, tmp_path: Path, said: Sai
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(pack_idx(np.zeros(7, np.uint8)))
     code, text = said("train", "data=idx", f"data.folder={tmp_path}", "data.validation=0", "epochs=1")
     assert code == 1 and is_one_line(text) and "-images-idx3-ubyte" in text
+
+
+SOURCE = """
+import numpy as np
+from cnnlab.data import Images
+from cnnlab.data.source import RawData, source
+
+@source()
+def digits(folder):
+    with np.load(folder / "digits.npz") as kept:
+        images = Images(kept["pixels"], kept["labels"])
+    return RawData("digits", images[:40], images[40:], tuple("0123456789"))
+"""
+
+
+def test_images_in_npz_files_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "guest_digits.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("CNNLAB_TRUST", "guest_digits")
+    draw, path, refused = np.random.default_rng(0), tmp_path / "digits.npz", 0
+    np.savez_compressed(path, pixels=draw.integers(0, 256, (50, 5, 5), np.uint8), labels=draw.integers(0, 10, 50))
+    for content in damaged(path.read_bytes()):
+        path.write_bytes(content)
+        refused += bool(refusal(lambda: load({"_target_": "guest_digits.digits", "folder": str(tmp_path)})))
+        _loaded.cache_clear()
+    assert refused > TRIES / 2
 
 
 def answered(path: Path) -> Any:

@@ -7,6 +7,9 @@ import json
 import math
 import re
 import shlex
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -45,6 +48,7 @@ from cnnlab.trust import check_targets, trusted
 SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
 MOST_ARMS, MOST_IMAGES = 10_000, 10**9  # of a sweep, and of a run (images x epochs), that nobody has to confirm
 MOST = 2**63 - 1  # what a whole number may be
+DAMAGED = (EOFError, struct.error, zipfile.BadZipFile, zlib.error)  # beside ValueError and OSError
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 OF_SEED = "${seed}"  # the value of an option that each run draws by its own seed
 
@@ -206,8 +210,17 @@ def load_data(plan: Plan) -> Dataset:
 
 
 def load(node: Mapping[str, Any]) -> Dataset:
-    """The dataset that a config's `data` describes; the last two are kept in memory."""
-    return _loaded(json.dumps(node))
+    """The dataset that a config's `data` describes; the last two are kept in memory.
+
+    ValueError or OSError, in one line, where its files are not there or damaged.
+    """
+    try:
+        return _loaded(json.dumps(node))
+    except (*DAMAGED, KeyError) as error:
+        if isinstance(error, KeyError) and "is not a file in the archive" not in str(error):
+            raise
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{node['_target_']}: a file of its images is damaged: {said}") from None
 
 
 @lru_cache(maxsize=2)
