@@ -3,7 +3,6 @@
 import importlib
 import io
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from cnnlab.npz import unpacked
 from cnnlab.trust import trusted
 
 KINDS = (Layer, Initializer, Normalizer)  # what a file may build, and dataclasses only
+GREATEST = 1e30  # of a number, so that float32 holds it
 WIDEST = 2**26  # values in a layer's output for one image
 FEW = 10**6  # parameters that a network may have without having them in its file
 
@@ -77,14 +77,16 @@ def _read(path: Path) -> tuple[dict[str, Any], np.ndarray]:
     except OSError:
         raise
     except Exception as error:
-        reason = f"{error}; {reason}" if str(error).startswith("it ") else reason
+        reason += f" ({error})" if str(error).startswith("it ") else ""
     raise ValueError(f"{path} is no file of a network: {reason}")
 
 
 def _is_rule(rule: Any) -> bool:
     """Whether it is a normaliser of bytes."""
     numbers = isinstance(rule, Normalizer) and {type(rule.scale), type(rule.shift)} <= {int, float}
-    return numbers and math.isfinite(rule.scale + rule.shift) and type(rule.levels) is int and 0 < rule.levels < 256
+    return (
+        numbers and abs(rule.scale) + abs(rule.shift) < GREATEST and type(rule.levels) is int and 0 < rule.levels < 256
+    )
 
 
 def _parameters(network: Sequential, shape: tuple[int, ...]) -> int:
@@ -123,13 +125,16 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "array" in value:
-        return np.array(value["array"])
+        array = np.array(value["array"])
+        if array.dtype.kind not in "biuf" or not (np.abs(array) < GREATEST).all():
+            raise TypeError
+        return array
     if "dict" in value:
         return {name: _decode(item) for name, item in value["dict"]}
     module, _, name = value["type"].partition(":")
     kind = getattr(importlib.import_module(module), name, None) if trusted(module) else None
     if not (isinstance(kind, type) and issubclass(kind, KINDS) and is_dataclass(kind)):
-        package = module.partition(".")[0]
+        package = " ".join(module.partition(".")[0].split())
         also = "" if trusted(module) else f"; name its package in CNNLAB_TRUST if you trust it: CNNLAB_TRUST={package}"
-        raise ValueError(f"{value['type']} is no layer, normaliser or initialiser of cnnlab{also}")
+        raise ValueError(f"{' '.join(value['type'].split())} is no layer, normaliser or initialiser of cnnlab{also}")
     return kind(**{name: _decode(item) for name, item in value["fields"].items()})

@@ -78,7 +78,9 @@ def _builds(target: str) -> bool:
     """Whether a target is in a module that may be imported; of cnnlab's, in one that computes something."""
     module = target.rpartition(".")[0]
     package, _, room = module.partition(".")
-    return trusted(module) and not (package == "cnnlab" and room.partition(".")[0] in TOOLS) and module != FETCHES
+    return (
+        trusted(module) and module != FETCHES and not (package == "cnnlab" and room.partition(".")[0] in ("", *TOOLS))
+    )
 
 
 def _reads(text: str) -> bool:
