@@ -83,10 +83,9 @@ def _read(path: Path) -> tuple[dict[str, Any], np.ndarray]:
 
 def _is_rule(rule: Any) -> bool:
     """Whether it is a normaliser of bytes."""
-    numbers = isinstance(rule, Normalizer) and {type(rule.scale), type(rule.shift)} <= {int, float}
-    return (
-        numbers and abs(rule.scale) + abs(rule.shift) < GREATEST and type(rule.levels) is int and 0 < rule.levels < 256
-    )
+    if not isinstance(rule, Normalizer) or not {type(rule.scale), type(rule.shift)} <= {int, float}:
+        return False
+    return abs(rule.scale) + abs(rule.shift) < GREATEST and type(rule.levels) is int and 0 < rule.levels < 256
 
 
 def _parameters(network: Sequential, shape: tuple[int, ...]) -> int:
