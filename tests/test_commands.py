@@ -333,3 +333,22 @@ def test_what_a_terminal_cannot_show_is_escaped(encoding: str, home: Home) -> No
     done = home.train(*words, PYTHONIOENCODING=encoding, LC_ALL="C.UTF-8")
     assert (done.code, done.err) == (0, "") and "\\u65e5" in done.out
     assert len(home.runs("gr\u00f6\u00dfe_\u65e5")) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "line"),
+    [
+        ("ulimit -f 100", "does not work: (sqlite3.OperationalError) disk I/O error"),  # no file over 100 blocks
+        ("export CNNLAB_HOME=/dev/null/nothing", "Not a directory: '/dev/null/nothing'"),
+        ("export TMPDIR=/dev/null/nothing", ""),  # another folder is found
+        ("ulimit -n 64", ""),
+    ],
+)
+def test_where_the_machine_gives_little_a_run_is_made_or_a_line_says_why(first: str, line: str, home: Home) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "CNNLAB"))}
+    words = ["train", "model=mlp", "model.hidden=[8]", "epochs=1", *SMALL]
+    command = ["bash", "-c", f'{first} && "$@"', "bash", sys.executable, "-m", "cnnlab", *words]
+    done = subprocess.run(command, cwd=home.folder, env=kept | home.places, capture_output=True, text=True, check=False)
+    assert done.returncode == (1 if line else 0)
+    assert is_one_line(done.stderr) and line in done.stderr if line else done.stderr == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import math
@@ -216,8 +217,9 @@ def load(node: Mapping[str, Any]) -> Dataset:
     """
     try:
         return _loaded(json.dumps(node))
-    except (*DAMAGED, KeyError) as error:
-        if isinstance(error, KeyError) and "is not a file in the archive" not in str(error):
+    except (*DAMAGED, KeyError, OSError) as error:
+        lacks = isinstance(error, KeyError) and "is not a file in the archive" in str(error)
+        if not (lacks or isinstance(error, DAMAGED) or getattr(error, "errno", 0) == errno.EINVAL):
             raise
         said = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{node['_target_']}: a file of its images is damaged: {said}") from None
