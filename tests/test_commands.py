@@ -340,7 +340,7 @@ def test_what_a_terminal_cannot_show_is_escaped(encoding: str, home: Home) -> No
     ("first", "line"),
     [
         ("ulimit -f 100", "does not work: (sqlite3.OperationalError) disk I/O error"),  # no file over 100 blocks
-        ("export CNNLAB_HOME=/dev/null/nothing", "Not a directory: '/dev/null/nothing'"),
+        ("export CNNLAB_HOME=/proc/nothing", "No such file or directory: '/proc/nothing'"),
         ("export TMPDIR=/dev/null/nothing", ""),  # another folder is found
         ("ulimit -n 64", ""),
     ],

@@ -105,7 +105,9 @@ def digits(folder):
 """
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_images_in_npz_files_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy leaves some damaged files open, of which Python warns."""
     (tmp_path / "guest_digits.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("CNNLAB_TRUST", "guest_digits")
