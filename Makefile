@@ -1,5 +1,6 @@
 # Every target makes .venv by itself when it is missing, half-made, older than its lock, or of another folder.
-# See `make help`.
+# See `make help`. A variable is a word, whatever is in it: neither make nor the shell runs any of it. ARGS is read by
+# the shell, as if it was typed after the command.
 PYTHON ?= python3
 SWEEP ?= first_look
 BIN := .venv/bin
@@ -7,8 +8,19 @@ CNNLAB := $(BIN)/python -m cnnlab
 READY := .venv/.ready
 PEERS := .venv/.peers
 PIP := $(BIN)/python -m pip install -qq
+define NEWLINE
+
+
+endef
+# `$(call held,SWEEP)` is what the variable SWEEP holds, in quotes, `$(call each,ONLY)` each of its words (files
+# where it is a pattern, *.png), and `$(call option,JOBS,--jobs)` the option, or nothing if it is empty.
+quoted = '$(subst ','\'',$(subst $(NEWLINE), ,$(1)))'
+held = $(call quoted,$(value $(1)))
+each = $(foreach word,$(value $(1)),$(foreach found,$(or $(wildcard $(word)),$(word)),$(call quoted,$(found))))
+option = $(if $(strip $(value $(1))),$(call quoted,$(2)=$(value $(1))))
+unexport SWEEP SEEDS JOBS DATA EPOCHS RUN STUDY ONLY PORT IMAGE A B UPDATE
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-PROGRAM = $(wildcard $(STUDY:%=experiments/%/cost.py) $(STUDY:%=experiments/%/slowdown.py)) # what no sweep finds out
+PROGRAM = $(filter experiments/$(value STUDY)/%,$(wildcard experiments/*/cost.py experiments/*/slowdown.py)) # what no sweep finds out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # `$(PYTHON) -c '$(LOCKED)' command` runs the command once no other make is at work on .venv. The lock is on an
@@ -31,6 +43,7 @@ endif
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@echo 'A variable is one word, whatever is in it; ARGS="..." is read by the shell, as if typed after the command.'
 
 setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
 
@@ -38,33 +51,34 @@ train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (seconds to 
 	@$(CNNLAB) train $(ARGS)
 
 sweep: $(READY) ## an ablation: SWEEP=first_look JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
-	@$(CNNLAB) sweep $(SWEEP) $(SEEDS:%=--seeds=%) $(JOBS:%=--jobs=%) $(DATA:%=data=%) $(EPOCHS:%=epochs=%) $(ARGS)
+	@$(CNNLAB) sweep $(call held,SWEEP) $(call option,SEEDS,--seeds) $(call option,JOBS,--jobs) \
+	    $(call option,DATA,data) $(call option,EPOCHS,epochs) $(ARGS)
 
 evaluate: $(READY) ## a finished RUN, or all of a study, on test images that are shifted, turned, scaled, noisy; ARGS="shift=4 noise=10"
-	@$(CNNLAB) evaluate "$(RUN)" $(ARGS)
+	@$(CNNLAB) evaluate $(call held,RUN) $(ARGS)
 
 predict: $(READY) ## which digits pictures of yours show: IMAGE=digit.png or IMAGE="a.png b.jpg", by the best run, or RUN=...
-	@$(CNNLAB) predict $(IMAGE) $(RUN:%=--run=%) $(ARGS)
+	@$(CNNLAB) predict $(call each,IMAGE) $(call option,RUN,--run) $(ARGS)
 
 compare: $(READY) ## two finished runs A=... B=... by their answers to the same test images, paired image by image
-	@$(CNNLAB) compare "$(A)" "$(B)"
+	@$(CNNLAB) compare $(call held,A) $(call held,B)
 
 report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in reports/
-	@$(CNNLAB) report $(SWEEP)
+	@$(CNNLAB) report $(call held,SWEEP)
 
 study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/
-ifneq ($(STUDY),cost)
-	@$(CNNLAB) tune $(STUDY) $(JOBS:%=--jobs=%)
-	@$(CNNLAB) sweep $(STUDY) $(JOBS:%=--jobs=%)
-	@$(BIN)/python experiments/study.py $(STUDY)
+ifneq ($(value STUDY),cost)
+	@$(CNNLAB) tune $(call held,STUDY) $(call option,JOBS,--jobs)
+	@$(CNNLAB) sweep $(call held,STUDY) $(call option,JOBS,--jobs)
+	@$(BIN)/python experiments/study.py $(call held,STUDY)
 endif
 	@$(PROGRAM:%=$(BIN)/python %)
 
 reproduce: $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2; UPDATE=1 writes the notebook
-	@$(CNNLAB) reproduce $(ONLY) $(JOBS:%=--jobs=%) $(if $(UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)
+	@$(CNNLAB) reproduce $(call each,ONLY) $(call option,JOBS,--jobs) $(if $(value UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)
 
-ui: $(READY) ## MLflow's pages over all runs, on PORT=5000 (10 seconds to start)
-	@$(CNNLAB) ui $(PORT:%=--port=%)
+ui: $(READY) ## MLflow's pages over all runs, on PORT=5000, for this machine alone (10 seconds to start); ARGS=--host=... for others
+	@$(CNNLAB) ui $(call option,PORT,--port) $(ARGS)
 
 data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
 	@$(CNNLAB) data $(ARGS)
@@ -80,7 +94,7 @@ lint: $(READY) ## ruff, mypy, and whether the lock holds all that is needed
 	@$(BIN)/python -m mypy
 
 bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(PEERS)) ## the speed beside PyTorch's and JAX's (20 minutes); ARGS="--only step/*/32", "--profile", "--growth"; UPDATE=1 measures all (an hour) and writes the notebook
-	@$(BIN)/python experiments/speed/bench.py $(if $(UPDATE),--only '*') $(ARGS) $(if $(UPDATE),&& $(BIN)/python experiments/speed/notebook.py)
+	@$(BIN)/python experiments/speed/bench.py $(if $(value UPDATE),--only '*') $(ARGS) $(if $(value UPDATE),&& $(BIN)/python experiments/speed/notebook.py)
 
 clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache outputs multirun dist

@@ -25,8 +25,9 @@ import numpy as np
 
 from cnnlab import plots, rates, tuning
 from cnnlab.changes import KINDS
+from cnnlab.commands import in_one_line
 from cnnlab.composing import Sweep, sweep_of
-from cnnlab.paths import is_full, refuse_other_checkout, write_atomically
+from cnnlab.paths import conf_folder, is_full, refuse_other_checkout, write_atomically
 from cnnlab.report import changed, tuned
 from cnnlab.report.arms import Arm, RunRecord, arms, swept
 from cnnlab.report.contrasts import Asked, Contrast
@@ -34,6 +35,7 @@ from cnnlab.report.pages import drawn, numbers
 from cnnlab.report.panels import rate_curves
 from cnnlab.report.tables import as_csv, replaced
 from cnnlab.robustness import evaluate
+from cnnlab.spelling import check_words
 from cnnlab.summaries import question, records_of
 from cnnlab.tracking.store import Study, store_errors
 
@@ -216,4 +218,6 @@ if __name__ == "__main__":
     refuse_other_checkout()
     if len(sys.argv) < 2:
         sys.exit(f"say which study, as in `python {sys.argv[0]} pooling`")
-    main(sys.argv[1], sys.argv[2:])
+    with in_one_line():
+        check_words([f"sweep={sys.argv[1]}", *sys.argv[2:]], [conf_folder()])
+        main(sys.argv[1], sys.argv[2:])

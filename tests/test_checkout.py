@@ -122,3 +122,59 @@ def test_a_folder_that_mlflow_cannot_work_in_is_refused(bench: Bench) -> None:
 def test_targets_run_python_alone() -> None:
     """The other programs in `bin/` begin with the path of the Python that they were installed by."""
     assert set(re.findall(r"\$\(BIN\)/(\w+)", (ROOT / "Makefile").read_text())) == {"python"}
+
+
+@pytest.mark.parametrize(
+    ("target", "variable", "word"),
+    [
+        ("sweep", "SWEEP", "{}"),
+        *(("sweep", variable, word) for variable, word in [("SEEDS", "--seeds={}"), ("JOBS", "--jobs={}")]),
+        *(("sweep", variable, word) for variable, word in [("DATA", "data={}"), ("EPOCHS", "epochs={}")]),
+        ("report", "SWEEP", "{}"),
+        *(("study", variable, word) for variable, word in [("STUDY", "{}"), ("JOBS", "--jobs={}")]),
+        ("reproduce", "JOBS", "--jobs={}"),
+        ("evaluate", "RUN", "{}"),
+        ("predict", "RUN", "--run={}"),
+        *(("compare", variable, "{}") for variable in "AB"),
+        ("ui", "PORT", "--port={}"),
+    ],
+)
+def test_what_a_variable_holds_is_one_word(target: str, variable: str, word: str, bench: Bench) -> None:
+    place = bench.checkout("ours")
+    bench.make(place, "setup")
+    text = "x';y\"; touch y #& $(shell touch y) `touch y` $$(touch y)\ntouch y"
+    _, ran = bench.make(place, target, f"{variable}={text}")
+    said = word.format(text.replace("\n", " "))
+    assert ran and not (place / "y").exists()
+    assert all(f" {said}" in line for line in ran[: 2 if variable == "JOBS" else None]), ran
+
+
+@pytest.mark.parametrize(("target", "variable"), [("reproduce", "ONLY"), ("predict", "IMAGE")])
+def test_several_rows_or_pictures_are_a_word_each(target: str, variable: str, bench: Bench) -> None:
+    place = bench.checkout("ours")
+    bench.make(place, "setup")
+    _, ran = bench.make(place, target, f"{variable}=linear x;touch<y $(shell touch y)")
+    assert ran == [f"{place}/.venv/bin -m cnnlab {target} linear x;touch<y $(shell touch y)"]
+    assert not (place / "y").exists() and not (place / "touch").exists()
+
+
+def test_a_pattern_means_the_files_that_are_there(bench: Bench) -> None:
+    place = bench.checkout("ours")
+    bench.make(place, "setup")
+    for name in ("a.png", "b;touch_y.png", "c.txt"):
+        (place / name).touch()
+    _, ran = bench.make(place, "predict", "IMAGE=*.png *.gif")
+    assert ran == [f"{place}/.venv/bin -m cnnlab predict a.png b;touch_y.png *.gif"]
+    assert not (place / "y").exists()
+
+
+@pytest.mark.parametrize("study", ["$(shell touch y)", "../../elsewhere", "%", "x ../elsewhere"])
+def test_only_the_project_s_own_programs_are_part_of_a_study(study: str, bench: Bench) -> None:
+    place = bench.checkout("ours")
+    bench.make(place, "setup")
+    for folder in (place / "experiments/loss", place.parent / "elsewhere", place / "elsewhere"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "slowdown.py").touch()
+    _, ran = bench.make(place, "study", f"STUDY={study}")
+    assert len(ran) == 3 and not (place / "y").exists() and "slowdown" not in "".join(ran)
+    assert "experiments/loss/slowdown.py" in bench.make(place, "study", "STUDY=loss")[1][-1]

@@ -185,6 +185,26 @@ def test_only_small_source_files_are_copied_and_the_others_named(git: Git, tmp_p
     }
 
 
+def test_changes_of_hidden_files_and_very_large_ones_are_named_alone(git: Git, tmp_path: Path) -> None:
+    folder = tmp_path / "checkout"
+    for name in (".env", "conf/.hidden/plain.yaml", "src/large.csv", "src/fine.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("before\n")
+    git("add", "--all", "--force")
+    git("commit", "-q", "-m", "more")
+    for name in (".env", "conf/.hidden/plain.yaml"):
+        (folder / name).write_text("password\n")
+    (folder / "src/large.csv").write_text("1,2\n" * LARGEST)
+    (folder / "src/fine.py").write_text("after\n")
+    found = changes()
+    assert "+after" in found and "password" not in found and len(found) < 2000
+    assert [line for line in found.splitlines() if "left out" in line] == [
+        "left out (hidden): .env",
+        "left out (hidden): conf/.hidden/plain.yaml",
+        f"left out (larger than {LARGEST:,} bytes): src/large.csv",
+    ]
+
+
 def test_the_blas_is_named_with_its_kernels() -> None:
     from threadpoolctl import threadpool_info
 

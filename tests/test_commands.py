@@ -276,3 +276,79 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with pytest.raises(KeyError):
         commands.main(["report"])
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("train -m seed=range(0,200000)", "this sweep has 200,000 arms, more than 10,000"),
+        ("train -m seed=range(0,1000000000000) lr=0.1,0.2", "this sweep has 2,000,000,000,000 arms"),
+        ("train -m lr=range(0.1,1,0.00001)", "this sweep has 90,000 arms"),
+        ("sweep smoke --seeds 999999", "this sweep has 1,999,998 arms"),
+        ("sweep smoke --seeds 999999 --dry-run", "this sweep has 1,999,998 arms"),
+        ("tune smoke --dry-run batch_size=range(1,99999)", "this sweep has 199,996 arms"),
+        ("train data=digits epochs=1000000", "epochs=1000000: 1,257,000,000 images, 1,257 in each epoch"),
+        ("train -m data=digits model=mlp epochs=1000000,1000001", "epochs=1000000: 1,257,000,000 images"),
+        ("sweep smoke --dry-run data=digits epochs=9000000", "epochs=9000000: 2,700,000,000 images"),
+    ],
+)
+def test_what_is_very_large_is_asked_for_twice(words: str, line: str, said: Callable[..., tuple[object, str]]) -> None:
+    code, text = said(*words.split())
+    assert code == 1 and is_one_line(text) and line in text
+    assert text.strip().endswith("say --yes if you mean it")
+
+
+def test_what_is_confirmed_is_made(said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnlab.composing.MOST_ARMS", 1)
+    small = ["data=digits", "model=mlp", "epochs=1"]
+    assert said("sweep", "smoke", "--dry-run", *small)[0] == 1
+    code, text = said("sweep", "smoke", "--dry-run", "--yes", *small)
+    assert not code and text.endswith(" of 2 arms are finished\n")
+
+
+FULL = "standard output took no more lines: No space left on device; all else was done\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("into", "code", "err"),
+    [(">&-", 0, ""), ("> /dev/full", 1, FULL), ("| head -1", 0, ""), (">&- 2>&- <&-", 0, ""), ("| true", 0, "")],
+)
+@pytest.mark.parametrize("words", [("--list",), ("smoke", "model=mlp", "model.hidden=[8]", "epochs=1", *SMALL)])
+def test_nobody_has_to_read(words: tuple[str, ...], into: str, code: int, err: str, home: Home) -> None:
+    """A sweep is made to its end, and nothing is a traceback."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "CNNLAB"))}
+    script = f'set -o pipefail; "$@" {into}'
+    command = ["bash", "-c", script, "bash", sys.executable, "-m", "cnnlab", "sweep", *words]
+    done = subprocess.run(command, cwd=home.folder, env=kept | home.places, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, err)
+    if words[0] == "smoke":
+        assert [run.info.status for run in home.runs("smoke")] == ["FINISHED"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_terminal_cannot_show_is_escaped(encoding: str, home: Home) -> None:
+    words = ("study=gr\u00f6\u00dfe_\u65e5", "model=mlp", "model.hidden=[8]", "epochs=1", *SMALL)
+    done = home.train(*words, PYTHONIOENCODING=encoding, LC_ALL="C.UTF-8")
+    assert (done.code, done.err) == (0, "") and "\\u65e5" in done.out
+    assert len(home.runs("gr\u00f6\u00dfe_\u65e5")) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "line"),
+    [
+        ("ulimit -f 100", "does not work: (sqlite3.OperationalError) disk I/O error"),  # no file over 100 blocks
+        ("export CNNLAB_HOME=/proc/nothing", "No such file or directory: '/proc/nothing'"),
+        ("export TMPDIR=/dev/null/nothing", ""),  # another folder is found
+        ("ulimit -n 64", ""),
+    ],
+)
+def test_where_the_machine_gives_little_a_run_is_made_or_a_line_says_why(first: str, line: str, home: Home) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "CNNLAB"))}
+    words = ["train", "model=mlp", "model.hidden=[8]", "epochs=1", *SMALL]
+    command = ["bash", "-c", f'{first} && "$@"', "bash", sys.executable, "-m", "cnnlab", *words]
+    done = subprocess.run(command, cwd=home.folder, env=kept | home.places, capture_output=True, text=True, check=False)
+    assert done.returncode == (1 if line else 0)
+    assert is_one_line(done.stderr) and line in done.stderr if line else done.stderr == ""

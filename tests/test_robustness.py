@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.conftest import CONF, Home, is_one_line, kill, plan_of, wait_for
 
-from cnnlab import commands, plots
+from cnnlab import commands, composing, plots
 from cnnlab.changes import KINDS, PIECE, Change
 from cnnlab.journal import Watcher
 from cnnlab.robustness import Evaluated, metric
@@ -325,9 +325,12 @@ def test_oblong_images_in_colour_from_elsewhere(
     np.save(tmp_path / "flags.npy", pixels)
     monkeypatch.setenv("CNNLAB_DATA", str(tmp_path))
     words = ("data=flags", "model=zhou", "lr=0.01", "epochs=3")
+    monkeypatch.setenv("CNNLAB_TRUST", "guest_flags")
     outcome = make(plan_of(*words), RunLog(), Watcher())
+    monkeypatch.delenv("CNNLAB_TRUST")
+    composing._loaded.cache_clear()  # as in a new process
     code, said = evaluate(outcome.run_id)
-    assert code == 1 and is_one_line(said) and "say CNNLAB_TRUST=guest_flags" in said
+    assert code == 1 and is_one_line(said) and "CNNLAB_TRUST=guest_flags if you trust it" in said
     monkeypatch.setenv("CNNLAB_TRUST", "guest_flags")
     assert evaluate(outcome.run_id)[0] == 0
     curves = inside.curves(inside.run())

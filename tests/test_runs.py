@@ -356,6 +356,7 @@ def test_other_images_behind_a_name_are_another_run(
     (inside.folder / "conf/data/mine.yaml").write_text("_target_: mine.archive\nvalidation: 50\nfolder: null\n")
     (inside.folder / "mine.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(inside.folder)
+    monkeypatch.setenv("CNNLAB_TRUST", "mine")
     pixels, outcomes = digits.train.pixels.copy(), []
     for shade in (0, 0, 1):
         pixels[7, 3, 3] = shade

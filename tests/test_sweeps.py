@@ -292,7 +292,7 @@ def test_an_arm_whose_worker_dies_costs_no_other(
     (folder / "activation/deadly.yaml").write_text(f"_target_: deadly.Deadly\ntimes: {times}\n")
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     words = ("-m", f"--config-dir={folder}", "activation=deadly,tanh,relu", "lr=0.01", *TINY, "study=deadly")
-    said = home.train(*words, f"hydra/launcher={launcher}", PYTHONPATH=path, DEATHS=str(deaths))
+    said = home.train(*words, f"hydra/launcher={launcher}", PYTHONPATH=path, CNNLAB_TRUST="deadly", DEATHS=str(deaths))
     assert said.err == ""
     finished = sorted(run.data.params["activation"] for run in home.runs("deadly") if run.info.status == "FINISHED")
     assert len(list(deaths.iterdir())) == times

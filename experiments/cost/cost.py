@@ -21,6 +21,7 @@ from tabulate import tabulate
 from threadpoolctl import threadpool_limits
 
 from cnnlab import nn, plots
+from cnnlab.commands import in_one_line
 from cnnlab.models import lenet5, mlp
 from cnnlab.models.parts import DenseOutput, costs, memory
 from cnnlab.paths import refuse_other_checkout, write_atomically
@@ -252,4 +253,5 @@ def figure(lines: Lines) -> Figure:
 
 if __name__ == "__main__":
     refuse_other_checkout()
-    main()
+    with in_one_line():
+        main()

@@ -16,6 +16,7 @@ import numpy as np
 
 import figures
 from cnnlab import plots
+from cnnlab.commands import in_one_line
 from cnnlab.composing import load_data, sweep_of
 from cnnlab.data import Dataset
 from cnnlab.nn import Params, Sequential
@@ -144,4 +145,5 @@ def _draw(folder: Path, name: str, draw: Callable[..., Any], *arguments: Any, **
 
 if __name__ == "__main__":
     refuse_other_checkout()
-    main()
+    with in_one_line():
+        main()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnlab import nn, plots
+from cnnlab.commands import in_one_line
 from cnnlab.composing import sweep_of
 from cnnlab.paths import refuse_other_checkout, write_atomically
 from cnnlab.plots import style
@@ -209,4 +210,5 @@ def _finish(axes: Axes, title: str) -> None:
 
 if __name__ == "__main__":
     refuse_other_checkout()
-    main()
+    with in_one_line():
+        main()

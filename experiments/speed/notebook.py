@@ -13,6 +13,7 @@ from typing import Any
 from tabulate import tabulate
 
 from cases import CASES, EPOCH, GOAL, LENETS, OURS, PEERS, PREDICT, RACES, RUN, STEP, SWEEP
+from cnnlab.commands import in_one_line
 from cnnlab.paths import refuse_other_checkout, root, write_atomically
 from cnnlab.report.tables import replaced
 from figure import draw
@@ -26,10 +27,15 @@ Facts = Mapping[str, Any]
 
 def main(report: Path, folder: Path = FOLDER) -> None:
     """Write each part of the notebook whose cases have all their rounds, and say which parts were left as they are."""
-    kept = json.loads(report.read_text("utf-8"))
+    try:
+        kept = json.loads(report.read_text("utf-8"))
+        results, facts = [from_dict(each) for each in kept["speed"]], kept["machine"]
+    except FileNotFoundError:
+        sys.exit(f"notebook: {report} is not there: `make bench` writes it")
+    except (KeyError, TypeError, ValueError):
+        sys.exit(f"notebook: {report} cannot be read: `make bench` writes it anew")
     if kept["rehearsal"]:
         sys.exit(f"notebook: {report} is of a rehearsal, whose numbers mean nothing: nothing was written")
-    results, facts = [from_dict(each) for each in kept["speed"]], kept["machine"]
     whole = [result for result in results if result.whole]
     page = folder / "README.md"
     text = page.read_text("utf-8")
@@ -142,4 +148,5 @@ PARTS: dict[str, tuple[tuple[str, ...], Write]] = {
 
 if __name__ == "__main__":
     refuse_other_checkout()
-    main(Path(sys.argv[1]) if sys.argv[1:] else root() / "bench.json")
+    with in_one_line():
+        main(Path(sys.argv[1]) if sys.argv[1:] else root() / "bench.json")

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab.npz import unpacked
 from cnnlab.paths import write_atomically
 from cnnlab.training import TrainingState
 
@@ -135,10 +136,10 @@ def _read(path: Path, stamp: Mapping[str, str]) -> tuple[dict[str, Any], dict[st
     content = path.read_bytes()
     if sealed(content[:-CHECKSUM]) != content:
         raise Unfit("its checksum is wrong: it is damaged, cut off, or of an older cnnlab")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        if sum(entry.file_size for entry in archive.zip.infolist()) > len(content):
-            raise Unfit("it would unpack to more than it holds")
-        arrays = dict(archive)
+    try:
+        arrays = unpacked(content)
+    except ValueError as error:
+        raise Unfit(str(error)) from None
     header = json.loads(arrays.pop(HEADER).item())
     if header["schema"] != SCHEMA:
         raise Unfit(f"it is of format {header['schema']}, and this cnnlab reads {SCHEMA}")

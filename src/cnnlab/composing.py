@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import json
+import math
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence, Set
-from contextlib import AbstractContextManager
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -32,9 +43,13 @@ from cnnlab.paths import conf_folder
 from cnnlab.report.arms import RunRecord, arms, swept
 from cnnlab.report.contrasts import Asked
 from cnnlab.report.rows import Row
-from cnnlab.spelling import TEXT, as_text, check_words
+from cnnlab.spelling import TEXT, as_text, check_words, local_folder, seeds
+from cnnlab.trust import check_targets, trusted
 
 SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
+MOST_ARMS, MOST_IMAGES = 10_000, 10**9  # of a sweep, and of a run (images x epochs), that nobody has to confirm
+MOST = 2**63 - 1  # what a whole number may be
+DAMAGED = (EOFError, struct.error, zipfile.BadZipFile, zlib.error)  # beside ValueError and OSError
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 OF_SEED = "${seed}"  # the value of an option that each run draws by its own seed
 
@@ -109,6 +124,8 @@ def resolved(cfg: DictConfig, context: Any) -> Resolved:
         config: Any = OmegaConf.to_container(asked, resolve=True)
     except OmegaConfBaseException as error:  # an interpolation of what is not there
         raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    check_targets(config)  # again, since an interpolation can make a node of text
+    _check_sizes(config)
     choices, source, tuned_for = context.runtime.choices, "", rates.NO_KEY
     if "_partial_" not in config["model"]:  # a classifier, which is a learner itself
         if choices["learner"] != "network":
@@ -141,6 +158,8 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     """The plan of a composed config; `context` is its `hydra` node. ValueError, in one line, if it is impossible."""
     found = resolved(cfg, context)
     config, words, learner, data = found.config, found.words, found.learner, load(found.config["data"])
+    if not context.sweeper.get("yes"):
+        _check_length(config["learner"], len(data.train))
     try:
         description = learner.describe(data)
     except ValueError as error:
@@ -157,6 +176,23 @@ def composed(words: Sequence[str]) -> DictConfig:
     """The config of a command line, with its `hydra` node."""
     with composition():
         return compose("train", as_text(words), return_hydra_config=True)
+
+
+def _check_sizes(node: Any, at: str = "") -> None:
+    """ValueError for whole numbers that the machine has no room for."""
+    if isinstance(node, int) and abs(node) > MOST:
+        raise ValueError(f"{at.removeprefix('learner.')}: whole numbers go up to {MOST:,}")
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
+        _check_sizes(value, f"{at}.{name}" if at else str(name))
+
+
+def _check_length(learner: Mapping[str, Any], images: int) -> None:
+    """ValueError for a training so long that it may be a slip of the pen."""
+    epochs, images = learner.get("epochs", 0), learner.get("images_per_epoch") or images
+    if (total := epochs * images) > MOST_IMAGES:
+        said = f"epochs={epochs}: {total:,} images, {images:,} in each epoch, are more than {MOST_IMAGES:,}"
+        raise ValueError(f"{said}: say --yes if you mean it")
 
 
 def _details(overrides: Sequence[str], words: Mapping[str, str], unused: Set[str]) -> dict[str, str]:
@@ -178,8 +214,18 @@ def load_data(plan: Plan) -> Dataset:
 
 
 def load(node: Mapping[str, Any]) -> Dataset:
-    """The dataset that a config's `data` describes; the last two are kept in memory."""
-    return _loaded(json.dumps(node))
+    """The dataset that a config's `data` describes; the last two are kept in memory.
+
+    ValueError or OSError, in one line, where its files are not there or damaged.
+    """
+    try:
+        return _loaded(json.dumps(node))
+    except (*DAMAGED, KeyError, OSError) as error:
+        lacks = isinstance(error, KeyError) and "is not a file in the archive" in str(error)
+        if not (lacks or isinstance(error, DAMAGED) or getattr(error, "errno", 0) == errno.EINVAL):
+            raise
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{node['_target_']}: a file of its images is damaged: {said}") from None
 
 
 @lru_cache(maxsize=2)
@@ -192,6 +238,9 @@ def _instantiated(node: dict[str, Any]) -> Any:
 
     One that begins with an option and its value names the option as it is typed: `optimizer.mu=-1: choose ...`.
     """
+    check_targets(node)
+    for target in targets(node):
+        _check_owner(target)
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
@@ -214,6 +263,18 @@ def _learner(words: tuple[str, ...], folder: Path) -> Learner:
     check_words(words, [folder])
     cfg = composed(words)
     return resolved(cfg, cfg.hydra).learner
+
+
+def _check_owner(target: str) -> None:
+    """ValueError for what a module of cnnlab has imported for itself, such as a function of Python's own."""
+    module, _, name = target.rpartition(".")
+    if module.startswith("cnnlab."):
+        try:
+            owner = getattr(importlib.import_module(module), name).__module__
+        except (ImportError, AttributeError):
+            raise ValueError(f"_target_={target}: there is no such class or function") from None
+        if not trusted(owner):
+            raise ValueError(f"_target_={target}: is not cnnlab's own")
 
 
 @dataclass(frozen=True)
@@ -248,14 +309,18 @@ def sweep(loader: ConfigLoader, cfg: DictConfig, arguments: Sequence[str], only:
         changed = changes.asked(list(options.evaluate)) if options.get("evaluate") else {}
     except ValueError as error:
         raise ValueError(f"evaluate: {error}") from None
-    grid = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
-    asked = _rows(options.rows, only) if options.get("rows") else {None: grid}
+    params = [f"{key}={value}" for key, value in (options.get("params") or {}).items()]
+    asked = _rows(options.rows, only) if options.get("rows") else {None: params}
     plans: dict[tuple[str, str], Plan] = {}
     found: dict[Row | None, dict[tuple[str, str], None]] = {row: {} for row in asked}
     refused: dict[str, None] = {}
     composer = Arms(loader, cfg)
-    for row, words in asked.items():
-        for arm in _grid(loader, words, arguments):
+    grids = {row: _grid(loader, words, arguments) for row, words in asked.items()}
+    many = sum(math.prod(map(_size, grid)) for grid in grids.values())
+    if many > MOST_ARMS and not options.get("yes"):
+        raise ValueError(f"this sweep has {many:,} arms, more than {MOST_ARMS:,}: say --yes if you mean it")
+    for row, grid in grids.items():
+        for arm in BasicSweeper.split_arguments(grid, None)[0]:
             try:
                 made = composer.plan(arm)
             except ValueError as error:
@@ -352,16 +417,83 @@ def _asked(options: DictConfig) -> Asked:
     )
 
 
-def composition() -> AbstractContextManager[None]:
-    """Hydra, ready to compose the project's configs."""
-    return initialize_config_dir(str(conf_folder()), version_base="1.3")
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader of configs, which refuses names of code that are not trusted before anything is imported."""
+
+    def load_configuration(self, *arguments: Any, **options: Any) -> DictConfig:
+        """The composed config, also of each arm of a sweep; ValueError, in one line, for what it may not name."""
+        try:
+            cfg = super().load_configuration(*arguments, **options)
+        except KeyError as error:
+            raise ValueError(f"hydra.job.env_copy: there is no variable {error} in the environment") from None
+        check_targets(OmegaConf.to_container(cfg))
+        return cfg
+
+    def _process_config_searchpath(self, config_name: Any, parsed_overrides: list[Override], repo: Any) -> None:
+        """Only folders may be searched: for other places Hydra imports packages."""
+        asked: Any = [word.value() for word in parsed_overrides if word.get_key_element() == "hydra.searchpath"]
+        if not asked and config_name:
+            loaded = repo.load_config(config_name)
+            asked = [OmegaConf.select(loaded.config, "hydra.searchpath")] if loaded else []
+        for place in asked[0] or () if asked else ():
+            local_folder(str(place))
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
 
 
-def _grid(loader: ConfigLoader, words: Sequence[str], arguments: Sequence[str]) -> Sequence[Sequence[str]]:
-    """Every combination of the options that the words give; what the command line says replaces a file's word."""
+@contextmanager
+def composition(own: Path | None = None) -> Iterator[Hydra]:
+    """Hydra, ready to compose the project's configs, and those of a folder of one's `own`."""
+    with initialize_config_dir(str(conf_folder()), job_name="train", version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra
+        places = hydra.config_loader.get_search_path()
+        if own:
+            places.prepend("command-line", f"file://{own.absolute()}", SearchPathQuery("schema", None))
+        hydra.config_loader = Loader(places)
+        yield hydra
+
+
+def launch(task: Callable[[DictConfig], Any], words: Sequence[str], own: Path | None, several: bool) -> None:
+    """Compose the config of a run and give it to the task, or those of a sweep to its workers, if it is one."""
+    with composition(own) as hydra:
+        mode = RunMode.MULTIRUN if several else hydra.get_mode("train", list(words)) or RunMode.RUN
+        make = hydra.multirun if mode == RunMode.MULTIRUN else hydra.run
+        make(config_name="train", task_function=task, overrides=[*words, f"hydra.mode={mode.name}"])
+
+
+def show(words: Sequence[str], own: Path | None, part: str, resolve: bool) -> None:
+    """Print the composed config, or its part for the `job` or for `hydra`."""
+    with composition(own) as hydra:
+        hydra.show_cfg("train", list(words), part, None, resolve)
+
+
+def complete(words: Sequence[str]) -> None:
+    """Complete a command line for a shell, or tell the shell how to ask for that."""
+    with composition() as hydra:
+        hydra.shell_completion("train", list(words))
+
+
+def _grid(loader: ConfigLoader, words: Sequence[str], arguments: Sequence[str]) -> list[Override]:
+    """The options that the words give, each once; what the command line says replaces a file's word."""
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*words, *arguments])
-    last = {override.get_key_element(): override for override in parsed}
-    return BasicSweeper.split_arguments(list(last.values()), None)[0]
+    return list({override.get_key_element(): override for override in parsed}.values())
+
+
+def _size(option: Override) -> int:
+    """How many values an option has, counted without making them; ValueError where they cannot be counted."""
+    values: Any = option.value()
+    if isinstance(values, ChoiceSweep):
+        return len(values.list)
+    if isinstance(values, Glob):
+        return len(list(option.sweep_string_iterator()))
+    if not isinstance(values, RangeSweep):
+        if option.is_sweep_override():
+            raise ValueError(f"{option.input_line}: write the values one by one, or a range of them")
+        return 1
+    start, stop, step = (Decimal(number or 0) for number in (values.start, values.stop, values.step))
+    if not (start.is_finite() and stop.is_finite() and step.is_finite() and step):
+        raise ValueError(f"{option.input_line}: a range has two ends, and a step that is not 0")
+    return max(0, math.ceil((stop - start) / step))
 
 
 def _rows(listed: DictConfig, only: Sequence[str]) -> dict[Row, list[str]]:
@@ -372,4 +504,4 @@ def _rows(listed: DictConfig, only: Sequence[str]) -> dict[Row, list[str]]:
         raise ValueError(f"there is no row {', '.join(unknown)}: choose from {' '.join(rows)}")
     chosen = [row for name, row in rows.items() if not only or name in only]
     runs = {row: rows.get(row.votes, row) for row in chosen}
-    return {row: [*shlex.split(of.words), f"seed={','.join(map(str, range(of.seeds)))}"] for row, of in runs.items()}
+    return {row: [*shlex.split(of.words), seeds(of.seeds)] for row, of in runs.items()}

@@ -3,11 +3,8 @@
 import importlib
 import io
 import json
-import os
-import re
-import zipfile
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,13 @@ import numpy as np
 
 from cnnlab.data import Normalizer
 from cnnlab.nn import Initializer, Layer, Params, Sequential, pack, unpack
+from cnnlab.npz import unpacked
+from cnnlab.trust import trusted
 
 KINDS = (Layer, Initializer, Normalizer)  # what a file may build, and dataclasses only
+GREATEST = 1e30  # of a number, so that float32 holds it
+WIDEST = 2**26  # values in a layer's output for one image
+FEW = 10**6  # parameters that a network may have without having them in its file
 
 
 def network_bytes(
@@ -32,38 +34,67 @@ def network_bytes(
 def load_network(path: Path) -> tuple[Sequential, Params, tuple[int, ...], Normalizer]:
     """(network, parameters, image shape, normaliser), as they were saved.
 
-    ValueError where the file is none of a network, names what is no layer, normaliser or initialiser of cnnlab or of a
-    package in `CNNLAB_TRUST`, or where its parameters are not those of its layers.
+    ValueError, in one line, where the file is damaged or none of a network, names what is no layer, normaliser or
+    initialiser of cnnlab or of a package in `CNNLAB_TRUST`, or where its parameters are not those of its layers. It
+    takes little more memory than the file has bytes.
     """
-    header, theta = json.loads(_read(path, "header").item()), _read(path, "theta")
-    network, shape = _decode(header["network"]), tuple(header["shape"])
-    like, _ = network.init(shape, np.random.default_rng(0))
-    if theta.shape != pack(like).shape:
-        raise ValueError(f"{path.name}: {theta.size} parameters where its layers have {pack(like).size}")
-    return network, unpack(theta, like), shape, _decode(header["normalizer"])
+    header, theta = _read(path)
+    try:
+        network, rule, shape = _decode(header["network"]), _decode(header["normalizer"]), tuple(header["shape"])
+        if not (isinstance(network, Sequential) and _is_rule(rule) and all(type(side) is int for side in shape)):
+            raise TypeError
+        if min(shape) < 1 or network.widest(shape) > WIDEST:
+            raise ValueError(f"{path.name}: images of shape {shape}: choose a network whose layers have fewer values")
+        few = _parameters(network, shape) <= 2 * theta.size + FEW  # else its layers would take more than the file has
+        like, _ = network.init(shape, np.random.default_rng(0)) if few else ({}, ())
+    except ValueError:
+        raise
+    except Exception:  # what was changed by chance or by hand can be wrong in any way
+        raise ValueError(f"{path.name}: what it says of its layers makes no sense") from None
+    if theta.shape != pack(like).shape or theta.dtype.kind != "f":
+        wanted = pack(like).size if few else "more"
+        raise ValueError(f"{path.name}: {theta.size} parameters where its layers have {wanted}")
+    return network, unpack(theta, like), shape, rule
 
 
 def class_names(path: Path) -> tuple[str, ...]:
     """The names of the classes that a network's file knows; files of old know none."""
-    return tuple(json.loads(_read(path, "header").item()).get("classes", ()))
+    names = _read(path)[0].get("classes", [])
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"{path.name}: its classes are no list of names")
+    return tuple(names)
 
 
-def _read(path: Path, name: str) -> np.ndarray:
-    """An array of a network's file."""
-    if zipfile.is_zipfile(path):
-        with np.load(path, allow_pickle=False) as archive:
-            if {"header", "theta"} <= set(archive):
-                return archive[name]
-    raise ValueError(f"{path} is no file of a network: choose one from the folder model/artifacts of a run")
+def _read(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """The header and the packed parameters in a network's file."""
+    reason = "choose one from the folder model/artifacts of a run"
+    try:
+        arrays = unpacked(path.read_bytes())
+        if {"header", "theta"} <= arrays.keys():
+            header = json.loads(arrays["header"].item())
+            if {"network", "shape", "normalizer"} <= header.keys():
+                return header, arrays["theta"]
+    except OSError:
+        raise
+    except Exception as error:
+        reason += f" ({error})" if str(error).startswith("it ") else ""
+    raise ValueError(f"{path} is no file of a network: {reason}")
 
 
-def trusted(module: str) -> bool:
-    """Whether a module may be imported because a file or a config names it.
+def _is_rule(rule: Any) -> bool:
+    """Whether it is a normaliser of bytes."""
+    if not isinstance(rule, Normalizer) or not {type(rule.scale), type(rule.shift)} <= {int, float}:
+        return False
+    return abs(rule.scale) + abs(rule.shift) < GREATEST and type(rule.levels) is int and 0 < rule.levels < 256
 
-    It must be of cnnlab, or of a package that is named in `CNNLAB_TRUST` (several with commas between them).
-    """
-    packages = {"cnnlab", *(name.strip() for name in os.environ.get("CNNLAB_TRUST", "").split(","))}
-    return module.partition(".")[0] in packages and re.fullmatch(r"\w+(\.\w+)*", module) is not None
+
+def _parameters(network: Sequential, shape: tuple[int, ...]) -> int:
+    """How many parameters its layers would make, those of connections that are left out as well."""
+    layers = {
+        name: replace(layer, connections=None) if hasattr(layer, "connections") else layer  # type: ignore[call-arg]
+        for name, layer in network.layers.items()
+    }
+    return Sequential(layers).cost(shape).parameters
 
 
 def _encode(value: Any) -> Any:
@@ -93,13 +124,16 @@ def _decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "array" in value:
-        return np.array(value["array"])
+        array = np.array(value["array"])
+        if array.dtype.kind not in "biuf" or not (np.abs(array) < GREATEST).all():
+            raise TypeError
+        return array
     if "dict" in value:
         return {name: _decode(item) for name, item in value["dict"]}
     module, _, name = value["type"].partition(":")
     kind = getattr(importlib.import_module(module), name, None) if trusted(module) else None
     if not (isinstance(kind, type) and issubclass(kind, KINDS) and is_dataclass(kind)):
-        package = module.partition(".")[0]
+        package = " ".join(module.partition(".")[0].split())
         also = "" if trusted(module) else f"; name its package in CNNLAB_TRUST if you trust it: CNNLAB_TRUST={package}"
-        raise ValueError(f"{value['type']} is no layer, normaliser or initialiser of cnnlab{also}")
+        raise ValueError(f"{' '.join(value['type'].split())} is no layer, normaliser or initialiser of cnnlab{also}")
     return kind(**{name: _decode(item) for name, item in value["fields"].items()})

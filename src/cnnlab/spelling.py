@@ -19,9 +19,11 @@ PROSE = ("description", "tags.")  # these are text, too, in which a comma ends n
 HYDRA = (
     "hydra/launcher",
     "hydra.mode",
+    "hydra.searchpath",
     "hydra.sweep.dir",
     "hydra.sweeper.only",
     "hydra.sweeper.tune",
+    "hydra.sweeper.yes",
 )  # and hydra.launcher.OPTION
 SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
@@ -84,7 +86,7 @@ def check_words(words: Sequence[str], folders: Sequence[Path], several: bool = F
             raise ValueError(f"{word}: {name}={said[name]} is there already; one at a time, please")
         said[name] = value
     several = several or bool({"sweep", "hydra.mode"} & said.keys())
-    grammar = Grammar(tuple(folders))
+    grammar = Grammar((*folders, *_searched(said.get("hydra.searchpath", "[]"))))
     for word in words:
         name, _, value = word.partition("=")
         if name.startswith("hydra"):
@@ -119,6 +121,26 @@ def as_text(arguments: Sequence[str]) -> list[str]:
 def _quoted(text: str) -> str:
     """A text in quotes, as Hydra reads it: only there do backslashes before a quote, or at the end, count twice."""
     return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + f"\\{found[2]}" * bool(found[2]), text) + "'"
+
+
+def seeds(count: int) -> str:
+    """The word for the seeds 0 to count - 1, which is never long."""
+    return f"seed={','.join(map(str, range(count)))}" if count <= 1000 else f"seed=range(0,{count})"
+
+
+def local_folder(place: str) -> Path:
+    """The folder of configs that a place of `hydra.searchpath` means; ValueError if it is none of this machine."""
+    folder = Path(place.removeprefix("file://"))
+    if "://" in str(place).removeprefix("file://") or not folder.is_dir():
+        raise ValueError(f"hydra.searchpath: {place}: choose folders of this machine that are there, as in [/my/conf]")
+    return folder
+
+
+def _searched(value: str) -> list[Path]:
+    """The folders of the word `hydra.searchpath=[...]`."""
+    if not re.fullmatch(r"\[.*\]", value):
+        raise ValueError(f"hydra.searchpath={value}: choose a list of folders, as in [/my/conf]")
+    return [local_folder(place) for place in _parts(value[1:-1]) if place]
 
 
 def guess(name: str, known: Collection[str]) -> str:
@@ -186,8 +208,8 @@ def _parts(value: str) -> list[str]:
 
 
 def _parsed(word: str) -> Any:
-    """A plain value as Hydra reads it."""
-    for number in (int, float):
+    """A plain value as Hydra reads it; one that no float can hold is infinite."""
+    for number in (int, float) if len(word) < 300 else (float,):
         try:
             return number(word)
         except ValueError:

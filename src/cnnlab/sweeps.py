@@ -20,6 +20,7 @@ from cnnlab.paths import is_full
 from cnnlab.rates import GIVEN, TUNED
 from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
+from cnnlab.streams import take_all
 from cnnlab.summaries import sum_up
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.store import CODE, Study, checkpoints, one_line, own_tags, store_errors
@@ -108,6 +109,7 @@ def make_arm(cfg: Any, context: Any) -> Outcome:
     `context` is the config's `hydra` node. The notice comes first, since composing an arm can kill the worker, too.
     OSError where the folder does not take it.
     """
+    take_all()  # a worker has streams of its own
     words, notices = context.overrides.task, Notices(Path(context.sweep.dir))
     notices.post(words, "begun")
     try:

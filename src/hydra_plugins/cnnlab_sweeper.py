@@ -14,7 +14,8 @@ from hydra.core.config_store import ConfigStore
 class SweeperConfig:
     """Options of the sweeper: `params` is a file's grid, `rows` its list, of which `only` some are made.
 
-    With `tune`, the name of the sweep, the learning rates of its arms are looked for instead.
+    With `tune`, the name of the sweep, the learning rates of its arms are looked for instead. `yes` confirms that a
+    sweep is as large, or a run as long, as it is.
     `contrasts`, `within` and `staircase` are what its report tells (see `cnnlab.report.contrasts.Asked`); with
     `evaluate`, words such as shift=4, its page tells of changed test images, too (see `cnnlab.changes`).
     """
@@ -24,6 +25,7 @@ class SweeperConfig:
     rows: dict[str, Any] | None = None
     only: list[str] = field(default_factory=list)
     tune: str | None = None
+    yes: bool = False
     contrasts: list[str] = field(default_factory=list)
     within: str = ""
     staircase: list[str] = field(default_factory=list)

@@ -4,7 +4,8 @@ import importlib
 import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Never
 
 COMMANDS = {
@@ -35,7 +36,7 @@ class Parser(ArgumentParser):
         if message.startswith("unrecognized arguments: -"):
             known = ", ".join(action.option_strings[-1] for action in self._actions if action.option_strings)
             message += f": choose from {known}; a word has no dashes, as in epochs=3"
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.splitlines())}\n")
 
 
 def parser(name: str, examples: str = "") -> Parser:
@@ -60,8 +61,21 @@ counting.__name__ = "whole number above 0"  # what the parser calls it in its co
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the arguments name; if it is wrong or fails, print one line and exit with 1 or 2."""
-    name, *words = (sys.argv[1:] if arguments is None else arguments) or [""]
+    """Run the command that the arguments name; if it is wrong or fails, print one line and exit with 1 or 2.
+
+    Without arguments they are those of the command line.
+    """
+    if arguments is None:
+        from cnnlab import streams
+
+        streams.take_all()
+        try:
+            main(sys.argv[1:])
+        except SystemExit as over:
+            if over.code:
+                raise
+        sys.exit(streams.failure() or None)
+    name, *words = arguments or [""]
     if name in ("-h", "--help"):
         print(HELP)
     elif name == "--version":
@@ -84,8 +98,15 @@ def _run(name: str, words: Sequence[str]) -> None:
 
     refuse_other_checkout()
     os.environ["CNNLAB_HOME"] = str(root())  # where Hydra's own files of a sweep go, too
-    try:
+    with in_one_line():
         importlib.import_module(f"cnnlab.commands.{name}").main(words)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Where what is done inside fails, say why in one line, and exit with 1; a bug keeps its traceback."""
+    try:
+        yield
     except Exception as error:
         sys.exit(explained(error))
     except KeyboardInterrupt as stop:
@@ -94,12 +115,20 @@ def _run(name: str, words: Sequence[str]) -> None:
 
 def explained(error: Exception) -> str:
     """One line on an error in words, files or a store; any other is a bug, and is raised again with its traceback."""
+    return " ".join(_explained(error).split("\n"))
+
+
+def _explained(error: Exception) -> str:
     from cnnlab.paths import is_full
 
     kind, text = type(error), str(error)
     if is_full(error):
         return f"the disk is full ({text}): make room, then give the same command again"
     if kind.__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):
+        if isinstance(error, MemoryError):
+            return f"there is not enough memory: {text or 'choose something smaller'}"
+        if isinstance(error, RecursionError):
+            return "brackets or names lie too deep inside each other"
         if not isinstance(error, (ValueError, OSError, ImportError)):
             raise error
         return text

@@ -10,12 +10,12 @@ from pathlib import Path
 from cnnlab.spelling import PRESETS, Grammar
 
 USAGE = """\
-usage: cnnlab train [-m] [--cfg job] [--config-dir DIR] [WORD=OPTION ...]
+usage: cnnlab train [-m] [--yes] [--cfg job] [--config-dir DIR] [WORD=OPTION ...]
 
   cnnlab train activation=tanh epochs=5            one run
   cnnlab train -m activation=tanh,relu seed=0,1,2  every combination: a sweep
   cnnlab train experiment=lenet5_1998 epochs=3     a recipe, with a change
-  cnnlab train --config-dir DIR activation=mine    DIR/activation/mine.yaml
+  cnnlab train --config-dir DIR activation=mine    DIR/activation/mine.yaml; CNNLAB_TRUST=PACKAGE if it names yours
   cnnlab train --cfg job epochs=5                  the whole config, and no run
 
 Numbers and switches, with their defaults:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cnnlab.commands import Parser, counting, parser, train
 from cnnlab.commands.help import table
 from cnnlab.paths import conf_folder
-from cnnlab.spelling import Grammar, check_words
+from cnnlab.spelling import Grammar, check_words, seeds
 
 EXAMPLES = """\
   cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist5k epochs=15
@@ -30,7 +30,7 @@ def main(words: Sequence[str]) -> None:
         return
     if said.seeds and (seed := next((word for word in said.words if word.startswith("seed=")), None)):
         parse.error(f"argument --seeds: says the seeds, and so does {seed}")
-    own = [f"seed={','.join(map(str, range(said.seeds)))}"] if said.seeds else []
+    own = [seeds(said.seeds)] if said.seeds else []
     asked = overrides(parse, said, own)
     if said.dry_run:
         print_arms(said.name, asked[1:], said.only)
@@ -45,6 +45,7 @@ def add_options(parse: Parser) -> None:
     add("words", nargs="*", metavar="WORD=OPTION", help="words for all arms, as `cnnlab train --help` lists them")
     add("--dry-run", action="store_true", help="list the arms, and which are finished")
     add("--jobs", type=counting, help="workers side by side (default 2)")
+    add("--yes", action="store_true", help="make it, however many arms it has and images they train on")
     add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
     add("--launcher", help="Hydra's launcher of the workers: joblib (the default), basic, submitit_local, ...")
 
@@ -62,6 +63,7 @@ def overrides(parse: Parser, said: Namespace, own: Sequence[str] = ()) -> list[s
         if said.launcher not in (None, "joblib", "workers"):
             parse.error(f"argument --jobs: goes with the launcher joblib, not with {said.launcher}")
         asked.append(f"hydra.launcher.n_jobs={said.jobs}")
+    asked += ["hydra.sweeper.yes=true"] if said.yes else []
     check_words(asked, [conf_folder()])
     return asked
 
@@ -71,13 +73,19 @@ def only(said: Namespace) -> list[str]:
     return [f"hydra.sweeper.only={json.dumps(said.only, ensure_ascii=False)}"] if said.only else []
 
 
+def composed(words: Sequence[str]) -> list[str]:
+    """The words that say what the arms are, not how they are made."""
+    kept = ("hydra.searchpath=", "hydra.sweeper.")
+    return [word for word in words if not word.startswith("hydra") or word.startswith(kept)]
+
+
 def print_arms(name: str, words: Sequence[str], only: Sequence[str]) -> None:
     """The arms of a sweep, and whether they are finished."""
     from cnnlab.composing import sweep_of
     from cnnlab.sweeps import newest
     from cnnlab.tracking.store import studies
 
-    asked = sweep_of(name, [word for word in words if not word.startswith("hydra")], only)
+    asked = sweep_of(name, composed(words), only)
     runs = newest(asked, {study.name: study for study in studies()})
     for plan in asked.plans:
         print(f"{runs[plan.key].info.status.lower() if plan.key in runs else 'to do':<9} {plan.label}")

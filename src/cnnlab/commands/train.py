@@ -36,21 +36,23 @@ def main(words: Sequence[str]) -> None:
 
         print(listing(conf_folder()))
         return
-    if not {"-sc", "--shell-completion"} & set(words):
-        said = _flags().parse_intermixed_args(words)
-        own = [Path(said.config_dir)] if said.config_dir else []
-        check_words(said.words, [conf_folder(), *own], several=said.multirun)
-    import hydra
-
-    import cnnlab.composing  # noqa: F401 - makes the types of a config known to Hydra
+    said = _flags().parse_intermixed_args(words)
+    asked = [*said.words, *(["hydra.sweeper.yes=true"] if said.yes else [])]
+    own = Path(said.config_dir) if said.config_dir else None
+    if not said.shell_completion:
+        check_words(asked, [conf_folder(), *([own] if own else [])], several=said.multirun)
+    from cnnlab import composing
 
     gc.freeze()  # what is imported stays: a sweep is composed in a tenth less time without looking for garbage in it
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # its errors come out here, where they are said in one line
-    if line := os.environ.get("COMP_LINE"):  # Tab completion: Hydra completes what follows the command
-        os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
-    sys.argv[1:] = as_text(words)
-    with _told_to_end():
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(run)()
+    if said.shell_completion:
+        if line := os.environ.get("COMP_LINE"):  # Hydra completes what follows the command
+            os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
+        composing.complete(said.words)
+    elif said.cfg:
+        composing.show(as_text(asked), own, said.cfg, said.resolve)
+    else:
+        with _told_to_end():
+            composing.launch(run, as_text(asked), own, said.multirun)
 
 
 @contextmanager
@@ -74,6 +76,8 @@ def _flags() -> Parser:
     parse.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
     parse.add_argument("-cd", "--config-dir", type=folder)
     parse.add_argument("--resolve", action="store_true")
+    parse.add_argument("--yes", action="store_true")
+    parse.add_argument("-sc", "--shell-completion", action="store_true")
     return parse
 
 

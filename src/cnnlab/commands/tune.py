@@ -23,7 +23,7 @@ def main(words: Sequence[str]) -> None:
         parse.error(f"{chosen}: leave it out; tuning says {', '.join(CHOSEN)} itself")
     asked = sweep.overrides(parse, said)
     if said.dry_run:
-        print_arms(said.name, said.words, said.only)
+        print_arms(said.name, sweep.composed(asked[1:]), said.only)
         return
     if conf_folder().is_relative_to(PACKAGE):
         place = conf_folder() / "rates.yaml"

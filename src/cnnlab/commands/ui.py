@@ -15,7 +15,9 @@ def main(words: Sequence[str]) -> None:
     """Serve until interrupted; the server and its workers end with this process, however that ends."""
     parse = parser("ui")
     parse.add_argument("--port", type=counting, default=5000, help="default %(default)s")
-    port = parse.parse_args(words).port
+    parse.add_argument("--host", default="127.0.0.1", help="whom to serve: %(default)s, this machine alone (default)")
+    said = parse.parse_args(words)
+    port = said.port
     if port >= 2**16:
         parse.error(f"argument --port: choose a whole number from 1 to {2**16 - 1}")
     from cnnlab.tracking.store import link, studies, tracking_uri
@@ -32,7 +34,8 @@ def main(words: Sequence[str]) -> None:
             raise ValueError(f"port {port} is in use: choose another, as in `make ui PORT={port + 1}`")
     print("serving (10 seconds to start, Ctrl-C to stop)", flush=True)
     server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
-    places = ["--artifacts-destination", str(root() / "mlartifacts"), "--port", str(port)]
+    places = ["--artifacts-destination", str(root() / "mlartifacts"), "--host", said.host]
+    places += ["--port", str(port)]
     try:
         with reaper("ui"):
             done = subprocess.run([*server, *places], env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from cnnlab.paths import CHECKOUT
 from cnnlab.tracking.store import HOST, PID
 
 SOURCES = {".j2", ".md", ".py", ".toml", ".yaml", ".yml"}  # kinds of files whose text is kept where git lacks them
-LARGEST = 10**6  # bytes of such a file
+LARGEST = 10**6  # bytes of such a file, or of the changes of another
 
 SETTINGS = (  # of git, where no option of the command says the same
     "core.quotePath=off",
@@ -74,7 +75,10 @@ def packages() -> str:
 
 
 def changes() -> str:
-    """How the code differs from its commit: git's diff, then the text of source files that git does not know."""
+    """How the code differs from its commit: git's diff, then the text of source files that git does not know.
+
+    Hidden files, and what is larger than `LARGEST`, are left out, and named.
+    """
     plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--find-renames")
     pinned = ("--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--inter-hunk-context=0", "--submodule=short")
     try:
@@ -82,7 +86,21 @@ def changes() -> str:
         known = git("diff", *plain, *pinned, "--ignore-submodules=none", "HEAD", "--")
     except OSError as error:
         return f"unknown: {error}\n"
-    return known + "".join(_text(name) for name in unknown.split("\0") if name)
+    parts = re.split(r"(?m)^(?=diff --git )", known)  # a line of a file begins with a sign or a blank
+    return "".join(map(_change, parts)) + "".join(_text(name) for name in unknown.split("\0") if name)
+
+
+def _change(part: str) -> str:
+    """Git's diff of a file, or why it is left out."""
+    head, _, _ = part.partition("\n")
+    name = head.rpartition(" b/")[2].strip('"')
+    if any(each.startswith(".") for each in Path(name).parts):
+        reason = "hidden"
+    elif len(part) > LARGEST:
+        reason = f"larger than {LARGEST:,} bytes"
+    else:
+        return part
+    return f"{head}\nleft out ({reason}): {name}\n"
 
 
 def _text(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 import tempfile
@@ -16,11 +15,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
 from cnnlab import code
 from cnnlab.config import targets
+from cnnlab.npz import unpacked
 from cnnlab.report.arms import RunRecord, mean
 from cnnlab.report.tables import count
 from cnnlab.spelling import guess
@@ -35,10 +34,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "summary"
 VALIDATION_ERROR = "val/error_percent"
+MOST = 10**8  # bytes of a run's answers
 
 
 class FilesGone(OSError):
-    """A file that a run kept is no longer there."""
+    """A file that a run kept is no longer there, or damaged."""
 
 
 @store_errors()
@@ -179,8 +179,11 @@ def curve(study: Study, run: Run, metric: str) -> dict[int, float]:
 
 def answers(study: Study, run: Run) -> tuple[Array, Array]:
     """The class that a run gave to each test image, and the labels: two arrays (N,)."""
-    with np.load(io.BytesIO(_artifact(study, run, "answers.npz")), allow_pickle=False) as kept:
+    try:
+        kept = unpacked(_artifact(study, run, "answers.npz"), MOST)
         return kept["answers"], kept["labels"]
+    except (KeyError, ValueError):
+        raise _gone(study, run, "has a damaged file answers.npz") from None
 
 
 def predictor(study: Study, run: Run) -> Predictor:
@@ -206,9 +209,14 @@ def _downloaded(study: Study, run: Run, name: str, folder: str) -> Path:
     place = run.info.artifact_uri  # the client would ask the store for it, for each file
     files = get_artifact_repository(place, study.client.tracking_uri)
     if name not in {kept.path for kept in files.list_artifacts(name.rpartition("/")[0] or None)}:
-        lacks = f"run {run.info.run_id} of study {study.name} ({run.info.run_name}) lacks files that runs keep"
-        raise FilesGone(f"{lacks}: rerun=true makes it again")
+        raise _gone(study, run, "lacks files that runs keep")
     return Path(files.download_artifacts(name, folder))  # type: ignore[no-untyped-call]
+
+
+def _gone(study: Study, run: Run, how: str) -> FilesGone:
+    """The error for a run whose files are not what they were."""
+    named = f"run {run.info.run_id} of study {study.name} ({run.info.run_name})"
+    return FilesGone(f"{named} {how}: rerun=true makes it again")
 
 
 def newest_summary(study: Study) -> Run | None:
