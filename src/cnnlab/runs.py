@@ -59,11 +59,8 @@ def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = Ma
     place = state_folder() / f"{plan.fingerprint}.npz"
     checkpoints = Checkpoints(place, {"identity": plan.fingerprint, "code": plan.code})
     journal, rerun, begun = Journal(log, checkpoints, watcher), plan.config["rerun"], False
-    tags = (
-        {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study}
-        | circumstances.process()
-        | more
-    )
+    tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study} | circumstances.process()
+    tags |= more
     tags |= {LR_SOURCE: plan.lr_source} if plan.lr_source else {}
     busy = f"waiting for another process, which makes {plan.label}"
     with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: print(busy)):

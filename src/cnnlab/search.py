@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
 
 SEARCH, TRIAL = "cnnlab.search", "cnnlab.trial"  # tags of a run: whose trial it is; its number and values, as JSON
 HIDDEN = "data.test=hidden"  # a search looks at no test image
-ONE = ("seed", "study", "rerun", "experiment")  # words that a search has one of
+ONE = ("seed", "study", "rerun")  # words that a search has one of
 WARM_UP = 2  # the first epoch by whose error a trial can be pruned
+NOTHING: Mapping[str, float] = MappingProxyType({})
 FEWEST = 8  # finished trials that say something of how much a word decides: two are the best quarter of them
 
 
@@ -65,21 +67,19 @@ class Search:
         for word in said:
             if word.startswith(("sweep=", "hydra", "data.test=")):
                 raise ValueError(f"{word}: leave it out; a search makes one trial after another, without test images")
+        check_words([word for word in said if "=" not in word and word != "lr"], [conf_folder()])
         rest = [word for word in said if word != "lr"]
-        check_words([word for word in rest if "=" not in word], [conf_folder()])
         space = searched(rest)
+        ends = {name: f"{name}={','.join(map(str, _ends(choices)))}" for name, choices in space.items()}
+        alone = ["lr=1"] * said.count("lr")
+        check_words([*(ends.get(word.partition("=")[0], word) for word in rest), *alone], [conf_folder()], several=True)
         if several := next((name for name in space if name in ONE), None):
-            raise ValueError(f"{several}: choose one; a search has one {several}")
+            raise ValueError(f"{several}: a search has one {several}; choose one")
         words = tuple(word for word in rest if word.partition("=")[0] not in space)
-        if len(rest) < len(said):
-            check_words([*words, "lr=1"], [conf_folder()])  # is there already
+        if alone:
             space["lr"] = _rates(space.get("optimizer"), words)
         if not space:
-            raise ValueError(
-                "nothing to search: say lr alone, or a word with several options, as in activation=relu,tanh"
-            )
-        ends = [f"{name}={','.join(map(_word, _ends(choices)))}" for name, choices in space.items()]
-        check_words([*words, *ends], [conf_folder()], several=True)
+            raise ValueError("nothing to search: say lr, or a word with several options, as in activation=relu,tanh")
         return cls(words, space)
 
     @cached_property
@@ -101,7 +101,7 @@ class Search:
         """The plan of a trial, by the words of its own; ValueError, in one line, for what does not go together."""
         plan = planned([*self.words, *own, HIDDEN])
         if not len(load_data(plan).val):
-            raise OSError("no images are held out to choose by; data.validation=1000 holds some")
+            raise ValueError("no images are held out to choose by; data.validation=1000 holds some")
         return plan
 
     def command(self, own: Sequence[str]) -> str:
@@ -147,30 +147,23 @@ class _Trials:
 
     asked: Search
     study: Study
-    optuna: Any
-    optimizer: optuna.Study
+    optuna: Any  # the library
+    optimizer: Any  # its study
     tried: list[Tried] = field(default_factory=list)
-
-    @classmethod
-    def begin(cls, asked: Search, study: Study) -> _Trials:
-        """No trial yet."""
-        library = _optuna()
-        pruner = library.pruners.MedianPruner(n_warmup_steps=WARM_UP)
-        return cls(asked, study, library, library.create_study(pruner=pruner))
 
     @cached_property
     def space(self) -> dict[str, Any]:
         """What the words may be, as Optuna says it."""
         return {name: _distribution(self.optuna.distributions, choices) for name, choices in self.asked.space.items()}
 
-    def take(self, run: Any) -> Tried:
+    def take(self, run: Any) -> None:
         """Tell Optuna of a trial that was made before."""
-        values, status = json.loads(run.data.tags[TRIAL])["values"], _status(run)
+        values, (status, state, value) = json.loads(run.data.tags[TRIAL])["values"], _ended(run)
         errors, epochs = (kept.curve(self.study, run, name) for name in (kept.VALIDATION_ERROR, "time/epoch_s"))
         reported = {epoch: errors[epoch] for epoch in sorted(epochs)}  # a step after them has the error of the best one
-        ended = {"state": self._state(status), "value": _value(run), "intermediate_values": reported}
+        ended = {"state": self.optuna.trial.TrialState[state], "value": value, "intermediate_values": reported}
         self.optimizer.add_trial(self.optuna.trial.create_trial(params=values, distributions=self.space, **ended))
-        return self._tried(self.asked.differing(values), status, run.data.metrics)
+        self._note(self.asked.differing(values), status, run.data.metrics)
 
     def make(self) -> tuple[Tried, str]:
         """Ask Optuna for the next trial, make its run, and tell Optuna how it ended; with what there is to say of it.
@@ -183,34 +176,28 @@ class _Trials:
         self.optimizer.sampler = self.optuna.samplers.TPESampler(seed=int(seed[0]))
         trial = self.optimizer.ask(self.space)
         own = self.asked.differing(trial.params)
-        tellers = (
-            each for each in self.tried if each.words == own and each.status not in (shown.FAILED, shown.REPEATED)
-        )
-        if twin := next(tellers, None):
+        alike = (each for each in self.tried if each.words == own and each.status != shown.FAILED)
+        if twin := next(alike, None):
             known = self.optimizer.trials[twin.number - 1]
             for epoch, error in known.intermediate_values.items():
                 trial.report(error, epoch)
             self.optimizer.tell(trial, None if twin.status == shown.PRUNED else known.value, known.state)
-            return self._tried(own, shown.REPEATED, {}), f"as trial {twin.number}"
+            return self._note(own, shown.REPEATED), f"as trial {twin.number}"
         try:
             plan = self.asked.planned(own)
         except ValueError as error:
             self.optimizer.tell(trial, math.inf)
-            return self._tried(own, shown.REFUSED, {}), one_line(error)
+            return self._note(own, shown.REFUSED), one_line(error)
         tags = {SEARCH: self.asked.identity, TRIAL: json.dumps({"number": number, "values": trial.params})}
         outcome = make(plan, RunLog(), _Pruner(trial, plan.config["epochs"]), tags)
         run = self.study.client.get_run(outcome.run_id)
-        status = _status(run)
-        self.optimizer.tell(trial, _value(run), self._state(status))
-        return self._tried(own, status, run.data.metrics), outcome.reason
+        status, state, value = _ended(run)
+        self.optimizer.tell(trial, value, self.optuna.trial.TrialState[state])
+        return self._note(own, status, run.data.metrics), outcome.reason
 
-    def _tried(self, own: tuple[str, ...], status: str, metrics: Mapping[str, float]) -> Tried:
+    def _note(self, own: tuple[str, ...], status: str, metrics: Mapping[str, float] = NOTHING) -> Tried:
         self.tried.append(Tried(len(self.tried) + 1, own, status, metrics.get(kept.VALIDATION_ERROR, math.nan)))
         return self.tried[-1]
-
-    def _state(self, status: str) -> Any:
-        states = self.optuna.trial.TrialState
-        return {shown.PRUNED: states.PRUNED, shown.FAILED: states.FAIL}.get(status, states.COMPLETE)
 
     def shares(self) -> dict[str, float]:
         """How much each word decides whether a trial is among the best quarter; none where too few have finished."""
@@ -220,17 +207,16 @@ class _Trials:
         return self.optuna.importance.get_param_importances(self.optimizer, evaluator=judge)
 
 
-def _status(run: Any) -> str:
-    """How the run of a trial ended; one that failed for another reason than its words says nothing of them."""
+def _ended(run: Any) -> tuple[str, str, float | None]:
+    """How the run of a trial ended, and the state and the value that Optuna is told.
+
+    One that failed for another reason than its words says nothing of them.
+    """
     if is_finished(run):
-        return shown.FINISHED
-    tags = run.data.tags
-    return shown.PRUNED if PRUNED in tags else shown.DIVERGED if DIVERGED in tags else shown.FAILED
-
-
-def _value(run: Any) -> float | None:
-    """What Optuna is told of it."""
-    return {shown.FINISHED: run.data.metrics.get(kept.VALIDATION_ERROR), shown.DIVERGED: math.inf}.get(_status(run))
+        return shown.FINISHED, "COMPLETE", run.data.metrics[kept.VALIDATION_ERROR]
+    if PRUNED in run.data.tags:
+        return shown.PRUNED, "PRUNED", None
+    return (shown.DIVERGED, "COMPLETE", math.inf) if DIVERGED in run.data.tags else (shown.FAILED, "FAIL", None)
 
 
 def _distribution(kinds: Any, choices: Options | Numbers) -> Any:
@@ -265,9 +251,10 @@ def _temporary(folder: Path) -> Iterator[None]:
 @store_errors()
 def search(said: Sequence[str], trials: int) -> int:
     """Make the trials that are missing of so many, and sum up; how many failed for another reason than their words."""
-    asked = Search.of(said)
+    library, asked = _optuna(), Search.of(said)
     study = Study.open(asked.plan.study)
-    made, known = _Trials.begin(asked, study), _known(study, asked)
+    pruner = library.pruners.MedianPruner(n_warmup_steps=WARM_UP)
+    made, known = _Trials(asked, study, library, library.create_study(pruner=pruner)), _known(study, asked)
     total = max([trials, *known])
     print(f"{study.name}: {count(total - len(known), 'trial')} to make, {len(known)} made", flush=True)
     try:
@@ -287,10 +274,13 @@ def _known(study: Study, asked: Search) -> dict[int, Any]:
     """The newest run of each trial of this search that says something of its words, but those to be made again."""
     found: dict[int, Any] = {}
     for run in study.runs(f"tags.`{SEARCH}` = '{asked.identity}'"):
-        if _status(run) != shown.FAILED:
+        if _ended(run)[0] != shown.FAILED:
             found.setdefault(json.loads(run.data.tags[TRIAL])["number"], run)
-    rerun = asked.plan.config["rerun"]
-    others = {number for number, run in found.items() if run.data.tags[CODE] != kept.code_today(study, run)}
+    rerun, others = asked.plan.config["rerun"], set[int]()
+    for number, run in found.items():
+        with kept.despite_lost_files():
+            if run.data.tags[CODE] != kept.code_today(study, run):
+                others.add(number)
     if others and rerun == "false":
         print(f"{study.name}: {len(others)} were made by other code than today's; rerun=changed makes them again")
     again = {"true": found.keys(), "changed": others}.get(rerun, set())
@@ -311,13 +301,12 @@ def _sum_up(made: _Trials, command: str) -> None:
     if shares := made.shares():
         figures["importances.png"] = shown.importances(shares)
     else:
+        (folder / "importances.png").unlink(missing_ok=True)  # of another search
         lines.append(f"which word decides: {FEWEST} finished trials or more would say")
     for name, figure in figures.items():
         write_atomically(folder / name, png(figure))
-    text = f"# {study.name}\n\n`{command}`\n\n{shown.trials_table(tried)}\n\n" + "".join(
-        f"{line}\n\n" for line in lines
-    )
-    write_atomically(folder / "report.md", text.encode())
+    parts = [f"# {study.name}", f"`{command}`", shown.trials_table(tried), *lines]
+    write_atomically(folder / "report.md", "\n\n".join(parts).encode())
     write_atomically(folder / "trials.csv", as_csv([each.row for each in tried]).encode())
     identity = hashlib.sha256(f"{made.asked.identity} {tried}".encode()).hexdigest()[:16]
     if study.finished(identity) is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnlab.plots import style
 
@@ -59,7 +59,7 @@ def search_history(tried: Sequence[Tried]) -> Figure:
     """The validation error of each trial, in their order, and the lowest so far; those that diverged are at the top."""
     figure = style.canvas(7, 3.4)
     axes = figure.subplots()
-    marks = {
+    marks: dict[str, dict[str, Any]] = {
         FINISHED: {"marker": "o", "color": style.TRAIN, "markersize": 4},
         PRUNED: {"marker": "v", "color": style.VALIDATION, "markerfacecolor": "white", "markersize": 4.5},
     }
