@@ -18,7 +18,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
@@ -419,6 +419,8 @@ def _space(word: Override) -> Options | Numbers:
         if not numbers or (log and value.step != 1):
             raise ValueError("its steps are not of a log scale" if numbers else "there is nothing in this range")
         space = Numbers(numbers[0], numbers[-1], None if log else abs(value.step), log)
+    elif isinstance(value, ChoiceSweep) and value.shuffle:
+        raise ValueError("a search has no order")
     else:
         return Options(tuple(dict.fromkeys(word.sweep_string_iterator())))
     if space.low > space.high or (log and space.low <= 0):
