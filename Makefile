@@ -39,7 +39,7 @@ ifndef USABLE
 $(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
 endif
 
-.PHONY: help setup train sweep study evaluate predict compare report reproduce ui data test parity lint bench clean
+.PHONY: help setup train sweep study evaluate predict compare report reproduce search ui data test parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,9 @@ endif
 
 reproduce: $(READY) ## LeNet-5's family on the full MNIST (hours; needs `make data`); ONLY=lenet5_1998 for one row, JOBS=2; UPDATE=1 writes the notebook
 	@$(CNNLAB) reproduce $(call each,ONLY) $(call option,JOBS,--jobs) $(if $(value UPDATE),&& $(BIN)/python experiments/lenet_family/update.py)
+
+search: $(READY) ## numbers and words with the lowest validation error; ARGS="study=my_search lr activation=relu,tanh --trials 30"
+	@$(CNNLAB) search $(ARGS)
 
 ui: $(READY) ## MLflow's pages over all runs, on PORT=5000, for this machine alone (10 seconds to start); ARGS=--host=... for others
 	@$(CNNLAB) ui $(call option,PORT,--port) $(ARGS)

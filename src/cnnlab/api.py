@@ -53,7 +53,7 @@ def run(words: str | Sequence[str] = "") -> RunRecord:
     run that failed, the `reason`. A run that is finished already is not made again. ValueError, in one line, for
     impossible words, OSError where the store does not work.
     """
-    from cnnlab.composing import composed, plan
+    from cnnlab.composing import planned
     from cnnlab.runs import make
 
     listed = shlex.split(words) if isinstance(words, str) else list(words)
@@ -61,8 +61,7 @@ def run(words: str | Sequence[str] = "") -> RunRecord:
         if word.startswith(("-", "sweep=", "hydra")):
             raise ValueError(f"{word}: choose words of a single run; `cnnlab sweep` makes sweeps")
     check_words(listed, [conf_folder()])
-    cfg = composed(listed)
-    asked = plan(cfg, cfg.hydra)
+    asked = planned(listed)
     outcome = make(asked, RunLog(), Watcher())
     study = Study.open(asked.study)
     return kept.record(study, study.client.get_run(outcome.run_id))

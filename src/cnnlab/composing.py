@@ -28,8 +28,8 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
-from hydra.errors import InstantiationException
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, read_write
@@ -50,6 +50,9 @@ SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}
 MOST_ARMS, MOST_IMAGES = 10_000, 10**9  # of a sweep, and of a run (images x epochs), that nobody has to confirm
 MOST = 2**63 - 1  # what a whole number may be
 DAMAGED = (EOFError, struct.error, zipfile.BadZipFile, zlib.error)  # beside ValueError and OSError
+SPACES = (  # what a word may be in a search
+    "options a,b or numbers range(8,129,8), interval(0.1,1), int(interval(8,128)), tag(log,interval(0.001,1))"
+)
 UNSAID = ("sweep", "study", "rerun")  # overrides that say nothing of the run itself
 OF_SEED = "${seed}"  # the value of an option that each run draws by its own seed
 
@@ -176,6 +179,12 @@ def composed(words: Sequence[str]) -> DictConfig:
     """The config of a command line, with its `hydra` node."""
     with composition():
         return compose("train", as_text(words), return_hydra_config=True)
+
+
+def planned(words: Sequence[str]) -> Plan:
+    """The plan of a command line."""
+    cfg = composed(words)
+    return plan(cfg, cfg.hydra)
 
 
 def _check_sizes(node: Any, at: str = "") -> None:
@@ -505,3 +514,60 @@ def _rows(listed: DictConfig, only: Sequence[str]) -> dict[Row, list[str]]:
     chosen = [row for name, row in rows.items() if not only or name in only]
     runs = {row: rows.get(row.votes, row) for row in chosen}
     return {row: [*shlex.split(of.words), seeds(of.seeds)] for row, of in runs.items()}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a word may be in a search: one of these options, as they are typed."""
+
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a word may be in a search: a number from `low` to `high`, a whole one where both are.
+
+    They go by a `step`, if there is one, or by factors rather than differences on a `log` scale.
+    """
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+
+def searched(words: Sequence[str]) -> dict[str, Options | Numbers]:
+    """What the words with several options or numbers may be, in Hydra's grammar of sweeps; ValueError in one line."""
+    with composition():
+        hydra = GlobalHydra.instance().hydra
+        assert hydra
+        parser, found = OverridesParser.create(config_loader=hydra.config_loader), dict[str, Options | Numbers]()
+        for word in as_text(words):
+            try:
+                parsed = parser.parse_override(word)
+                if parsed.is_sweep_override():
+                    found[parsed.get_key_element()] = _space(parsed)
+            except (HydraException, ValueError) as error:
+                reason = f"{error}; " if isinstance(error, ValueError) else ""
+                raise ValueError(f"{word}: {reason}choose {SPACES}") from None
+    return found
+
+
+def _space(word: Override) -> Options | Numbers:
+    value = word.value()
+    log = isinstance(value, IntervalSweep | RangeSweep) and "log" in value.tags
+    if isinstance(value, IntervalSweep):
+        assert value.start is not None and value.end is not None
+        space = Numbers(value.start, value.end, log=log)
+    elif isinstance(value, RangeSweep):
+        numbers = sorted(value.range())
+        if not numbers or (log and value.step != 1):
+            raise ValueError("its steps are not of a log scale" if numbers else "there is nothing in this range")
+        space = Numbers(numbers[0], numbers[-1], None if log else abs(value.step), log)
+    elif isinstance(value, ChoiceSweep) and value.shuffle:
+        raise ValueError("a search has no order")
+    else:
+        return Options(tuple(dict.fromkeys(word.sweep_string_iterator())))
+    if space.low > space.high or (log and space.low <= 0):
+        raise ValueError("a log scale begins above 0" if log else "the smaller number comes first")
+    return space

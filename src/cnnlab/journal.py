@@ -15,11 +15,15 @@ from cnnlab.networks import network_bytes
 from cnnlab.nn import Array
 from cnnlab.report.tables import as_csv
 from cnnlab.statistics import confusion_matrix
-from cnnlab.tracking.log import DIVERGED, REASON, RunLog
+from cnnlab.tracking.log import DIVERGED, PRUNED, REASON, RunLog
 from cnnlab.tracking.store import DIGEST
 from cnnlab.training import Diverged, Recipe, TrainingState
 
 ON_PAGE = 4  # epochs whose pictures are on a run's page: their drawing takes a tenth of a second
+
+
+class Stopped(Exception):
+    """Raised by a watcher that has seen enough of a run: it ends there, with this as the reason."""
 
 
 class Watcher:
@@ -27,6 +31,9 @@ class Watcher:
 
     def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
         """`done` of `total` images so far, `batch` of them just now; loss and accuracy of this epoch so far."""
+
+    def epoch(self, metrics: Metrics) -> None:
+        """An epoch has ended with these metrics, now or, of a resumed run, earlier; may raise Stopped."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Journal:
         for metrics in history:
             self.history.append(metrics | {"epoch": before + metrics["epoch"]})
             self.log.epoch(self.history[-1])
+            self.watcher.epoch(self.history[-1])
 
     def finished(self, metrics: Metrics) -> None:
         """The end: what is known once, at step 0; a metric that epochs have too goes to a step after the last epoch.
@@ -87,9 +95,18 @@ class Journal:
         self.log.metrics({name: value for name, value in metrics.items() if name not in again})
         if again:
             self.log.metrics(again, len(self.history) + 1)
+        self._over("FINISHED")
+
+    def stopped(self, reason: str) -> None:
+        """The end of a run that its watcher has seen enough of: it is not to be gone on with."""
+        self.log.tag(PRUNED, reason)
+        self.log.text("history.csv", as_csv(self.history))
+        self._over("KILLED")
+
+    def _over(self, status: str) -> None:
         self.log.upload()
         self.checkpoints.retire()
-        self.log.close("FINISHED")
+        self.log.close(status)
         self.checkpoints.forget()
 
     def failed(self, error: Exception, reason: str) -> None:

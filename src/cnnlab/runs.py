@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from threadpoolctl import threadpool_limits
 
 from cnnlab.composing import Plan, load_data
-from cnnlab.journal import Journal, Watcher
+from cnnlab.journal import Journal, Stopped, Watcher
 from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
@@ -20,7 +21,10 @@ from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, che
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, and why: "finished", "skipped" (it was finished before), "copied" from a study, or "failed"."""
+    """How a run ended, and why.
+
+    It is "finished", "skipped" (it was finished before), "copied" from a study, "stopped" by its watcher, or "failed".
+    """
 
     status: str
     label: str
@@ -31,8 +35,8 @@ class Outcome:
 
     def __str__(self) -> str:
         """The outcome in one line."""
-        if self.status == "failed":
-            return f"FAILED   {self.label}  {self.reason}"
+        if self.status in ("stopped", "failed"):
+            return f"{self.status.upper():<8} {self.label}  {self.reason}"
         found = self.metrics
         said = {"finished": "finished", "skipped": "was done", "copied": "was done in another study:"}[self.status]
         errors = {
@@ -43,9 +47,10 @@ class Outcome:
         return text + "  (by other code than today's: rerun=changed makes it again)" * self.other_code
 
 
-def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
+def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = MappingProxyType({})) -> Outcome:
     """Make the run of a plan, unless it is finished; how it ended. OSError where the store does not work.
 
+    Its record has the tags `more`, beside those of any run.
     A lock on its fingerprint, which a dead process loses, keeps two processes off the same run. An error in it becomes
     a FAILED record with its traceback. A record that is kept by a process of its own may find only later that the run
     is finished already; then AlreadyFinished ends what is going on.
@@ -53,6 +58,7 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
     kept = checkpoints(plan.fingerprint, plan.code)
     journal, rerun, begun = Journal(log, kept, watcher), plan.config["rerun"], False
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study} | circumstances.process()
+    tags |= more
     tags |= {LR_SOURCE: plan.lr_source} if plan.lr_source else {}
     busy = f"waiting for another process, which makes {plan.label}"
     with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: print(busy)):
@@ -70,6 +76,9 @@ def make(plan: Plan, log: RunLog, watcher: Watcher) -> Outcome:
             kept.forget()
             status = "copied" if known.copied else "skipped"
             return Outcome(status, plan.label, known.run_id, known.metrics, other_code=known.other_code)
+        except Stopped as stopped:
+            journal.stopped(str(stopped))
+            return Outcome("stopped", plan.label, log.run_id, journal.last, str(stopped))
         except Exception as error:
             if not begun:  # the store is to blame
                 raise

@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "two finished runs, by their answers to the same test images",
     "report": "the tables and figures of a study, written anew",
     "tune": "a learning rate for each arm of a sweep, chosen on validation images",
+    "search": "the numbers and words with the lowest validation error, by Optuna",
     "ui": "MLflow's pages over all runs",
     "data": "fetch MNIST or Fashion-MNIST",
 }

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 THUMB = 400  # pixels of a small picture, which is larger than the 256 of MLflow's own, so that numbers can be read
 PATIENCE = 2.0  # seconds for which short epochs are collected before they are written: a write costs as much as several
 DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
+PRUNED = "cnnlab.pruned"  # tag of a run that a search has given up, with the epoch
 
 
 @contextmanager
