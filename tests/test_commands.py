@@ -299,7 +299,7 @@ def test_what_is_very_large_is_asked_for_twice(words: str, line: str, said: Call
 
 
 def test_what_is_confirmed_is_made(said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnlab.composing.MOST_ARMS", 1)
+    monkeypatch.setattr("cnnlab.composing.grids.MOST_ARMS", 1)
     small = ["data=digits", "model=mlp", "epochs=1"]
     assert said("sweep", "smoke", "--dry-run", *small)[0] == 1
     code, text = said("sweep", "smoke", "--dry-run", "--yes", *small)

@@ -11,8 +11,7 @@ import pytest
 import yaml
 from tests.conftest import CONF, arms_of, is_one_line, plan_of
 
-from cnnlab import composing
-from cnnlab.composing import Plan
+from cnnlab.composing import Plan, plans
 from cnnlab.config import GROUPS, NUMBERS, fingerprint, targets, typed, without_off
 from cnnlab.data import Images
 from cnnlab.rates import TUNED
@@ -302,7 +301,7 @@ def test_an_option_that_is_off_is_no_part_of_the_identity() -> None:
 
 
 def test_the_images_are_part_of_the_identity(default: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = composing.load
+    load = plans.load
 
     def other(node: Any) -> Any:
         data = load(node)
@@ -310,7 +309,7 @@ def test_the_images_are_part_of_the_identity(default: Plan, monkeypatch: pytest.
         pixels[0, 0, 0] ^= 1
         return replace(data, train=Images(pixels, data.train.labels))
 
-    monkeypatch.setattr(composing, "load", other)
+    monkeypatch.setattr(plans, "load", other)
     assert plan_of().fingerprint != default.fingerprint
 
 
@@ -348,7 +347,7 @@ def test_a_record_says_no_option_that_was_not_used(model: str, words: tuple[str,
 
 def test_text_is_told_without_the_quotes_that_it_has_for_hydra() -> None:
     (word,) = as_text(["data.folder=/a b"])
-    assert composing._details([word], {}, set()) == {"data.folder": "/a b"}
+    assert plans._details([word], {}, set()) == {"data.folder": "/a b"}
 
 
 def test_what_a_network_does_not_use_is_not_its_identity() -> None:

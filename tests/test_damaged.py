@@ -21,7 +21,7 @@ from PIL import Image
 from tests.conftest import ROOT, Home, is_one_line
 from tests.test_commands import said  # noqa: F401 - a fixture
 
-from cnnlab.composing import _loaded, load
+from cnnlab.composing.objects import _loaded, load
 from cnnlab.data import Normalizer
 from cnnlab.data.idx_format import pack_idx, read_idx
 from cnnlab.models import lenet5

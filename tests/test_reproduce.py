@@ -198,7 +198,7 @@ def test_every_row_has_its_words_and_a_range_that_makes_sense(name: str) -> None
 
 def test_the_words_of_every_row_can_be_composed(digits: Dataset, family: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """On few images, since MNIST need not be here, and with one seed, since the others differ in nothing else."""
-    monkeypatch.setattr("cnnlab.composing.load", lambda _: digits)
+    monkeypatch.setattr("cnnlab.composing.plans.load", lambda _: digits)
     monkeypatch.setenv("CNNLAB_HOME", str(family.folder))
     text = re.sub(r"seeds: \d+", "seeds: 1", FAMILY.read_text())
     (family.folder / "conf/sweep/lenet_family.yaml").write_text(text)

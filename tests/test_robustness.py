@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from tests.conftest import CONF, Home, is_one_line, kill, plan_of, wait_for
 
-from cnnlab import commands, composing, plots
+from cnnlab import commands, plots
 from cnnlab.changes import KINDS, PIECE, Change
+from cnnlab.composing import objects
 from cnnlab.journal import Watcher
 from cnnlab.robustness import Evaluated, metric
 from cnnlab.runs import make
@@ -328,7 +329,7 @@ def test_oblong_images_in_colour_from_elsewhere(
     monkeypatch.setenv("CNNLAB_TRUST", "guest_flags")
     outcome = make(plan_of(*words), RunLog(), Watcher())
     monkeypatch.delenv("CNNLAB_TRUST")
-    composing._loaded.cache_clear()  # as in a new process
+    objects._loaded.cache_clear()  # as in a new process
     code, said = evaluate(outcome.run_id)
     assert code == 1 and is_one_line(said) and "CNNLAB_TRUST=guest_flags if you trust it" in said
     monkeypatch.setenv("CNNLAB_TRUST", "guest_flags")

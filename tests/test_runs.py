@@ -17,8 +17,7 @@ import pytest
 import yaml
 from tests.conftest import CONF, ROOT, SMALL, Home, Said, end, is_one_line, plan_of, untimed, wait_for
 
-from cnnlab import composing
-from cnnlab.composing import Plan
+from cnnlab.composing import Plan, objects
 from cnnlab.config import GROUPS, NUMBERS
 from cnnlab.data import Dataset
 from cnnlab.journal import Watcher
@@ -361,7 +360,7 @@ def test_other_images_behind_a_name_are_another_run(
     for shade in (0, 0, 1):
         pixels[7, 3, 3] = shade
         np.savez(inside.folder / "set.npz", pixels=pixels, labels=digits.train.labels)
-        composing._loaded.cache_clear()  # as in a new process
+        objects._loaded.cache_clear()  # as in a new process
         outcomes.append(made("data=mine", f"data.folder={inside.folder}", "model=mlp", "model.hidden=[8]", "epochs=1"))
     assert [outcome.status for outcome in outcomes] == ["finished", "skipped", "finished"]
     for tag in ("cnnlab.data.digest", "cnnlab.fingerprint"):
@@ -398,8 +397,8 @@ def test_an_option_that_is_off_is_no_part_of_the_identity(inside: Home, monkeypa
     for file, option in (("learner/network", "mu: null"), ("model/mlp", "mu: null"), ("data/mnist5k", "mu: none")):
         with (inside.folder / f"conf/{file}.yaml").open("a") as config:
             config.write(f"\n{option}\n")
-    monkeypatch.setattr("cnnlab.composing.typed", lambda config: config)  # no class has such an option yet
-    monkeypatch.setattr("cnnlab.composing._instantiated", without_mu)
+    monkeypatch.setattr("cnnlab.composing.plans.typed", lambda config: config)  # no class has such an option yet
+    monkeypatch.setattr("cnnlab.composing.plans.instantiated", without_mu)
     assert plan_of(*BRIEF).fingerprint == known
     assert plan_of(*BRIEF, "learner.mu=3").fingerprint != known
     assert plan_of(*BRIEF, "learner.mu=0").fingerprint != known  # off is null or none, and 0 is a number

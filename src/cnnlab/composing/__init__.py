@@ -1,0 +1,28 @@
+"""From words to plans and objects: the only room of the library that knows Hydra."""
+
+from cnnlab.composing.configs import complete, composed, launch, show
+from cnnlab.composing.grids import Arms, Sweep, asked_of, sweep, sweep_of
+from cnnlab.composing.objects import load
+from cnnlab.composing.plans import Plan, learner_of, load_data, plan, planned
+from cnnlab.composing.spaces import Numbers, Options, searched
+
+__all__ = [
+    "Arms",
+    "Numbers",
+    "Options",
+    "Plan",
+    "Sweep",
+    "asked_of",
+    "complete",
+    "composed",
+    "launch",
+    "learner_of",
+    "load",
+    "load_data",
+    "plan",
+    "planned",
+    "searched",
+    "show",
+    "sweep",
+    "sweep_of",
+]

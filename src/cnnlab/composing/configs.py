@@ -1,0 +1,90 @@
+"""From words to a composed config: Hydra, which imports nothing because of a name that is not trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from cnnlab.config import RunConfig
+from cnnlab.paths import conf_folder
+from cnnlab.spelling import as_text, local_folder
+from cnnlab.trust import check_targets
+
+SCHEMA = OmegaConf.structured(RunConfig)
+SCHEMA.tags = {}
+OmegaConf.set_struct(SCHEMA.tags, False)  # they may have any names
+ConfigStore.instance().store(name="schema", node=SCHEMA)  # the name that conf/train.yaml calls the types by
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader of configs, which refuses names of code that are not trusted before anything is imported."""
+
+    def load_configuration(self, *arguments: Any, **options: Any) -> DictConfig:
+        """The composed config, also of each arm of a sweep; ValueError, in one line, for what it may not name."""
+        try:
+            cfg = super().load_configuration(*arguments, **options)
+        except KeyError as error:
+            raise ValueError(f"hydra.job.env_copy: there is no variable {error} in the environment") from None
+        check_targets(OmegaConf.to_container(cfg))
+        return cfg
+
+    def _process_config_searchpath(self, config_name: Any, parsed_overrides: list[Override], repo: Any) -> None:
+        """Only folders may be searched: for other places Hydra imports packages."""
+        asked: Any = [word.value() for word in parsed_overrides if word.get_key_element() == "hydra.searchpath"]
+        if not asked and config_name:
+            loaded = repo.load_config(config_name)
+            asked = [OmegaConf.select(loaded.config, "hydra.searchpath")] if loaded else []
+        for place in asked[0] or () if asked else ():
+            local_folder(str(place))
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+
+@contextmanager
+def composition(own: Path | None = None) -> Iterator[Hydra]:
+    """Hydra, ready to compose the project's configs, and those of a folder of one's `own`."""
+    with initialize_config_dir(str(conf_folder()), job_name="train", version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra
+        places = hydra.config_loader.get_search_path()
+        if own:
+            places.prepend("command-line", f"file://{own.absolute()}", SearchPathQuery("schema", None))
+        hydra.config_loader = Loader(places)
+        yield hydra
+
+
+def composed(words: Sequence[str]) -> DictConfig:
+    """The config of a command line, with its `hydra` node."""
+    with composition():
+        return compose("train", as_text(words), return_hydra_config=True)
+
+
+def launch(task: Callable[[DictConfig], Any], words: Sequence[str], own: Path | None, several: bool) -> None:
+    """Compose the config of a run and give it to the task, or those of a sweep to its workers, if it is one."""
+    with composition(own) as hydra:
+        mode = RunMode.MULTIRUN if several else hydra.get_mode("train", list(words)) or RunMode.RUN
+        make = hydra.multirun if mode == RunMode.MULTIRUN else hydra.run
+        make(config_name="train", task_function=task, overrides=[*words, f"hydra.mode={mode.name}"])
+
+
+def show(words: Sequence[str], own: Path | None, part: str, resolve: bool) -> None:
+    """Print the composed config, or its part for the `job` or for `hydra`."""
+    with composition(own) as hydra:
+        hydra.show_cfg("train", list(words), part, None, resolve)
+
+
+def complete(words: Sequence[str]) -> None:
+    """Complete a command line for a shell, or tell the shell how to ask for that."""
+    with composition() as hydra:
+        hydra.shell_completion("train", list(words))
