@@ -8,7 +8,8 @@ READY := .venv/.ready
 PEERS := .venv/.peers
 PIP := $(BIN)/python -m pip install -qq
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-PROGRAM = $(wildcard $(STUDY:%=experiments/%/cost.py) $(STUDY:%=experiments/%/slowdown.py)) # what no sweep finds out
+ALONE := cost derivations # studies without a sweep
+PROGRAM = $(wildcard $(foreach name,$(ALONE) slowdown,experiments/$(STUDY)/$(name).py)) # what no sweep finds out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # `$(PYTHON) -c '$(LOCKED)' command` runs the command once no other make is at work on .venv. The lock is on an
@@ -52,8 +53,8 @@ compare: $(READY) ## two finished runs A=... B=... by their answers to the same 
 report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in reports/
 	@$(CNNLAB) report $(SWEEP)
 
-study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/
-ifneq ($(STUDY),cost)
+study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/; derivations: offline, the formulas and a notebook
+ifeq ($(filter $(ALONE),$(STUDY)),)
 	@$(CNNLAB) tune $(STUDY) $(JOBS:%=--jobs=%)
 	@$(CNNLAB) sweep $(STUDY) $(JOBS:%=--jobs=%)
 	@$(BIN)/python experiments/study.py $(STUDY)
