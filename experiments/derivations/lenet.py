@@ -107,7 +107,7 @@ def lenet() -> Section:
         "Left are the outputs, to be read from the top; right the errors, to be read from the bottom. Grey is 0, white "
         "is above and black below, and each row has a scale of its own, which its title names.",
         f"The picture is a {label}, and the network says {answer}. The error at the score of {label} is "
-        f"{errors["OUT"][label, 0]:.2f}, at that of {answer} {errors['OUT'][answer, 0]:+.2f}. For a {right} that it "
+        f"{errors['OUT'][label, 0]:.2f}, at that of {answer} {errors['OUT'][answer, 0]:+.2f}. For a {right} that it "
         f"gets right no score has an error above {other:.2g}.",
         "Max pooling (S2, S4) hands each error to one of four values. So of the errors at A1 and A3 three quarters "
         "are 0.",
