@@ -8,7 +8,7 @@ from cnnlab.paths import write_atomically
 from excerpts import FOLDER
 
 NOTEBOOK = FOLDER / "tour.ipynb"
-LIMIT = 600  # seconds for a cell, many times what the slowest takes
+LIMIT = 600  # seconds for a cell, or until the first: many times what they take
 
 
 def executed(file: Path = NOTEBOOK) -> str:
@@ -22,7 +22,8 @@ def executed(file: Path = NOTEBOOK) -> str:
 
     notebook = nbformat.read(file, as_version=4)
     kernel = AsyncKernelManager(transport="ipc")  # files in place of ports, which others on the machine could listen to
-    NotebookClient(notebook, kernel, timeout=LIMIT, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    inside = {"metadata": {"path": str(FOLDER)}}
+    NotebookClient(notebook, kernel, timeout=LIMIT, startup_timeout=LIMIT, resources=inside).execute()
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for number, cell in enumerate(notebook.cells):
         cell.id, cell.metadata = f"cell-{number}", {}
