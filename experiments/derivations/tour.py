@@ -17,13 +17,11 @@ def executed(file: Path = NOTEBOOK) -> str:
     What says when and by which Python it was run is left out, so that a notebook that has not changed stays as it is.
     """
     import nbformat
-    from jupyter_client import AsyncKernelManager
     from nbclient import NotebookClient
 
     notebook = nbformat.read(file, as_version=4)
-    kernel = AsyncKernelManager(transport="ipc")  # files in place of ports, which others on the machine could listen to
     inside = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, kernel, timeout=LIMIT, startup_timeout=LIMIT, resources=inside).execute()
+    NotebookClient(notebook, timeout=LIMIT, startup_timeout=LIMIT, resources=inside).execute()
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for number, cell in enumerate(notebook.cells):
         cell.id, cell.metadata = f"cell-{number}", {}
