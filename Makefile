@@ -20,7 +20,8 @@ each = $(foreach word,$(value $(1)),$(foreach found,$(or $(wildcard $(word)),$(w
 option = $(if $(strip $(value $(1))),$(call quoted,$(2)=$(value $(1))))
 unexport SWEEP SEEDS JOBS DATA EPOCHS RUN STUDY ONLY PORT IMAGE A B UPDATE
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-PROGRAM = $(filter experiments/$(value STUDY)/%,$(wildcard experiments/*/cost.py experiments/*/slowdown.py)) # what no sweep finds out
+ALONE := cost derivations # studies without a sweep
+PROGRAM = $(filter experiments/$(value STUDY)/%,$(wildcard $(foreach name,$(ALONE) slowdown,experiments/*/$(name).py))) # what no sweep finds out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # `$(PYTHON) -c '$(LOCKED)' command` runs the command once no other make is at work on .venv. The lock is on an
@@ -66,8 +67,8 @@ compare: $(READY) ## two finished runs A=... B=... by their answers to the same 
 report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in reports/
 	@$(CNNLAB) report $(call held,SWEEP)
 
-study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/
-ifneq ($(value STUDY),cost)
+study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/; derivations: offline, the formulas and a notebook
+ifeq ($(filter $(ALONE),$(value STUDY)),)
 	@$(CNNLAB) tune $(call held,STUDY) $(call option,JOBS,--jobs)
 	@$(CNNLAB) sweep $(call held,STUDY) $(call option,JOBS,--jobs)
 	@$(BIN)/python experiments/study.py $(call held,STUDY)
