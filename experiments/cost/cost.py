@@ -116,7 +116,7 @@ def _work(network: nn.Sequential, shape: tuple[int, ...]) -> tuple[int, dict[str
     theta = nn.pack(params)
     params = nn.unpack(theta, params)
     x, labels = rng.random((*shape, BATCH), np.float32), np.arange(BATCH) % 10
-    optimizer = nn.SGD(MOMENTUM)
+    optimizer = nn.SGD(momentum=MOMENTUM)
     state, workspace = optimizer.init(theta), nn.Workspace(network, params, shape)
 
     def train() -> None:
