@@ -144,6 +144,7 @@ def test_an_interrupted_run_waits_for_nothing_but_its_end(fragile: Callable[[], 
 def test_ctrl_c_between_the_two_parts_of_an_answer_or_after_it_spoils_no_later_one(
     part: int, fragile: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job hears no Ctrl-C
     reads = []
 
     def interrupted(file: int, size: int) -> bytes:
