@@ -73,9 +73,9 @@ EDITS = {  # of files that are there: what is found, once, and what it becomes
         "(saturated, held_out, watched)": "(saturated, held_out, watched, largest_weight)",
     },
     "journal.py": {
-        '        self.log.text("history.csv"': """        largest = (self.history, "largest", "largest weights")
+        '        self.log.curve("first_steps': """        largest = (self.history, "largest", "largest weights")
         self.log.figure("plots/largest.png", plots.by_layer, *largest)
-        self.log.text("history.csv\"""",
+        self.log.curve("first_steps""",
     },
 }
 

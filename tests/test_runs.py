@@ -398,7 +398,8 @@ def test_an_option_that_is_off_is_no_part_of_the_identity(inside: Home, monkeypa
         with (inside.folder / f"conf/{file}.yaml").open("a") as config:
             config.write(f"\n{option}\n")
     monkeypatch.setattr("cnnlab.composing.plans.typed", lambda config: config)  # no class has such an option yet
-    monkeypatch.setattr("cnnlab.composing.plans.instantiated", without_mu)
+    for room in ("objects", "plans"):
+        monkeypatch.setattr(f"cnnlab.composing.{room}.instantiated", without_mu)
     assert plan_of(*BRIEF).fingerprint == known
     assert plan_of(*BRIEF, "learner.mu=3").fingerprint != known
     assert plan_of(*BRIEF, "learner.mu=0").fingerprint != known  # off is null or none, and 0 is a number
