@@ -37,13 +37,13 @@ Chart = dict[str, Any]
 def show(study: Study, runs: Sequence[Run], arms: Sequence[Arm], question: str, found: Sequence[str]) -> None:
     """Make the pages of a study say what it found: its views and its description, the names of its runs and theirs.
 
-    `runs` are those of the `arms`; `found` are the sentences of a report, the first beside the question. What the
-    store holds already is not written again.
+    `runs` are those of the `arms`; `found` are the sentences of a report, of which the first stands before all else,
+    since a page folds a description to a line. What the store holds already is not written again.
     """
     with suppress(Exception):
         _save_views(study, runs, arms)
         first, *others = found or [""]
-        _describe(study, "\n\n".join(filter(None, (f"{question} {first}".strip(), *others, HOW_TO_READ))))
+        _describe(study, "\n\n".join(filter(None, (f"{first} {question}".strip(), *others, HOW_TO_READ))))
         made = {run.info.run_id: run for run in runs}
         for arm in arms:
             for record in arm.records:
@@ -69,7 +69,7 @@ def _call(study: Study, run: Run, name: str, question: str) -> None:
     """Give a run this name, and a line that says what it found, after what its maker says of it."""
     known = {said: run.data.metrics.get(f"{split}/error_percent", math.nan) for split, said in ERRORS.items()}
     errors = ", ".join(f"{said} {error:.2f}%" for said, error in known.items() if not math.isnan(error))
-    found = f"{question} {name}: {errors or run.info.status.lower()}".strip()
+    found = f"{name}: {errors or run.info.status.lower()}. {question}".strip()
     note = "\n\n".join(filter(None, (run.data.tags.get(DESCRIPTION), found)))
     if run.info.run_name != name:
         study.client.update_run(run.info.run_id, name=name)
