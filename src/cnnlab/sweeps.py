@@ -113,7 +113,7 @@ def make_arm(cfg: Any, context: Any) -> Outcome:
     words, notices = context.overrides.task, Notices(Path(context.sweep.dir))
     notices.post(words, "begun")
     try:
-        outcome = make(plan(cfg, context), RunLog(), Watcher())
+        outcome = make(plan(cfg, context), RunLog(of_sweep=True), Watcher())
     except Exception as error:
         known = isinstance(error, (ValueError, OSError, ImportError))
         if not known:  # a bug, of which a line says too little
