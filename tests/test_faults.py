@@ -158,7 +158,7 @@ def test_a_run_given_again_is_filed_first(proxy: Proxy, inside: Home, monkeypatc
 def test_what_a_killed_process_left_is_filed_as_killed(inside: Home) -> None:
     """Half a line is the last that it wrote."""
     tags = {FINGERPRINT: "f", CODE: "c", KIND: "run"}
-    left = Outbox.begun("runs", "a name", {}, tags, 1000, None)
+    left = Outbox.begun("runs", "a name", {}, tags, 1000)
     left.put("metrics", [("loss", 0.5, 2000, 1)])
     left._over = True
     with (left.folder / "asked.jsonl").open("a") as file:

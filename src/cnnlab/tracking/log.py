@@ -101,18 +101,19 @@ class RunLog:
         has the run's lock; so what is RUNNING was left behind by a dead process. StoreAway where the store does not
         work; an arm of a sweep is begun all the same, and has its id later.
         """
-        place = None
+        place, away = None, ""
         try:
             with store_errors():
                 place = self._opened(study, tags[FINGERPRINT])
                 if rerun != "true":
                     _raise_if_finished(place, name, params, tags, rerun, own)
-        except StoreAway:
+        except StoreAway as error:
             if not self._of_sweep:
                 raise
+            away = str(error)
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
         self._name, told = name, code() | dict(tags) | dict(own)
-        self._outbox = Outbox.begun(study, name, params, told, self._milliseconds(), place)
+        self._outbox = Outbox.begun(study, name, params, told, self._milliseconds(), place, away)
         self._files, self._do = self._outbox.files, self._outbox.put
         for file, content in kept.items():
             self.text(file, content)

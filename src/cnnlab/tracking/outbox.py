@@ -9,14 +9,17 @@ values of a metric. So an outbox that outlives its process can be delivered by a
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
+from cnnlab.locks import locked
 from cnnlab.tracking.copies import write_points
 from cnnlab.tracking.store import (
     ASKED,
@@ -26,6 +29,8 @@ from cnnlab.tracking.store import (
     StoreAway,
     Study,
     one_line,
+    refuse,
+    run_lock,
     state_folder,
     store_errors,
 )
@@ -33,6 +38,7 @@ from cnnlab.tracking.store import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+T = TypeVar("T")
 HASTE = 4.0  # seconds that a call waits for the store, so that what goes wrong is mostly known at once
 PAUSE = 1.0  # seconds between two tries
 PATIENCE = 90.0  # seconds without any progress after which the end of a run waits no longer
@@ -42,7 +48,7 @@ BRIEFLY = 5.0  # the same where somebody has interrupted the run
 class Outbox:
     """What a run has to tell the store, kept in `folder`; `run_id` is empty until the store knows the run."""
 
-    def __init__(self, folder: Path, study: Study | None = None) -> None:
+    def __init__(self, folder: Path, study: Study | None = None, away: str = "") -> None:
         self.folder, self.files, self.run_id = folder, folder / "files", ""
         self._study = study
         self._asked: list[tuple[Any, ...]] = []
@@ -50,16 +56,27 @@ class Outbox:
         self._sent: set[Path] = set()  # files
         self._closed = self._over = self._late = False
         self._error: Exception | None = None  # of what cannot be done, which a later call raises
-        self._why, self._progress = "", time.monotonic()  # why the store fails, and when it last did something
+        self._why = away  # why the store fails, empty while it does not
+        self._progress = -math.inf if away else time.monotonic()  # when it last did something
         self._news = threading.Condition()
 
     @classmethod
     def begun(
-        cls, study: str, name: str, params: Mapping[str, str], tags: Mapping[str, str], at: int, place: Study | None
+        cls,
+        study: str,
+        name: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        at: int,
+        place: Study | None = None,
+        away: str = "",
     ) -> Outbox:
-        """A new outbox, whose run is the first thing that it tells; `place` is the study, if the store is there."""
+        """A new outbox, whose run is the first thing that it tells.
+
+        `place` is the study, if it is open, and `away` why the store does not work, if it does not.
+        """
         token = uuid4().hex
-        outbox = cls(state_folder() / f"{tags[FINGERPRINT]}.{token}{OUTBOX}", place)
+        outbox = cls(state_folder() / f"{tags[FINGERPRINT]}.{token}{OUTBOX}", place, away)
         outbox.files.mkdir(parents=True)
         threading.Thread(target=outbox._serve, daemon=True).start()
         outbox.put("begin", study, name, dict(params), {**tags, RECORD: token}, at)
@@ -221,3 +238,34 @@ def outboxes(fingerprint: str = "*") -> list[Outbox]:
     """Those that processes have left or are still filling, of a run or of all, the oldest first."""
     found = [folder for folder in state_folder().glob(f"{fingerprint}.*{OUTBOX}") if (folder / ASKED).exists()]
     return [Outbox(folder) for folder in sorted(found, key=lambda folder: (folder / ASKED).stat().st_mtime)]
+
+
+def file_left() -> tuple[list[str], list[str]]:
+    """Deliver what ended processes have left: the runs that are filed now, and why others cannot be.
+
+    Runs under way are left alone. StoreAway where the store does not work.
+    """
+    filed, failed = list[str](), list[str]()
+    for outbox in outboxes():
+        with suppress(BlockingIOError), locked(run_lock(outbox.fingerprint), refuse):
+            try:
+                if outbox.folder.exists():  # somebody else may have been faster
+                    filed.append(outbox.deliver(end=True))
+                    print("filed", filed[-1], flush=True)
+            except StoreAway:
+                raise
+            except OSError as error:
+                failed.append(str(error))
+    return filed, failed
+
+
+def patiently(what: Callable[[], T]) -> T:
+    """What a question to the store finds, asked again for a while if the store does not work."""
+    limit = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return what()
+        except StoreAway:
+            if time.monotonic() > limit:
+                raise
+        time.sleep(PAUSE)

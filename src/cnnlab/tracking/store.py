@@ -240,8 +240,6 @@ def _is_alive(pid: int) -> bool:
 
 def _raise_if_away(uri: str) -> None:
     """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes."""
-    if sqlite_file(uri) or not uri.startswith(("http", "postgresql", "mysql")):
-        return
     with store_errors():
         if uri.startswith("http"):
             import requests
@@ -249,10 +247,12 @@ def _raise_if_away(uri: str) -> None:
             answer = requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER)
             if answer.status_code >= 500:
                 answer.raise_for_status()
-        else:
+        elif re.match(r"(postgresql(\+psycopg2?)?|mysql\+pymysql):", uri):
             from sqlalchemy import create_engine
 
-            create_engine(uri, connect_args={"connect_timeout": ANSWER}).connect().close()
+            engine = create_engine(uri, connect_args={"connect_timeout": ANSWER})
+            engine.connect().close()
+            engine.dispose()
 
 
 def _of(fingerprint: str) -> str:
