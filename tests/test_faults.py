@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conftest import SMALL, Home, is_one_line, wait_for
@@ -160,7 +161,7 @@ def test_what_a_killed_process_left_is_filed_as_killed(inside: Home) -> None:
     tags = {FINGERPRINT: "f", CODE: "c", KIND: "run"}
     left = Outbox.begun("runs", "a name", {}, tags, 1000)
     left.put("metrics", [("loss", 0.5, 2000, 1)])
-    left._over = True
+    left._end()
     with (left.folder / "asked.jsonl").open("a") as file:
         file.write('["tag", "never", "sa')
     (again,) = outboxes()
@@ -178,6 +179,24 @@ def test_a_store_that_refuses_a_thing_is_not_asked_for_ever(inside: Home) -> Non
     log.tag("said", "yes")
     log.close("FAILED")
     assert inside.run().data.tags["said"] == "yes" and inside.run().info.status == "FAILED"
+    with pytest.raises(OSError, match="does not work"):
+        RunLog().begin("others", "a name", {"": "no name"}, {FINGERPRINT: "f", CODE: "c", KIND: "run"})
+    assert not outboxes()
+
+
+def test_a_line_that_the_disk_does_not_take_spoils_no_other(inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(path: Path, mode: str) -> Any:
+        with opened(path, mode) as file:
+            file.write(b'["tag", "ha')
+        raise OSError(errno.ENOSPC, "no space left")
+
+    log, opened = begun("runs"), Path.open
+    with monkeypatch.context() as full, pytest.raises(OSError, match="no space left"):
+        full.setattr(Path, "open", half)
+        log.tag("said", "no")
+    (left,) = outboxes()
+    log.tag("said", "yes")
+    assert left.deliver() and inside.run().data.tags["said"] == "yes"
 
 
 @pytest.mark.parametrize("mode", ["refuse", "500", pytest.param("hang", marks=pytest.mark.slow)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import threading
 import time
@@ -79,7 +80,12 @@ class Outbox:
         outbox = cls(state_folder() / f"{tags[FINGERPRINT]}.{token}{OUTBOX}", place, away)
         outbox.files.mkdir(parents=True)
         threading.Thread(target=outbox._serve, daemon=True).start()
-        outbox.put("begin", study, name, dict(params), {**tags, RECORD: token}, at)
+        try:
+            outbox.put("begin", study, name, dict(params), {**tags, RECORD: token}, at)
+        except BaseException:  # there is no run of which anything could be told
+            outbox._end()
+            shutil.rmtree(outbox.folder)
+            raise
         return outbox
 
     def put(self, action: str, *arguments: Any) -> None:
@@ -101,9 +107,7 @@ class Outbox:
             self._append("close", status, at)
             self._closed = True
         is_done = self._wait(patience)
-        with self._news:
-            self._over = True
-            self._news.notify_all()
+        self._end()
         if is_done:
             shutil.rmtree(self.folder, ignore_errors=True)
             self._raise()
@@ -135,9 +139,23 @@ class Outbox:
         return f"{listed[0][2]}: run {self.run_id} of study {listed[0][1]}" if listed else "nothing"
 
     def _append(self, *asked: Any) -> None:
-        with self._news, (self.folder / ASKED).open("ab") as file:
-            file.write((json.dumps(asked) + "\n").encode())
+        line, place = (json.dumps(asked) + "\n").encode(), self.folder / ASKED
+        size = place.stat().st_size if place.exists() else 0
+        try:
+            with place.open("ab") as file:
+                file.write(line)
+        except OSError:  # the disk is full, say: half a line would spoil the next one
+            with suppress(FileNotFoundError):
+                os.truncate(place, size)
+            raise
+        with self._news:
             self._asked.append(asked)
+            self._news.notify_all()
+
+    def _end(self) -> None:
+        """Let the thread end after what it does just now."""
+        with self._news:
+            self._over = True
             self._news.notify_all()
 
     def _raise(self) -> None:
