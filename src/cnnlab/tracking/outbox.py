@@ -111,7 +111,7 @@ class Outbox:
         if is_done:
             shutil.rmtree(self.folder, ignore_errors=True)
             self._raise()
-        return "" if is_done else self._why or "it is too slow"
+        return "" if is_done else self._why or "the store is too slow"
 
     @property
     def fingerprint(self) -> str:
