@@ -14,4 +14,5 @@ def main(words: Sequence[str]) -> None:
     filed, failed = file_left()
     if not filed and not failed:
         print("nothing to file: the store has every record")
-    sys.exit("\n".join(failed) or None)
+    if failed:
+        sys.exit("\n".join(failed))
