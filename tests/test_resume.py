@@ -136,9 +136,7 @@ class KilledLog(RunLog):
     """The record of a process that is killed, which does not say so."""
 
     def close(self, status: str) -> None:
-        if status == "KILLED":
-            self._folder.cleanup()
-        else:
+        if status != "KILLED":
             super().close(status)
 
 

@@ -690,10 +690,13 @@ def test_an_arm_says_when_it_begins_and_how_it_ends(
     outcome = make_arm(cfg, cfg.hydra)
     begun, ended = Notices(tmp_path).read()
     assert (begun["arm"], begun["status"]) == ([*TINIEST, "study='fake'"], "begun")
-    assert (ended["status"], ended["reason"], outcome.status) == ("failed", outcome.reason, "failed")
-    assert is_one_line(outcome.reason)
+    assert (ended["status"], ended["line"], outcome.status) == ("finished", str(outcome), "finished")
+    assert len(list(inside.folder.glob("outputs/state/*.outbox"))) == 1  # what the store could not take
     cfg.data.train = 9999
-    assert "train=9999: choose" in make_arm(cfg, cfg.hydra).reason  # as where a worker's machine has other data
+    refused = make_arm(cfg, cfg.hydra)  # as where a worker's machine has other data
+    ended = Notices(tmp_path).read()[-1]
+    assert (ended["status"], ended["reason"], refused.status) == ("failed", refused.reason, "failed")
+    assert is_one_line(refused.reason) and "train=9999: choose" in refused.reason
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from cnnlab.nn import Array
 from cnnlab.report.tables import as_csv
 from cnnlab.statistics import confusion_matrix
 from cnnlab.tracking.log import DIVERGED, PRUNED, REASON, RunLog
-from cnnlab.tracking.store import DIGEST
+from cnnlab.tracking.store import DIGEST, without_password
 from cnnlab.training import Diverged, Recipe, TrainingState
 
 ON_PAGE = 4  # epochs whose pictures are on a run's page: their drawing takes a tenth of a second
@@ -114,7 +114,7 @@ class Journal:
         if isinstance(error, Diverged):
             self.log.tag(DIVERGED, f"step {error.step}")
         self.log.tag(REASON, reason)
-        self.log.text("traceback.txt", "".join(traceback.format_exception(error)))
+        self.log.text("traceback.txt", without_password("".join(traceback.format_exception(error))))
         self.log.upload()
         self.log.close("FAILED")
 

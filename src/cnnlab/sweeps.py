@@ -23,6 +23,7 @@ from cnnlab.runs import Outcome, make
 from cnnlab.streams import take_all
 from cnnlab.summaries import sum_up
 from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.outbox import file_left, patiently
 from cnnlab.tracking.store import CODE, Study, checkpoints, one_line, own_tags, store_errors
 
 TRIES = 3  # how often the worker of an arm may die, or the launcher stop before any arm begins
@@ -113,7 +114,7 @@ def make_arm(cfg: Any, context: Any) -> Outcome:
     words, notices = context.overrides.task, Notices(Path(context.sweep.dir))
     notices.post(words, "begun")
     try:
-        outcome = make(plan(cfg, context), RunLog(), Watcher())
+        outcome = make(plan(cfg, context), RunLog(of_sweep=True), Watcher())
     except Exception as error:
         known = isinstance(error, (ValueError, OSError, ImportError))
         if not known:  # a bug, of which a line says too little
@@ -182,6 +183,7 @@ def make_missing(
             try:
                 with notices.told(len(missing), sweep.workers):
                     failed = _made(sweep, missing, launch, notices)
+                patiently(file_left)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(_so_far(sweep, len(done), notices)) from None
     if missing or any(described):

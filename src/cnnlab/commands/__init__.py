@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "the tables and figures of a study, written anew",
     "tune": "a learning rate for each arm of a sweep, chosen on validation images",
     "search": "the numbers and words with the lowest validation error, by Optuna",
+    "sync": "file the records that the MLflow store could not take when their runs ended",
     "ui": "MLflow's pages over all runs",
     "data": "fetch MNIST or Fashion-MNIST",
 }

@@ -139,5 +139,5 @@ def _make(cfg: DictConfig, context: Any) -> Outcome:
         kept = checkpoints(asked.fingerprint, asked.code).epochs()
         more = f"{count(kept, 'whole epoch')} kept: the same command goes on from there" if kept else "nothing is kept"
         raise KeyboardInterrupt(f"{asked.label}: {more}") from None
-    print(outcome, f"run {outcome.run_id} of study {asked.study}; `make ui` shows it", sep="\n")
+    print(outcome, f"run {outcome.run_id or 'without an id yet'} of study {asked.study}; `make ui` shows it", sep="\n")
     return outcome

@@ -33,12 +33,16 @@ def main(words: Sequence[str]) -> None:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise ValueError(f"port {port} is in use: choose another, as in `make ui PORT={port + 1}`")
     print("serving (10 seconds to start, Ctrl-C to stop)", flush=True)
-    server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    server = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     places = ["--artifacts-destination", str(root() / "mlartifacts"), "--host", said.host]
     places += ["--port", str(port)]
+    settings = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": uri,
+    }  # it can hold a password
     try:
         with reaper("ui"):
-            done = subprocess.run([*server, *places], env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+            done = subprocess.run([*server, *places], env=os.environ | settings)
     except KeyboardInterrupt:
         return
     sys.exit(done.returncode)

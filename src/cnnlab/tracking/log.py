@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,18 +20,19 @@ from uuid import NAMESPACE_OID, uuid5
 import numpy as np
 
 from cnnlab.tracking.circumstances import changes, code, packages
-from cnnlab.tracking.copies import copied, write_points
+from cnnlab.tracking.copies import copied
 from cnnlab.tracking.model import write_model
-from cnnlab.tracking.store import CODE, FINGERPRINT, Study, store_errors
+from cnnlab.tracking.outbox import Outbox, outboxes, perform
+from cnnlab.tracking.store import CODE, FINGERPRINT, StoreAway, Study, store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from mlflow.entities import Metric
 
     from cnnlab.plots.page import Page
 
 THUMB = 400  # pixels of a small picture, which is larger than the 256 of MLflow's own, so that numbers can be read
 PATIENCE = 2.0  # seconds for which short epochs are collected before they are written: a write costs as much as several
+LOCKED = 90.0  # seconds for which a run that is to begin waits for an SQLite file
 DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
 PRUNED = "cnnlab.pruned"  # tag of a run that a search has given up, with the epoch
 
@@ -75,14 +77,14 @@ class RunLog:
 
     when: float | None = None
 
-    def __init__(self) -> None:
-        self._points: list[Metric] = []  # of epochs, that are to be written
+    def __init__(self, of_sweep: bool = False) -> None:
+        self._of_sweep = of_sweep  # which has seen the store at work, and knows that the run is to be made
+        self._points: list[tuple[str, float, int, int]] = []  # of epochs, that are to be written: name, value, at, step
         self._written = -math.inf  # when that was done last
         self._name = ""  # of the run
         self._shown = False  # whether MLflow knows that there are pictures
 
     @uninterrupted()
-    @store_errors()
     def begin(
         self,
         study: str,
@@ -96,32 +98,58 @@ class RunLog:
 
         Its maker's `own` tags describe it, and a finished run, too. With `rerun` "true" it is made again all the same,
         with "changed" if it was made by other code. What another study has finished by this code is copied. The caller
-        has the run's lock; so what is RUNNING was left behind by a dead process.
+        has the run's lock; so what is RUNNING was left behind by a dead process. StoreAway where the store does not
+        work; an arm of a sweep is begun all the same, and has its id later.
         """
-        from mlflow.entities import Param
-
-        place = Study.open(study)
-        place.close_stale(tags[FINGERPRINT])
-        if rerun != "true":
-            _raise_if_finished(place, name, params, tags, rerun, own)
+        place, away = None, ""
+        try:
+            with store_errors():
+                place = self._opened(study, tags[FINGERPRINT])
+                if rerun != "true":
+                    _raise_if_finished(place, name, params, tags, rerun, own)
+        except StoreAway as error:
+            if not self._of_sweep:
+                raise
+            away = str(error)
         kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
-        self._client = place.client
-        run = self._client.create_run(place.experiment_id, self._milliseconds(), code() | dict(tags) | dict(own), name)
-        self.run_id, self._name = run.info.run_id, name
-        self._client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
-        self._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
+        self._name, told = name, code() | dict(tags) | dict(own)
+        self._outbox = Outbox.begun(study, name, params, told, self._milliseconds(), place, away)
+        self._files, self._do = self._outbox.files, self._outbox.put
         for file, content in kept.items():
             self.text(file, content)
         return self.run_id
 
+    def _opened(self, study: str, fingerprint: str) -> Study:
+        """The study, with what earlier tries at the run have left: their outboxes delivered, their records closed.
+
+        An SQLite file that another process has locked is waited for.
+        """
+        limit = time.monotonic() + LOCKED
+        while True:
+            try:
+                with store_errors():
+                    place = Study.open(study)
+                    for outbox in outboxes(fingerprint):
+                        outbox.deliver()
+                    place.close_stale(fingerprint)
+                    return place
+            except StoreAway as error:
+                if self._of_sweep or "locked" not in str(error) or time.monotonic() > limit:
+                    raise
+
+    @property
+    def run_id(self) -> str:
+        """The record's id, empty while the store does not know the run."""
+        return self._outbox.run_id
+
     @classmethod
     @contextmanager
     def reopened(cls, study: Study, run_id: str) -> Iterator[RunLog]:
-        """The record of a run that has ended, to which something is added."""
+        """The record of a run that has ended, to which something is added, at once."""
         log = cls()
-        log._client, log.run_id = study.client, run_id
-        log._folder = tempfile.TemporaryDirectory(prefix="cnnlab-")
-        with log._folder:
+        with tempfile.TemporaryDirectory(prefix="cnnlab-") as folder:
+            log._files = Path(folder)
+            log._do = partial(_at_once, study, run_id, log._files)
             yield log
 
     def check(self, begun: bool = False) -> None:
@@ -151,14 +179,13 @@ class RunLog:
             self._write()
 
     def _keep(self, values: Mapping[str, float], step: int) -> None:
-        from mlflow.entities import Metric
-
         at = self._milliseconds()
-        self._points += [Metric(key, value, at, step) for key, value in values.items() if math.isfinite(value)]
+        self._points += [(key, float(value), at, step) for key, value in values.items() if math.isfinite(value)]
 
     def _write(self) -> None:
         points, self._points = self._points, []
-        write_points(self._client, self.run_id, points)
+        if points:
+            self._do("metrics", points)
         self._written = time.monotonic()
 
     @uninterrupted()
@@ -171,20 +198,16 @@ class RunLog:
     @uninterrupted()
     def tag(self, name: str, value: str) -> None:
         """A word that describes the run."""
-        self._client.set_tag(self.run_id, name, value)
+        self._do("tag", name, value)
 
     @uninterrupted()
     def dataset(self, name: str, digest: str, context: str) -> None:
         """Which data went in, as the run's page shows it."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        entity = Dataset(name[:500], digest[:36], "cnnlab", json.dumps({"name": name, "sha256": digest}))
-        tags = [InputTag("mlflow.data.context", context)]
-        self._client.log_inputs(self.run_id, [DatasetInput(entity, tags)])
+        self._do("dataset", name[:500], digest[:36], json.dumps({"name": name, "sha256": digest}), context)
 
     def path(self, name: str) -> Path:
         """Where to write an artifact of this name."""
-        path = Path(self._folder.name, name)
+        path = self._files / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -242,19 +265,23 @@ class RunLog:
     @uninterrupted()
     def upload(self) -> None:
         """Send the files collected so far."""
-        self._client.log_artifacts(self.run_id, self._folder.name)
+        self._do("upload")
 
-    @uninterrupted()
     def close(self, status: str) -> None:
-        """The end: FINISHED, FAILED or KILLED."""
+        """The end: FINISHED, FAILED or KILLED. Where the store is away, a line says that the record stays on disk."""
         try:
             self._write()
         finally:
-            self._client.set_terminated(self.run_id, status)
-            self._folder.cleanup()
+            if why := self._outbox.close(status, self._milliseconds()):
+                print(f"the record of {self._name} is kept on disk, and `cnnlab sync` files it: {why}", flush=True)
 
     def _milliseconds(self) -> int:
         return int(1000 * (self.when or time.time()))
+
+
+def _at_once(study: Study, run_id: str, files: Path, *asked: Any) -> None:
+    for _ in perform(study.client, run_id, files, *asked):
+        pass
 
 
 def _raise_if_finished(

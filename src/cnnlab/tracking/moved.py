@@ -22,7 +22,8 @@ def follow_move(uri: str) -> int:
     """Point the project's own store to the artifacts beside it; how many experiments pointed elsewhere.
 
     An experiment whose folder exists at the old place alone is left as it is: another project may share the store.
-    So is any store but `mlflow.db` at the project root. Raises OSError where the store cannot be changed.
+    So is any store but `mlflow.db` at the project root. Raises OSError where the store cannot be changed,
+    and SQLite's own where another process has it locked.
     """
     file = own_store(uri)
     if file is None or not file.exists():
@@ -43,6 +44,8 @@ def follow_move(uri: str) -> int:
                         store.execute(f"{change} and {same}", (new, len(old) + 1, experiment, len(old) + 1, f"{old}/"))
             return len(moved)
     except sqlite3.Error as error:
+        if "locked" in str(error):  # that passes
+            raise
         raise OSError(f"{file} {trouble}: {error}") from error
 
 

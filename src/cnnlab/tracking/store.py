@@ -30,6 +30,10 @@ VIEW = "cnnlab-won"  # the key of the saved view that a link opens
 HOST, PID, DIGEST = "cnnlab.host", "cnnlab.pid", "cnnlab.data.digest"  # who makes a run, of which images
 NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
 DESCRIPTION = "cnnlab.description"  # what its maker says of a run: the beginning of its description
+RECORD = "cnnlab.record"  # the token by which a run's outbox finds it again
+OUTBOX, ASKED = ".outbox", "asked.jsonl"  # ending of an outbox's folder, and the file of what it asks for
+PASSING = "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"  # MLflow's codes of what may pass
+ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
 MANY = 200  # fingerprints that are asked for one by one
 
 
@@ -38,24 +42,44 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root() / "mlflow.db")
 
 
+class StoreAway(OSError):
+    """The store does not work now, but may do so later."""
+
+
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Whatever the store answers instead of working becomes an OSError of one line.
+    """Whatever the store answers instead of working becomes an OSError of one line, StoreAway where it may pass.
 
     Its errors are told by their module's name: naming their classes would import MLflow where nothing goes wrong.
     """
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+        if type(error).__module__.partition(".")[0] not in ("mlflow", "requests", "sqlalchemy", "sqlite3", "urllib3"):
             raise
-        raise OSError(f"the MLflow store {tracking_uri()} does not work: {one_line(error)}") from error
+        kind = StoreAway if _may_pass(error) else OSError
+        line = f"the MLflow store {without_password(tracking_uri())} does not work: {one_line(error)}"
+        raise kind(line) from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the store is out of order: MLflow has a code for what is wrong with a question itself."""
+    answer = getattr(error, "response", None)  # of an HTTP server that keeps files
+    code = getattr(error, "error_code", PASSING[0])
+    return code in PASSING and (answer is None or answer.status_code >= 500)
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, without the SQL statement that it came from and SQLAlchemy's remarks on it."""
+    """What an error says, without passwords, the SQL statement that it came from and SQLAlchemy's remarks on it."""
     text = re.sub(r"\((raised as a result|Background on this error)[^()]*\)", "", str(error).split("[SQL")[0])
-    return " ".join(text.split())[:300]
+    return " ".join(without_password(text).split())[:300]
+
+
+def without_password(text: str) -> str:
+    """A text in which no address has a password, the store's least of all."""
+    own = re.search(r"://[^/:@]*(:.+)@", tracking_uri())
+    text = text.replace(f"{own[1]}@", ":***@") if own else text
+    return re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
 
 
 def state_folder() -> Path:
@@ -91,6 +115,7 @@ class Study:
         processes left RUNNING are closed.
         """
         uri = tracking_uri()
+        _raise_if_away(uri)
         with locked(state_folder() / "store.lock"), store_errors():
             follow_move(uri)
             if (file := sqlite_file(uri)) and not file.exists():
@@ -167,9 +192,9 @@ class Study:
             return
         under_way = list(self.runs(f"tags.`{KIND}` = 'run' and attributes.status = 'RUNNING'"))
         for run in [run for run in under_way if tag(run, HOST) == socket.gethostname()]:
-            with suppress(BlockingIOError), locked(run_lock(run.data.tags[FINGERPRINT]), _refuse):
+            with suppress(BlockingIOError), locked(run_lock(run.data.tags[FINGERPRINT]), refuse):
                 now = self.client.get_run(run.info.run_id)  # it may have ended meanwhile
-                if now.info.status == "RUNNING" and not _is_alive(int(tag(run, PID))):
+                if now.info.status == "RUNNING" and not _has_ended(run) and not _is_alive(int(tag(run, PID))):
                     self._close(run)
 
     def _close(self, run: Run) -> None:
@@ -193,7 +218,14 @@ def tag(run: Run, name: str) -> str:
     return str(tags.get(name, tags.get(name.removeprefix("cnnlab."), "")))
 
 
-def _refuse() -> None:
+def _has_ended(run: Run) -> bool:
+    """Whether a run's outbox, which is still to be delivered, says how it ended."""
+    asked = state_folder() / f"{run.data.tags[FINGERPRINT]}.{tag(run, RECORD)}{OUTBOX}" / ASKED
+    return asked.exists() and asked.read_bytes().rstrip().rpartition(b"\n")[2].startswith(b'["close"')
+
+
+def refuse() -> None:
+    """What not to wait for a lock means; BlockingIOError."""
     raise BlockingIOError
 
 
@@ -204,6 +236,23 @@ def _is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _raise_if_away(uri: str) -> None:
+    """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes."""
+    with store_errors():
+        if uri.startswith("http"):
+            import requests
+
+            answer = requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER)
+            if answer.status_code >= 500:
+                answer.raise_for_status()
+        elif re.match(r"(postgresql(\+psycopg2?)?|mysql\+pymysql):", uri):
+            from sqlalchemy import create_engine
+
+            engine = create_engine(uri, connect_args={"connect_timeout": ANSWER})
+            engine.connect().close()
+            engine.dispose()
 
 
 def _of(fingerprint: str) -> str:
@@ -248,6 +297,7 @@ def studies() -> list[Study]:
     uri = tracking_uri()
     if (file := sqlite_file(uri)) and not file.exists():
         return []
+    _raise_if_away(uri)
     follow_move(uri)
     client = _client(uri)
     found = [Study(client, known.experiment_id, known.name) for known in client.search_experiments()]
@@ -275,4 +325,4 @@ def view_tag(key: str) -> str:
 
 def _pages(port: int) -> str:
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return store.rstrip("/") if store.startswith("http") else f"http://127.0.0.1:{port}"
+    return re.sub("//.*@", "//", store).rstrip("/") if store.startswith("http") else f"http://127.0.0.1:{port}"
