@@ -452,7 +452,7 @@ def test_a_run_that_diverges_fails_at_once(home: Home) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_is_killed_and_says_what_it_keeps(number: signal.Signals, home: Home) -> None:
     process = home.start("model=mlp", "epochs=500", *SMALL)
     wait_for(home.checkpoints, process)
