@@ -7,7 +7,8 @@ several tests look at (a finished run, a finished sweep) is made once, whichever
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,20 @@ def new_home(shared: Path, data_folder: Path, once: Callable[..., Any]) -> Calla
         return Home(folder, data_folder)
 
     return new_home
+
+
+@pytest.fixture
+def tries(record_property: Callable[[str, object], None]) -> Iterator[Callable[[Iterable[Any]], Iterator[Any]]]:
+    """`tries(inputs)`: the same inputs, of which the report says how many there were; `make soak` adds them up."""
+    seen = count()
+
+    def tries(inputs: Iterable[Any]) -> Iterator[Any]:
+        for one in inputs:
+            next(seen)
+            yield one
+
+    yield tries
+    record_property("tried", next(seen))
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ KILLS = {  # which signal is sent to whom
     "SIGINT to its process group": (signal.SIGINT, "group"),
     "SIGINT twice to the command": (signal.SIGINT, "command"),
 }
+DEAFENING = (signal.SIGHUP, "group")  # which joblib's resource tracker does not ignore: it dies, and says so at length
 PHASES = ("starting", "composing", "training", "writing", "ending")
 KEPT = ("model/artifacts/network.npz", "answers.npz")  # what must be bit-equal
 PROMPT = 10.0  # seconds within which a command that is told to end must have ended
@@ -266,7 +267,7 @@ class Soak:
             out, err, fault = "", "", "it did not end"
         ended = time.monotonic() - sent
         if told and not fault and process.returncode:
-            fault = complaint(err)
+            fault = complaint(err, alone=(number, to) != DEAFENING)
         elif to == "worker" and pid != process.pid and process.returncode:
             fault = f"the sweep did not go on: exit {process.returncode}: {last_line(err)}"
         elif "Traceback" in out + err:
@@ -320,10 +321,14 @@ def digest(home: Home, run: Run) -> list[str]:
     return [hashlib.sha256(files[name].read_bytes()).hexdigest() if name in files else "none" for name in KEPT]
 
 
-def complaint(err: str) -> str:
-    """What is wrong with what a command says that was told to end: nothing, if it is one line on what is kept."""
+def complaint(err: str, alone: bool = True) -> str:
+    """What is wrong with what a command says that was told to end: nothing, if it is one line on what is kept.
+
+    If the line need not be `alone`, others may be around it.
+    """
     lines = err.strip().splitlines()
-    if len(lines) == 1 and lines[0].startswith("interrupted: "):
+    said = [line for line in lines if line.startswith("interrupted: ")]
+    if len(said) == 1 and (len(lines) == 1 or not alone):
         return ""
     return f"no line on what is kept, but {last_line(err)}" if lines else "it says nothing"
 
