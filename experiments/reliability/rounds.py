@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from cnnlab.locks import locked
-from cnnlab.orphans import MARK
 from homes import Home, end, epochs_done, kill
 
 if TYPE_CHECKING:
@@ -153,21 +152,12 @@ def phase(home: Home, process: subprocess.Popen[str], pid: int, arms: int) -> tu
     return "starting", ""
 
 
-def worker(home: Home) -> int:
-    """A process in which arms of a sweep are made; 0 where there is none."""
+def helper(home: Home, kind: str) -> int:
+    """The worker of a sweep, or the process that keeps the record of a single run; 0 where there is none."""
+    word = {"worker": "popen_loky", "recorder": "spawn_main"}[kind]
     for process in home.processes():
         with suppress(psutil.Error):
-            words = " ".join(process.cmdline())
-            if MARK in process.environ() and "loky" in words and "resource_tracker" not in words:
-                return process.pid
-    return 0
-
-
-def recorder(home: Home) -> int:
-    """The process that keeps the record of a single run; 0 where there is none."""
-    for process in home.processes():
-        with suppress(psutil.Error):
-            if "spawn_main" in " ".join(process.cmdline()):
+            if word in " ".join(process.cmdline()):
                 return process.pid
     return 0
 
@@ -177,9 +167,7 @@ class Soak:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.template = self._home("reference")
-        self.commit = ""
-        self.reference = self._undisturbed()
+        self.commit, self.reference = self._undisturbed()
 
     def remove(self) -> None:
         """Remove the folder, when all is well."""
@@ -191,8 +179,8 @@ class Soak:
         (home.folder / "conf").symlink_to(ROOT / "conf")
         return home
 
-    def _undisturbed(self) -> Reference:
-        home, began = self.template, time.time()
+    def _undisturbed(self) -> tuple[str, Reference]:
+        home = self._home("reference")
         home.client().search_experiments()
         shutil.copy(home.folder / "mlflow.db", self.folder / "empty.db")
         began = time.time()
@@ -201,10 +189,10 @@ class Soak:
             raise ValueError(f"the undisturbed sweep did not end well: {said.out[-1000:]} {said.err[-1000:]}")
         runs = home.runs(STUDY)
         tags = runs[0].data.tags
-        self.commit = tags["git.commit"][:10] + "+" * (tags["git.dirty"] == "true")
+        commit = tags["git.commit"][:10] + "+" * (tags["git.dirty"] == "true")
         first, last = min(run.info.start_time for run in runs), max(run.info.end_time for run in runs)
         digests = {run.data.tags["cnnlab.fingerprint"]: digest(home, run) for run in runs}
-        return Reference(digests, first / 1000 - began, (last - first) / 1000)
+        return commit, Reference(digests, first / 1000 - began, (last - first) / 1000)
 
     def round(self, seed: int) -> tuple[Round, list[Kill]]:
         """A command that is killed once to three times, then given again until it ends well."""
@@ -236,30 +224,20 @@ class Soak:
         number, to = KILLS[name]
         fraction, gap = draw.random(), draw.uniform(0.005, 1)
         process, began = home.start(*COMMANDS[command]), time.monotonic()
-        if stage == "training":
-            _wait(lambda: under_way(home), process)
-            _sleep(fraction * 0.8 * self.reference.training * (0.4 if command == "run" else 1), process)
-        elif stage == "start":
-            _sleep(0.15 + fraction * self.reference.starting, process)
-        else:
-            state = home.folder / "outputs/state"
-            _wait(lambda: list(state.glob("*.done")) or all_finished(home, arms), process)
-            _sleep(fraction * 2, process)
-        pid = {"worker": worker, "recorder": recorder}[to](home) if to in ("worker", "recorder") else process.pid
-        pid = pid or process.pid  # it has not been started yet
-        doing, detail = phase(home, process, pid, arms)
-        after, sent = time.monotonic() - began, time.monotonic()
+        self._await(stage, fraction, home, process, arms)
+        pid = (helper(home, to) if to in ("worker", "recorder") else 0) or process.pid  # it may not be there yet
         if process.poll() is not None:
             process.communicate()
             return []
+        doing, detail = phase(home, process, pid, arms)
+        sent = time.monotonic()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number) if to == "group" else os.kill(pid, number)
         if "twice" in name:
             time.sleep(gap)
             process.send_signal(number)
             detail = f"{detail}{', ' * bool(detail)}{1000 * gap:.0f} ms apart"
-        told = number != signal.SIGKILL
-        fault = ""
+        told, fault = number != signal.SIGKILL, ""
         try:
             out, err = process.communicate(timeout=PROMPT if told else 300)
         except subprocess.TimeoutExpired:
@@ -270,11 +248,25 @@ class Soak:
             fault = complaint(err, alone=(number, to) != DEAFENING)
         elif to == "worker" and pid != process.pid and process.returncode:
             fault = f"the sweep did not go on: exit {process.returncode}: {last_line(err)}"
-        elif "Traceback" in out + err:
+        elif "Traceback" in out + err and (number, to) != DEAFENING:
             fault = f"a traceback: {last_line(err or out)}"
         if not fault and _until_none(home.processes, 20):
             fault = f"{len(home.processes())} processes live 20 s later"
-        return [Kill(seed, name, doing, detail, round(after, 2), round(ended, 2), process.returncode, fault)]
+        return [Kill(seed, name, doing, detail, round(sent - began, 2), round(ended, 2), process.returncode, fault)]
+
+    def _await(self, stage: str, fraction: float, home: Home, process: subprocess.Popen[str], arms: int) -> None:
+        """Wait for a moment of a stage, or for the end of the command."""
+        seconds = fraction * {"start": self.reference.starting, "training": self.reference.training, "end": 2}[stage]
+        if stage == "start":
+            seconds += 0.15  # until Python itself has started
+        elif stage == "training":
+            seconds *= 0.8 if arms > 1 else 0.3
+            _wait(lambda: under_way(home), process)
+        else:
+            state = home.folder / "outputs/state"
+            _wait(lambda: list(state.glob("*.done")) or all_finished(home, arms), process)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
 
     def _judged(self, home: Home, seed: int, command: str, arms: int, kills: int, fault: str) -> Round:
         """Count what is lost, doubled, not equal, or left behind in a home whose command has ended well."""
@@ -355,11 +347,6 @@ def _wait(what: Callable[[], Any], process: subprocess.Popen[str]) -> None:
     """Until there is what is waited for, or the command has ended."""
     while process.poll() is None and not what():
         time.sleep(0.05)
-
-
-def _sleep(seconds: float, process: subprocess.Popen[str]) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
 
 
 def _until_none(what: Callable[[], list[Any]], seconds: float) -> list[Any]:

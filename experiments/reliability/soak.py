@@ -100,7 +100,8 @@ def tried(what: str, tests: Sequence[str], fuzz: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder, "tests.xml")
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={found}", *tests]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={found}"]
+        command += ["-o", "junit_family=xunit1", *tests]  # which has properties
         paths = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
         changed = {"CNNLAB_FUZZ": str(fuzz), "PYTHONPATH": paths}
         done = subprocess.run(command, cwd=ROOT, env=os.environ | changed, capture_output=True, text=True)
