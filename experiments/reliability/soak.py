@@ -37,6 +37,8 @@ TESTS = {  # what is tried, and the tests that try it
     ],
 }
 
+PYTEST = "import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"  # no script of another folder, as `-m pytest` may be
+
 Lines = Sequence[Mapping[str, Any]]
 
 
@@ -100,7 +102,7 @@ def tried(what: str, tests: Sequence[str], fuzz: int) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder, "tests.xml")
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={found}"]
+        command = [sys.executable, "-c", PYTEST, "-p", "no:cacheprovider", f"--junitxml={found}"]
         command += ["-o", "junit_family=xunit1", *tests]  # which has properties
         paths = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
         changed = {"CNNLAB_FUZZ": str(fuzz), "PYTHONPATH": paths}
