@@ -223,6 +223,7 @@ class Soak:
         """Start the command, and kill it at a random moment of a stage: nothing if it has ended before that."""
         number, to = KILLS[name]
         fraction, gap = draw.random(), draw.uniform(0.005, 1)
+        done = all_finished(home, arms)
         process, began = home.start(*COMMANDS[command]), time.monotonic()
         self._await(stage, fraction, home, process, arms)
         pid = (helper(home, to) if to in ("worker", "recorder") else 0) or process.pid  # it may not be there yet
@@ -230,6 +231,8 @@ class Soak:
             process.communicate()
             return []
         doing, detail = phase(home, process, pid, arms)
+        if done and doing == "ending":  # what is finished was so before: whether it has begun to report is not seen
+            doing = "starting"
         sent = time.monotonic()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number) if to == "group" else os.kill(pid, number)
