@@ -40,7 +40,7 @@ ifndef USABLE
 $(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
 endif
 
-.PHONY: help setup train sweep study evaluate predict compare report reproduce search ui data test parity lint bench clean
+.PHONY: help setup train sweep study evaluate predict compare report reproduce search ui data test soak parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -89,6 +89,9 @@ data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
 
 test: $(READY) ## the tests that need neither PyTorch nor JAX; ARGS="-k conv" chooses
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity" $(ARGS)
+
+soak: $(READY) ## kill real runs at random moments, damage files, type nonsense, and count what is lost (an hour); ARGS="--rounds 5 --fuzz 60"
+	@$(ONE_THREAD) $(BIN)/python experiments/reliability/soak.py $(ARGS)
 
 parity: $(PEERS) ## install PyTorch and JAX, compare values and gradients with them
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m parity tests/parity $(ARGS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.conftest import Home, kill, plan_of, theta_of, untimed, wait_for
+from tests.conftest import Home, epochs_done, kill, plan_of, theta_of, untimed, wait_for
 
 from cnnlab import measuring
 from cnnlab.journal import Watcher
@@ -27,11 +26,6 @@ pytestmark = pytest.mark.slow
 EPOCHS = 15
 NOISY = ("pooling=stochastic", "optimizer=adam", "optimizer.weight_decay=0.001", "schedule=one_cycle")
 WORDS = (*NOISY, f"epochs={EPOCHS}", "data.train=700", "data.validation=100", "confusion_every=1", "lr=0.003")
-
-
-def epochs_done(path: Path) -> int:
-    with np.load(path, allow_pickle=False) as archive:
-        return len(json.loads(archive["header"].item())["header"]["history"])
 
 
 def without_clocks(table: Path) -> list[dict[str, str]]:

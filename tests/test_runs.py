@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
-from tests.conftest import CONF, ROOT, SMALL, Home, Said, end, is_one_line, plan_of, untimed, wait_for
+from tests.conftest import CONF, ROOT, SMALL, Home, Said, end, epochs_done, is_one_line, plan_of, untimed, wait_for
 
 from cnnlab.composing import Plan, objects
 from cnnlab.config import GROUPS, NUMBERS
@@ -453,7 +453,7 @@ def test_a_run_that_diverges_fails_at_once(home: Home) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_is_killed_and_says_what_it_keeps(number: signal.Signals, home: Home) -> None:
     process = home.start("model=mlp", "epochs=500", *SMALL)
     wait_for(home.checkpoints, process)
@@ -463,8 +463,7 @@ def test_an_interrupted_run_is_killed_and_says_what_it_keeps(number: signal.Sign
     assert home.run().info.status == "KILLED"
     (kept,) = home.checkpoints()
     assert home.leftovers() == [kept]
-    with np.load(kept, allow_pickle=False) as archive:
-        epochs = len(json.loads(archive["header"].item())["header"]["history"])
+    epochs = epochs_done(kept)
     assert is_one_line(said.err), said.err
     assert f"seed=0: {epochs} whole epoch{'s' * (epochs > 1)} kept: the same command goes on from there" in said.err
 

@@ -270,7 +270,7 @@ def test_a_sweep_killed_again_and_again_leaves_no_process_and_ends_with_every_ar
 
 
 @slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_sweep_says_what_is_finished_and_kept(number: signal.Signals, home: Home) -> None:
     process = home.start("smoke", "epochs=200", "data.train=900", command="sweep")
     wait_for(home.checkpoints, process)

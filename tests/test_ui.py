@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 from contextlib import suppress
-from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
@@ -24,12 +23,12 @@ def test_the_server_ends_with_the_command(number: signal.Signals, home: Home) ->
     command = home.start("--port", str(port), command="ui")
     try:
         wait_for(lambda: answers(port), command)
-        served = started_in(home.folder)
+        served = home.processes()
         assert len(served) >= 3  # itself, its guardian, the server with its workers
         command.send_signal(number)
         command.wait(timeout=60)
         _, left = psutil.wait_procs(served, timeout=60)
-        assert left == [] and started_in(home.folder) == []
+        assert left == [] and home.processes() == []
         assert not answers(port)
         assert home.leftovers() == []
     finally:
@@ -41,13 +40,3 @@ def answers(port: int) -> bool:
     with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as page:
         return page.status == 200
     return False
-
-
-def started_in(folder: Path) -> list[psutil.Process]:
-    """All processes of the home in this folder."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get("CNNLAB_HOME") == str(folder):
-                found.append(process)
-    return found

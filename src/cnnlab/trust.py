@@ -15,7 +15,8 @@ from cnnlab.code import LEFT_OUT
 
 TOOLS = (  # cnnlab's modules that are no part of what is computed: data, learners, models and nn are
     *(*LEFT_OUT, "__main__", "api", "changes", "config", "estimator", "locks", "measuring", "npz", "pictures"),
-    *("predictor", "rates", "robustness", "search", "spelling", "statistics", "streams", "training", "trust", "tuning"),
+    *("predictor", "rates", "robustness", "search", "signals", "spelling", "statistics", "streams", "training"),
+    *("trust", "tuning"),
 )
 FETCHES = "cnnlab.data.download"  # writes files
 PLUGINS = {

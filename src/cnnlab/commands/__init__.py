@@ -68,11 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Without arguments they are those of the command line.
     """
     if arguments is None:
-        from cnnlab import streams
+        from cnnlab import signals, streams
 
+        signals.heed()
         streams.take_all()
         try:
-            main(sys.argv[1:])
+            with in_one_line():
+                main(sys.argv[1:])
         except SystemExit as over:
             if over.code:
                 raise

@@ -9,13 +9,11 @@ from __future__ import annotations
 import gc
 import os
 import re
-import signal
 import sys
-import threading
 import traceback
 from argparse import ArgumentTypeError
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,21 +49,7 @@ def main(words: Sequence[str]) -> None:
     elif said.cfg:
         composing.show(as_text(asked), own, said.cfg, said.resolve)
     else:
-        with _told_to_end():
-            composing.launch(run, as_text(asked), own, said.multirun)
-
-
-@contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: end in order, with a line that says what is kept."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        composing.launch(run, as_text(asked), own, said.multirun)
 
 
 def _flags() -> Parser:

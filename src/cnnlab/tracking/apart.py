@@ -7,7 +7,6 @@ skipped, so that nothing is built on it; only the record's `close` never is.
 
 import os
 import pickle
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,8 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import Any, cast
 
-from cnnlab.tracking.log import RunLog, uninterrupted
+from cnnlab.signals import deaf, uninterrupted
+from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.store import one_line, store_errors
 
 FORWARDED = (
@@ -62,7 +62,7 @@ class _Apart:
         self._calls, self._oldest = context.Queue(), context.Value("q", 0)  # generations before are skipped
         self._answers, answers = context.Pipe(duplex=False)
         self._process = context.Process(target=_serve, args=(self._calls, answers, self._oldest), daemon=True)
-        with uninterrupted(), _deaf():
+        with uninterrupted(), deaf():
             self._process.start()
         answers.close()
         self._sent = self._settled = self._generation = 0
@@ -143,16 +143,6 @@ class _Apart:
             if isinstance(answer, Exception):
                 self._generation = self._oldest.value
                 raise answer
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Ctrl-C and SIGTERM held back: a process that is started meanwhile never hears them, from its very beginning."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(calls: Any, answers: Any, oldest: Any) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
+from cnnlab.signals import uninterrupted
 from cnnlab.tracking.circumstances import changes, code, packages
 from cnnlab.tracking.copies import copied
 from cnnlab.tracking.model import write_model
@@ -35,26 +34,6 @@ PATIENCE = 2.0  # seconds for which short epochs are collected before they are w
 LOCKED = 90.0  # seconds for which a run that is to begin waits for an SQLite file
 DIVERGED, REASON = "diverged", "cnnlab.reason"  # tags of a failed run
 PRUNED = "cnnlab.pruned"  # tag of a run that a search has given up, with the epoch
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block, and SIGTERM where it is heard: a write cut in two locks the store."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever interrupted
-        return
-    waiting: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    heard = {number: handler for number, handler in before.items() if callable(handler)}
-    for number in heard:
-        signal.signal(number, lambda number, _: waiting.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in heard.items():
-            signal.signal(number, handler)
-    if waiting:
-        raise KeyboardInterrupt
 
 
 class AlreadyFinished(Exception):
