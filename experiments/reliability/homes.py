@@ -66,6 +66,7 @@ class Home:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",  # a terminal of another encoding
             start_new_session=True,
             preexec_fn=listen,
         )
