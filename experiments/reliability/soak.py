@@ -80,8 +80,8 @@ def main(words: Sequence[str], folder: Path = FOLDER) -> int:
     page = folder / "README.md"
     text = page.read_text(encoding="utf-8")
     made = numbers(*(read(folder / f"{name}.csv") for name in ("rounds", "kills", "inputs")))
-    print(made)
     write_atomically(page, replaced(text, "numbers", made).encode())
+    print(made)
     return faults
 
 
