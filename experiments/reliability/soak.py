@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -54,9 +55,9 @@ def main(words: Sequence[str], folder: Path = FOLDER) -> int:
     )
     said = parse.parse_args(words)
     faults = 0
-    kept = read(folder / "rounds.csv")
-    first = 1 + max((int(line["seed"]) for line in kept), default=-1)
-    seeds = [said.seed] if said.seed is not None else range(first, first + said.rounds)
+    known = {int(line["seed"]) for line in read(folder / "rounds.csv")}
+    new = islice((seed for seed in count() if seed not in known), max(0, said.rounds))
+    seeds = [said.seed] if said.seed is not None else list(new)
     if seeds:
         place = Path(tempfile.mkdtemp(prefix="soak-"))
         soak = Soak(place)
@@ -79,8 +80,8 @@ def main(words: Sequence[str], folder: Path = FOLDER) -> int:
     page = folder / "README.md"
     text = page.read_text(encoding="utf-8")
     made = numbers(*(read(folder / f"{name}.csv") for name in ("rounds", "kills", "inputs")))
-    print(made)
     write_atomically(page, replaced(text, "numbers", made).encode())
+    print(made)
     return faults
 
 
