@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +22,8 @@ SPLITS = {  # the first of these splits that a sweep has errors of is drawn
     "watch": "error on the test images, watched (%)",
     "train": "training error (%)",
 }
+
+IN_LEGEND = 4  # options side by side
 
 
 class Curve(NamedTuple):
@@ -91,15 +93,17 @@ def _lines(curves: Sequence[Curve], words: Options, ylabel: str, title: str, log
     """
     names = [f"{curve.arm.label}  {curve.end:{form}}" for curve in curves]
     beside = 0.4 + 0.056 * max(map(len, names))
-    figure = style.canvas(6.7 + beside, 1.6 + max(2.9, 0.175 * len(curves)), (0.75, 0.5, beside, 0.1), title)
-    axes = figure.subplots()
     shared = [word for word, options in words.items() if all(options)]
     word = max(shared, key=lambda word: _spread(curves, word, words[word], log), default="")
-    looks = zip(words.get(word, ()), itertools.cycle(style.COLOURS), itertools.cycle(style.DASHES), strict=False)
-    look: dict[str, Any] = {option: {"color": colour, "linestyle": dashes} for option, colour, dashes in looks}
+    options = words.get(word, ())
+    look: dict[str, Any] = dict(zip(options, style.looks(len(options)), strict=True))
+    below = 0.5 + 0.2 * math.ceil(len(look) / IN_LEGEND) * (len(look) > 1)
+    height = 1.1 + below + max(2.9, 0.175 * len(curves))
+    figure = style.canvas(6.7 + beside, height, (0.75, below, beside, 0.1), title)
+    axes = figure.subplots()
     for curve in curves:
-        of, marker = look.get(curve.arm.words.get(word, ""), {}), "." if len(curve.epochs) < 4 else ""
-        axes.plot(curve.epochs, curve.values, marker=marker, linewidth=1.3, **({"color": style.TRAIN} | of))
+        plain: dict[str, Any] = {"color": style.TRAIN, "marker": "." if len(curve.epochs) < 4 else ""}
+        axes.plot(curve.epochs, curve.values, linewidth=1.3, **(plain | look.get(curve.arm.words.get(word, ""), {})))
     if log:
         axes.set_yscale("log")
         style.plain_numbers(axes.yaxis)
@@ -108,8 +112,8 @@ def _lines(curves: Sequence[Curve], words: Options, ylabel: str, title: str, log
     axes.set_ylabel(ylabel)
     _name_lines(axes, curves, names)
     if len(look) > 1:
-        handles = [axes.plot([], [], label=option, **of)[0] for option, of in look.items()]
-        axes.legend(handles=handles, title=word, loc="best")
+        handles = [axes.plot([], [], label=f"{word}={option}", **of)[0] for option, of in look.items()]
+        figure.legend(handles=handles, loc="lower left", ncols=IN_LEGEND, fontsize=8, frameon=False)
     return figure
 
 

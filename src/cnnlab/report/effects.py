@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,10 +45,24 @@ def contrasts(answer: Answer, title: str = "") -> Figure | None:
     for tick, (*_, is_part) in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_color("0.35" if is_part else "k")
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("change of the test error (points)\nleft of 0: fewer errors")
+    axes.set_xlabel(f"change of the test error (points{_spread_out(axes, rows)})\nleft of 0: fewer errors")
     axes.grid(axis="x", alpha=0.3)
     legend_below(figure, axes)
     return figure
+
+
+def _spread_out(axes: Axes, rows: Sequence[tuple[str, Finding, bool]]) -> str:
+    """Beyond 1 point a log scale, where one wide interval would squeeze all others into a line; what the label says."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter
+
+    effects = [found.effect for _, found, _ in rows if found.effect.enough_seeds]
+    far = 100 * np.abs([(effect.low, effect.high) for effect in effects])
+    if not effects or far.max() < max(5, 10 * np.median(far)):
+        return ""
+    axes.set_xscale("symlog", linthresh=1, linscale=2)
+    axes.xaxis.set_major_locator(FixedLocator([-50, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 50]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.plain(value, 3)))
+    return ", beyond 1 on a log scale"
 
 
 def _draw_effect(axes: Axes, place: int, found: Finding, is_part: bool) -> None:
