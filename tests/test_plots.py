@@ -17,9 +17,9 @@ from cnnlab.plots import style
 from cnnlab.report import curves, effects, figures, panels
 from cnnlab.report.arms import RunRecord, swept
 from cnnlab.report.arms import arms as group
-from cnnlab.report.contrasts import Asked
-from cnnlab.report.findings import Answer, answer
-from cnnlab.statistics import Interval, mean_interval
+from cnnlab.report.contrasts import Asked, Contrast
+from cnnlab.report.findings import Answer, Finding, answer
+from cnnlab.statistics import Interval, crossed, mean_interval
 
 LAYERS = ("C1", "C3", "C5", "output")
 OPTIONS = {
@@ -412,6 +412,19 @@ def test_contrasts_are_a_forest_with_the_parts_below_each():
     assert effects.contrasts(Answer()) is None
 
 
+def test_one_wide_contrast_does_not_squeeze_the_others():
+    small, wide = (crossed(np.full((5, 50), size) * np.linspace(0.9, 1.1, 5)[:, None]) for size in (0.002, 0.2))
+    found = [Finding(Contrast.parse("lr=1->2"), effect, (), 1, 0, 0, 0, 5) for effect in (small, small, wide)]
+    (narrow,) = effects.contrasts(Answer(findings=found[:2])).axes
+    assert narrow.get_xscale() == "linear" and "log" not in narrow.get_xlabel()
+    figure = effects.contrasts(Answer(findings=found))
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "symlog" and "beyond 1 on a log scale" in axes.get_xlabel()
+    places = axes.transData.transform([(0, 0), (0.2, 0), (20, 0)])[:, 0]
+    assert places[2] - places[0] < 20 * (places[1] - places[0])
+    drawn(figure)
+
+
 def test_contrasts_of_few_seeds_are_dots_only():
     figure = effects.contrasts(tiny(2, (40, 10, 20, 15)))
     _, *rows = figure.axes[0].lines
@@ -496,7 +509,10 @@ def test_learning_curves_side_by_side_colour_the_decisive_word_and_name_each_lin
     for line, arm in zip(axes.lines, finished, strict=False):
         assert (line.get_color(), line.get_linestyle()) == looks[arm.words["activation"]]  # one can be read in grey
         assert data(line)[1] == pytest.approx([100 * (1 - row["val/accuracy"]) for row in arm.histories[0]])
-    assert axes.get_legend().get_title().get_text() == "activation"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"activation={name}" for name in OPTIONS["activation"]]
+    figure.draw_without_rendering()
+    assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
     assert sorted(text.rsplit("  ", 1)[0] for text in texts(axes)) == sorted(arm.label for arm in finished)
     heights = [text.get_position()[1] for text in axes.texts]
     assert min(-np.diff(heights)) > 0.04 and min(heights) >= 0
@@ -509,10 +525,9 @@ def test_curves_are_coloured_by_a_word_that_every_arm_has_and_a_narrow_scale_has
     some = [("valid", "171"), ("same", ""), ("same", "88")]
     arms = [Arm({"padding": p, "model.c5": c5}, [1], [row]) for (p, c5), row in zip(some, rows, strict=True)]
     words = {"padding": ("valid", "same"), "model.c5": ("171", "", "88")}
-    (axes,) = curves.gradient_ratio(arms, words).axes
-    legend = axes.get_legend()
-    assert legend.get_title().get_text() == "padding"
-    assert [text.get_text() for text in legend.get_texts()] == ["valid", "same"]
+    figure = curves.gradient_ratio(arms, words)
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["padding=valid", "padding=same"]
     low, high = axes.get_ylim()
     assert axes.get_yscale() == "log" and sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
 
@@ -534,8 +549,8 @@ from cnnlab import plots
 from cnnlab.report import curves, effects, figures, panels
 from cnnlab.report.arms import RunRecord, swept
 from cnnlab.report.arms import arms as group
-from cnnlab.report.contrasts import Asked
-from cnnlab.report.findings import Answer, answer
+from cnnlab.report.contrasts import Asked, Contrast
+from cnnlab.report.findings import Answer, Finding, answer
 history = [{"epoch": e, "train/loss": 1 / e, "train/accuracy": 0.9, "grad_norm/C1": 0.1 * e, "grad_norm/F6": 1}
     for e in (1, 2)]
 arm = type("Arm", (), dict(words={"a": "x", "b": ""}, label="x", errors=[1, 2], histories=[history]))
