@@ -60,7 +60,7 @@ def _spread_out(axes: Axes, rows: Sequence[tuple[str, Finding, bool]]) -> str:
     if not effects or far.max() < max(5, 10 * np.median(far)):
         return ""
     axes.set_xscale("symlog", linthresh=1, linscale=2)
-    axes.xaxis.set_major_locator(FixedLocator([-50, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 50]))
+    axes.xaxis.set_major_locator(FixedLocator([-80, -20, -5, -1, -0.5, 0, 0.5, 1, 5, 20, 80]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.plain(value, 3)))
     return ", beyond 1 on a log scale"
 
