@@ -110,6 +110,7 @@ def test_a_large_study_keeps_the_means_of_its_arms(study: Study, inside: Home, m
     runs = [run for run in inside.runs("brief") if run.data.params["activation"] == "relu"]
     for error in ("val/error_percent", "test/error_percent"):
         assert kept["relu"].data.metrics[error] == pytest.approx(np.mean([run.data.metrics[error] for run in runs]))
+    assert kept["relu"].data.tags[NOTE].startswith("The mean of 2 runs, a seed each")
     curves = [inside.curves(run)["val/error_percent"] for run in (*runs, kept["relu"])]
     assert curves[2] == pytest.approx({epoch: (curves[0][epoch] + curves[1][epoch]) / 2 for epoch in (1, 2)})
     report_again(study)  # the same runs have the same means

@@ -29,7 +29,8 @@ SMALL = 224  # pixels of the longer side of what is shown of it
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 LEAST = 16  # of 255: ink that differs less from its paper is none
 THINNEST = 1.8  # pixels of 20: a thinner line than nearly all of MNIST's is thickened to this
-ROUGH = 25  # of 255: noise of a paper that is not smooth
+NEAR = 5  # pixels within which light hardly changes, but noise does
+UNEVEN = 10  # of 255: so much more than noise, and a paper's light is not smooth
 TOUCHED = 0.02  # of the border: more than this, and it is not of paper alone
 COARSE = 128  # pixels of the longer side of a picture in which paper is looked for around each pixel
 DISC = 0.4  # of its longer side: so large is the disc, wider than any line
@@ -167,10 +168,12 @@ def _ink(grey: Floats) -> tuple[Floats, float]:
     """
     paper, noise = _paper(grey)
     is_light = (paper - grey - 3 * noise).clip(0).sum() < (grey - paper - 3 * noise).clip(0).sum()
-    is_smooth = noise < ROUGH and _border(abs(grey - paper) > max(LEAST, 3 * noise)).mean() < TOUCHED
+    near = abs(grey[NEAR:] - grey[:-NEAR]) if len(grey) > NEAR else np.zeros(1)
+    grain = 1.05 * float(np.median(near))  # a standard deviation: a difference has the noise of two pixels
+    is_smooth = noise < UNEVEN + 2 * grain and _border(abs(grey - paper) > max(LEAST, 4 * noise)).mean() < TOUCHED
     if not is_smooth:
         paper = _paper_around(grey, is_light)
-    share = 1 if is_light else 255 / paper.clip(LEAST)
+    share = np.ones_like(paper) if is_light else 255 / paper.clip(LEAST)
     ink = (grey - paper if is_light else paper - grey) * share
     if is_smooth:
         return ink.clip(0, 255), noise * float(np.mean(share))

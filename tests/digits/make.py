@@ -218,10 +218,10 @@ def hasty() -> None:
     seen = coloured(ink, (45, 45, 55), (235, 232, 225)) * shadow(ink.shape, 0.45, 35)
     save("hasty_3.jpg", seen + rng.normal(0, 3, seen.shape), quality=75)
 
-    # 4: pencil, and a soft shadow
-    ink = placed(written(FOUR_CLOSED, 150, 0.04, 50, 0.05), 360, 360, 40, 50)
-    seen = coloured(ink, (110, 110, 110), (228, 224, 215)) * shadow(ink.shape, 0.6, -40, 14)
-    save("hasty_4.jpg", seen + rng.normal(0, 3, seen.shape), quality=75)
+    # 5: a ball-point, and a soft shadow
+    ink = placed(written(FIVE, 150, 0.07, 41, 0.05), 340, 320, 40, 30)
+    seen = coloured(ink, (50, 60, 130), (230, 228, 220)) * shadow(ink.shape, 0.55, -40, 14)
+    save("hasty_5.jpg", seen + rng.normal(0, 3, seen.shape), quality=75)
 
     # 6: printed, half of it in a hard shadow
     ink = placed(printed("6", "DejaVuSerif", 80, 5), 260, 300, 60, 90)
