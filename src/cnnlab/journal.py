@@ -143,12 +143,13 @@ class Journal:
         else:
             self.log.picture("confusion", epoch, *drawn, file=file)
 
-    def _views(self, views: Mapping[int, Mapping[str, Array]], weights: Array, data: Dataset) -> None:
+    def _views(self, views: Mapping[int, Mapping[str, Array]], weights: Array, data: Dataset) -> bool:
         """What there was to see of a network after some epochs, beside a slider over these on the run's page.
 
         Of many epochs a few are on the page, the first and the last among them; confusion matrices of all are kept.
-        The kernels that are the network's own, its first `weights`, are kept as a file, too.
+        Kernels that are the network's own, its first `weights`, are kept as a file, too; returns whether some are.
         """
+        kept = False
         places = np.linspace(0, len(views) - 1, min(len(views), ON_PAGE)).round().astype(int)
         shown = {epoch for place, epoch in enumerate(views) if place in places}
         for epoch, view in views.items():
@@ -158,7 +159,9 @@ class Journal:
             if epoch in shown:
                 drawn, own = (plots.kernels, view["kernels"], KERNELS, data.shape), (view["kernels"] == weights).all()
                 self.log.picture("kernels", epoch, *drawn, file="plots/kernels.png" if own else "")
+                kept |= bool(own)
                 self.log.picture("activations", epoch, plots.activations, view, "what each layer makes of an image")
+        return kept
 
     def trained(self, recipe: Recipe, states: Sequence[TrainingState], data: Dataset, outputs: Array) -> None:
         """What a training leaves, or several of networks whose `outputs` for the test images add up.
@@ -168,8 +171,7 @@ class Journal:
         weights = next(params["W"] for params in states[0].params.values() if "W" in params)
         views = states[0].views if len(states) == 1 else {}
         self.answers(outputs, data)
-        self._views(views, weights, data)
-        if not self.log.path("plots/kernels.png").exists():
+        if not self._views(views, weights, data):
             self.log.figure("plots/kernels.png", plots.kernels, weights, KERNELS, data.shape)
         if not recipe.distortion.idle:
             shown = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
