@@ -32,7 +32,9 @@ from cnnlab.tracking.store import Study
 from cnnlab.training import start, train
 
 FOLDER = Path(thirty.__file__).parent
-FILES = sorted(file for file in FOLDER.iterdir() if file.suffix in (".png", ".jpg"))
+EVERY = sorted(file for file in FOLDER.iterdir() if file.suffix in (".png", ".jpg"))
+HASTY = [file for file in EVERY if file.name.startswith("hasty")]
+FILES = [file for file in EVERY if file not in HASTY]
 LABELS = np.array([int(file.stem[-1]) for file in FILES])
 FOUR = FOLDER / "strokes_4.png"
 TINY = ("model=mlp", "model.hidden=[8]", "data.test=100", "data.train=300", "data.validation=100", "epochs=1")
@@ -260,14 +262,14 @@ def colours_of(file: Path) -> np.ndarray:
         return np.asarray(image, float)
 
 
-def test_the_thirty_pictures_are_those_that_the_program_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pictures_are_those_that_the_program_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thirty, "HERE", tmp_path)
-    for part in (thirty.fonts, thirty.strokes, thirty.worn):
+    for part in (thirty.fonts, thirty.strokes, thirty.worn, thirty.hasty):
         part()
-    assert [file.name for file in sorted(tmp_path.iterdir())] == [file.name for file in FILES]
-    assert np.bincount(LABELS).tolist() == [3] * 10
-    assert sum(file.stat().st_size for file in FILES) < 300_000
-    for file in FILES:  # another FreeType or JPEG library may draw a little differently
+    assert [file.name for file in sorted(tmp_path.iterdir())] == [file.name for file in EVERY]
+    assert np.bincount(LABELS).tolist() == [3] * 10 and len(HASTY) == 6
+    assert sum(file.stat().st_size for file in EVERY) < 400_000
+    for file in EVERY:  # another FreeType or JPEG library may draw a little differently
         made, kept = (colours_of(folder / file.name) for folder in (tmp_path, FOLDER))
         assert abs(made - kept).mean() < 2, file.name
 
@@ -277,6 +279,24 @@ def test_most_of_the_thirty_pictures_are_read(network: Path) -> None:
     only, the one with today's parts reads 29 or 30, whatever its seed. This one has half of its passes."""
     answers = load(network).predict(np.stack([read(file).pixels for file in FILES]))
     assert np.count_nonzero(answers == LABELS) >= 27, [FILES[n].name for n in np.flatnonzero(answers != LABELS)]
+
+
+def test_pictures_with_shadows_and_without_a_margin_are_read(network: Path) -> None:
+    answers = load(network).predict(np.stack([read(file).pixels for file in HASTY]))
+    assert [file.stem for file in HASTY] == [f"hasty_{answer}" for answer in answers]
+
+
+def half_in_shadow(ink: np.ndarray) -> np.ndarray:
+    return (240 - 190 * ink) * thirty.shadow(ink.shape, 0.5, 20)[..., 0]
+
+
+@pytest.mark.parametrize("margin", [0, 1, 5])
+def test_the_edge_of_a_shadow_and_of_the_picture_do_not_matter(margin: int) -> None:
+    ink = np.pad(stroke(), 20)
+    clean = prepared(grey(255 - 255 * ink))
+    assert alike(prepared(grey(half_in_shadow(ink))), clean) > 0.93
+    assert alike(prepared(grey(255 - 255 * np.pad(thirty.cut(ink), margin))), clean) > 0.93
+    assert alike(prepared(grey(40 + 200 * np.pad(thirty.cut(ink), margin))), clean) > 0.93
 
 
 def test_answers_are_a_table_and_a_picture(predict: Ran, network: Path, tmp_path: Path) -> None:

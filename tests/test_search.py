@@ -21,7 +21,8 @@ from cnnlab.tracking.log import RunLog
 pytest.importorskip("optuna", reason="an extra")
 
 MLP = ("data=digits", "data.train=200", "data.validation=100", "model=mlp", "model.hidden=[4]", "epochs=3")
-SEARCHED = ("activation=relu,tanh", "lr=tag(log,interval(0.00001,30))")
+MSE = (*MLP, "loss=mse")  # grows without bounds at a large rate
+SEARCHED = ("activation=leaky_relu,tanh", "lr=tag(log,interval(0.00001,30))")
 TRIALS = 9
 
 
@@ -108,14 +109,19 @@ def ended(run: Any) -> str:
 def test_a_killed_search_goes_on_with_the_trials_of_one_that_was_not(
     inside: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (*MLP, *SEARCHED, "--trials", str(TRIALS))
+    words = (*MSE, *SEARCHED, "--trials", str(TRIALS))
     process = inside.start("study=cut", *words, command="search")
-    wait_for(lambda: sum(bool(ended(run)) for run in inside.runs("cut")) >= 3, process)
+
+    def amid_a_trial() -> bool:
+        runs = inside.runs("cut")
+        return sum(bool(ended(run)) for run in runs) >= 3 and any(run.info.status == "RUNNING" for run in runs)
+
+    wait_for(amid_a_trial, process)
     kill(process)
     made = {run.info.run_id for run in inside.runs("cut") if ended(run)}
     assert 3 <= len(made) < TRIALS
     for study in ("cut", "whole"):
-        assert search([f"study={study}", *MLP, *SEARCHED], TRIALS) == 0
+        assert search([f"study={study}", *MSE, *SEARCHED], TRIALS) == 0
     said = capsys.readouterr().out
     cut, whole = ([run for run in inside.runs(study) if ended(run)] for study in ("cut", "whole"))
     assert made <= {run.info.run_id for run in cut}
@@ -128,16 +134,16 @@ def test_a_killed_search_goes_on_with_the_trials_of_one_that_was_not(
         assert not [name for name in run.data.metrics if name.startswith("test/")]
     best = min((run for run in cut if ended(run) == FINISHED), key=lambda run: run.data.metrics["val/error_percent"])
     lr, activation = (best.data.params[name] for name in ("lr", "activation"))
-    line = f"cnnlab train {' '.join(MLP).replace('model.hidden=[4]', repr('model.hidden=[4]'))}"
+    line = f"cnnlab train {' '.join(MSE).replace('model.hidden=[4]', repr('model.hidden=[4]'))}"
     assert f"\n{line} activation={activation} lr={lr}\n" in said
     counts = [sum(ended(run) == kind for run in cut) for kind in (FINISHED, PRUNED, DIVERGED)]
     for many, kind in zip(counts, (FINISHED, PRUNED, DIVERGED), strict=True):
-        assert not many or f"{many} {kind}" in said
+        assert many and f"{many} {kind}" in said
     files = inside.artifacts(inside.runs("cut", "summary")[-1]).keys()
     assert {"report/report.md", "report/history.png", "report/trials.csv"} <= files
     assert inside.checkpoints() == [] and list(inside.temporary.glob("*")) == []
 
-    assert search(["study=cut", *MLP, *SEARCHED], 2) == 0  # nothing is made, and nothing is forgotten
+    assert search(["study=cut", *MSE, *SEARCHED], 2) == 0  # nothing is made, and nothing is forgotten
     assert f"cut: 0 trials to make, {TRIALS} made" in capsys.readouterr().out
     assert len(inside.runs("cut", "summary")) == 1
 

@@ -23,7 +23,7 @@ from cnnlab.runs import make
 from cnnlab.summaries import report_again
 from cnnlab.sweeps import make_missing
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.store import Study, link, run_link, studies, tag
+from cnnlab.tracking.store import NOTE, VIEW, Study, link, run_link, studies, tag, view_tag
 from cnnlab.tracking.views import NAMES, show
 
 BRIEF = ("model=mlp", "model.hidden=[8]", "epochs=2", "confusion_every=1", "study=brief", *SMALL)
@@ -50,20 +50,26 @@ def tags(study: Study) -> dict[str, str]:
     return dict(study.client.get_experiment(study.experiment_id).tags)
 
 
+def unpacked(view: str) -> dict[str, Any]:
+    """The state of a page that the tag of a view holds."""
+    return json.loads(zlib.decompress(base64.b64decode(json.loads(view)["state"].removeprefix("deflate;"))))
+
+
+def views(study: Study) -> dict[str, dict[str, Any]]:
+    """The states of a study's views, by key, in the order of their names."""
+    found = {key.removeprefix(view_tag("")): said for key, said in tags(study).items() if key.startswith(view_tag(""))}
+    assert {key: json.loads(said)["name"] for key, said in found.items()}.items() <= NAMES.items()
+    return {key: unpacked(found[key]) for key in NAMES if key in found}
+
+
 def test_a_report_tells_the_pages_what_the_study_found(study: Study, inside: Home) -> None:
-    said = tags(study)
-    views = {key: json.loads(said[f"mlflow.sharedViewState.{key}"]) for key in NAMES}
-    assert [view["name"] for view in views.values()] == list(NAMES.values())
-    won, mean = (
-        json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;")))) for view in views.values()
-    )
+    said, won = tags(study), views(study)[VIEW]
+    assert list(views(study)) == [VIEW] and won["groupBy"] is None
     assert won["searchFilter"] == "tags.`cnnlab.kind` = 'run'" and won["orderByKey"] == "metrics.`val/error_percent`"
     columns = ["params.`activation`", "metrics.`val/error_percent`", "metrics.`test/error_percent`"]
     assert won["selectedColumns"] == columns
     lines = [(chart["metricKey"], chart["scaleType"]) for chart in won["compareRunCharts"] if chart["type"] == "LINE"]
     assert lines == [("val/error_percent", "linear"), ("grad_norm/F1", "log"), ("grad_norm/OUT", "log")]
-    assert mean["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "activation"}]
-    assert mean["groupsExpanded"] == {"param.activation.sigmoid": False, "param.activation.relu": False}
     best = min(inside.runs("brief"), key=lambda run: run.data.metrics["val/error_percent"])
     note = said["mlflow.note.content"]
     assert note.startswith(f"{best.data.params['activation']} has the lowest validation error of 2 arms: ")
@@ -75,6 +81,45 @@ def test_a_report_tells_the_pages_what_the_study_found(study: Study, inside: Hom
     assert (model.run_id, str(model.version)) == (best.info.run_id, "1") and "models:/brief@best" in note
     report_again(study)  # nothing is written twice
     assert tags(study) == said and len(study.client.search_model_versions("name = 'brief'")) == 1
+
+
+def test_the_view_of_several_seeds_is_of_arms_and_another_of_all_runs(study: Study, inside: Home) -> None:
+    study.client.set_experiment_tag(study.experiment_id, view_tag("cnnlab-old"), "{}")
+    made("activation=relu", "seed=1")
+    report_again(study)
+    won, every = views(study).values()
+    assert list(views(study)) == list(NAMES) and "**Every run** has the runs one by one" in tags(study)[NOTE]
+    assert every["groupBy"] is None and every["searchFilter"] == "tags.`cnnlab.kind` = 'run'"
+    assert won["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "cnnlab.arm"}]
+    assert won["groupsExpanded"] == {"tag.cnnlab.arm.sigmoid": False, "tag.cnnlab.arm.relu": False}
+    assert sorted(run.data.tags["cnnlab.arm"] for run in inside.runs("brief")) == ["relu", "relu", "sigmoid"]
+    assert inside.runs("brief", "means") == []
+
+
+def test_a_large_study_keeps_the_means_of_its_arms(study: Study, inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnlab.tracking.views.LOADED", 2)
+    made("activation=relu", "seed=1")
+    report_again(study)
+    won, every = views(study).values()
+    assert won["searchFilter"] == "tags.`cnnlab.kind` = 'means'" and won["groupBy"] is every["groupBy"] is None
+    kept = {str(run.info.run_name): run for run in inside.runs("brief", "means")}
+    assert {name: run.data.params for name, run in kept.items()} == {
+        "relu": {"activation": "relu"},
+        "sigmoid": {"activation": "sigmoid"},
+    }
+    runs = [run for run in inside.runs("brief") if run.data.params["activation"] == "relu"]
+    for error in ("val/error_percent", "test/error_percent"):
+        assert kept["relu"].data.metrics[error] == pytest.approx(np.mean([run.data.metrics[error] for run in runs]))
+    assert kept["relu"].data.tags[NOTE].startswith("The mean of 2 runs, a seed each")
+    curves = [inside.curves(run)["val/error_percent"] for run in (*runs, kept["relu"])]
+    assert curves[2] == pytest.approx({epoch: (curves[0][epoch] + curves[1][epoch]) / 2 for epoch in (1, 2)})
+    report_again(study)  # the same runs have the same means
+    assert {run.info.run_id for run in inside.runs("brief", "means")} == {run.info.run_id for run in kept.values()}
+    made("activation=relu", "seed=2")
+    report_again(study)
+    again = {str(run.info.run_name): run for run in inside.runs("brief", "means")}
+    assert again.keys() == kept.keys() and again["sigmoid"].info.run_id == kept["sigmoid"].info.run_id
+    assert again["relu"].info.run_id != kept["relu"].info.run_id
 
 
 def test_a_store_that_keeps_no_views_fails_no_report(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from cnnlab.tracking.store import DIGEST, without_password
 from cnnlab.training import Diverged, Recipe, TrainingState
 
 ON_PAGE = 4  # epochs whose pictures are on a run's page: their drawing takes a tenth of a second
+KERNELS = "first-layer kernels"  # a title
 
 
 class Stopped(Exception):
@@ -142,11 +143,13 @@ class Journal:
         else:
             self.log.picture("confusion", epoch, *drawn, file=file)
 
-    def _views(self, views: Mapping[int, Mapping[str, Array]], data: Dataset) -> None:
+    def _views(self, views: Mapping[int, Mapping[str, Array]], weights: Array, data: Dataset) -> bool:
         """What there was to see of a network after some epochs, beside a slider over these on the run's page.
 
         Of many epochs a few are on the page, the first and the last among them; confusion matrices of all are kept.
+        Kernels that are the network's own, its first `weights`, are kept as a file, too; returns whether some are.
         """
+        kept = False
         places = np.linspace(0, len(views) - 1, min(len(views), ON_PAGE)).round().astype(int)
         shown = {epoch for place, epoch in enumerate(views) if place in places}
         for epoch, view in views.items():
@@ -154,8 +157,11 @@ class Journal:
                 name = f"val_epoch_{epoch:03}"
                 self._confusion(name, view["confusion"], data, epoch if epoch in shown else None)
             if epoch in shown:
-                self.log.picture("kernels", epoch, plots.kernels, view["kernels"], "first-layer kernels", data.shape)
+                drawn, own = (plots.kernels, view["kernels"], KERNELS, data.shape), (view["kernels"] == weights).all()
+                self.log.picture("kernels", epoch, *drawn, file="plots/kernels.png" if own else "")
+                kept |= bool(own)
                 self.log.picture("activations", epoch, plots.activations, view, "what each layer makes of an image")
+        return kept
 
     def trained(self, recipe: Recipe, states: Sequence[TrainingState], data: Dataset, outputs: Array) -> None:
         """What a training leaves, or several of networks whose `outputs` for the test images add up.
@@ -165,14 +171,14 @@ class Journal:
         weights = next(params["W"] for params in states[0].params.values() if "W" in params)
         views = states[0].views if len(states) == 1 else {}
         self.answers(outputs, data)
-        self._views(views, data)
+        if not self._views(views, weights, data):
+            self.log.figure("plots/kernels.png", plots.kernels, weights, KERNELS, data.shape)
         if not recipe.distortion.idle:
             shown = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
             self.log.figure("plots/distortions.png", plots.distortions, *shown)
         self.log.figure("plots/learning_curves.png", plots.learning_curves, self.history, "learning curves")
         norms = (self.history, "grad_norm", "gradient norms", "gradient norm")
         self.log.figure("plots/gradient_norms.png", plots.by_layer, *norms, log=True)
-        self.log.figure("plots/kernels.png", plots.kernels, weights, "first-layer kernels", data.shape)
         self.log.curve("first_steps/loss", states[0].losses)
         self.log.text("history.csv", as_csv(self.history))
         about = (data.shape, data.normalizer, data.classes)

@@ -29,6 +29,11 @@ SMALL = 224  # pixels of the longer side of what is shown of it
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 LEAST = 16  # of 255: ink that differs less from its paper is none
 THINNEST = 1.8  # pixels of 20: a thinner line than nearly all of MNIST's is thickened to this
+NEAR = 5  # pixels within which light hardly changes, but noise does
+UNEVEN = 10  # of 255: so much more than noise, and a paper's light is not smooth
+TOUCHED = 0.02  # of the border: more than this, and it is not of paper alone
+COARSE = 128  # pixels of the longer side of a picture in which paper is looked for around each pixel
+DISC = 0.4  # of its longer side: so large is the disc, wider than any line
 SPECK = 0.04  # of the largest part's area: a smaller part is no part of the digit
 
 
@@ -157,15 +162,45 @@ def _digit(grey: Floats) -> Floats:
 def _ink(grey: Floats) -> tuple[Floats, float]:
     """How far each pixel differs from the paper, towards the side of the ink, from 0 to 255; and the paper's noise.
 
-    The paper is what the border shows, and light on it may rise and fall as smoothly as a polynomial of degree 2. Of
-    dark ink, what counts is the share of the paper's light that it takes away.
+    The paper is what the border shows, and light on it may rise and fall as smoothly as a polynomial of degree 2. Where
+    the border shows more than that, as with the edge of a shadow or a digit that fills the picture, it is looked for
+    around each pixel. Of dark ink, what counts is the share of the paper's light that it takes away.
     """
     paper, noise = _paper(grey)
-    darker, lighter = (paper - grey).clip(0), (grey - paper).clip(0)
-    if (darker - 3 * noise).clip(0).sum() < (lighter - 3 * noise).clip(0).sum():
-        return lighter, noise
-    light = 255 / paper.clip(LEAST)
-    return (darker * light).clip(0, 255), noise * float(light.mean())
+    is_light = (paper - grey - 3 * noise).clip(0).sum() < (grey - paper - 3 * noise).clip(0).sum()
+    near = abs(grey[NEAR:] - grey[:-NEAR]) if len(grey) > NEAR else np.zeros(1)
+    grain = 1.05 * float(np.median(near))  # a standard deviation: a difference has the noise of two pixels
+    is_smooth = noise < UNEVEN + 2 * grain and _border(abs(grey - paper) > max(LEAST, 4 * noise)).mean() < TOUCHED
+    if not is_smooth:
+        paper = _paper_around(grey, is_light)
+    share = np.ones_like(paper) if is_light else 255 / paper.clip(LEAST)
+    ink = (grey - paper if is_light else paper - grey) * share
+    if is_smooth:
+        return ink.clip(0, 255), noise * float(np.mean(share))
+    lower = ink[ink <= np.percentile(ink, 40)]  # up to half of the picture may be ink
+    level = np.median(lower)
+    return (ink - level).clip(0, 255), max(1.0, 1.4826 * float(np.median(abs(lower - level))))
+
+
+def _paper_around(grey: Floats, is_light: bool) -> Floats:
+    """The paper's brightness without the ink on it, by a morphological closing, or of light ink an opening.
+
+    Lines that are thinner than the disc are filled with what is around them, and the edge of a shadow stays.
+    """
+    import cv2
+
+    scale = min(1, COARSE / max(grey.shape))
+    height, width = (max(1, round(scale * length)) for length in grey.shape)
+    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    side = 1 + 2 * round(DISC * max(small.shape) / 2)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    paper = cv2.morphologyEx(small, cv2.MORPH_OPEN if is_light else cv2.MORPH_CLOSE, disc)
+    return np.asarray(cv2.resize(paper, grey.shape[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def _border(values: NDArray[Any]) -> NDArray[Any]:
+    """What is at the border of an array (H, W)."""
+    return np.concatenate([values[[0, -1]].ravel(), values[:, [0, -1]].ravel()])
 
 
 def _paper(grey: Floats) -> tuple[Floats, float]:
@@ -214,9 +249,8 @@ def _parts(drawn: NDArray[np.bool_]) -> NDArray[np.bool_]:
     parts, _ = ndimage.label(drawn, np.ones((3, 3)))
     areas = np.bincount(parts.ravel())
     areas[0] = 0
-    edge = np.unique(np.concatenate([parts[[0, -1]].ravel(), parts[:, [0, -1]].ravel()]))
     inside = areas.copy()
-    inside[edge] = 0
+    inside[np.unique(_border(parts))] = 0
     if inside.max() > areas.max() / 4:
         areas = inside
     return (areas >= max(1, SPECK * areas.max()))[parts]

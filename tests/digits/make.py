@@ -1,4 +1,6 @@
-"""Makes the thirty pictures beside it: printed digits, drawn ones, and worn ones; a name ends with the digit.
+"""Makes the pictures beside it: thirty printed digits, drawn ones and worn ones, and six hasty ones.
+
+A name ends with the digit.
 
 `python tests/digits/make.py`. Fonts are those that matplotlib and Pillow bring along. The strokes were drawn once, as
 a person would write them, before any network had seen them.
@@ -193,7 +195,55 @@ def worn() -> None:
     save("worn_9.jpg", coloured(ink, (240, 200, 40), (250, 250, 248)), quality=30)
 
 
+def shadow(shape: tuple[int, ...], dark: float, degrees: float, soft: float = 6) -> np.ndarray:
+    """Light that falls from 1 to `dark` at a straight edge through the middle, within some pixels."""
+    y, x = np.mgrid[: shape[0], : shape[1]] - np.array(shape[:2])[:, None, None] / 2
+    along = x * math.cos(math.radians(degrees)) + y * math.sin(math.radians(degrees))
+    return (dark + (1 - dark) / (1 + np.exp(along / soft)))[..., None]
+
+
+def cut(ink: np.ndarray, more: int = 0) -> np.ndarray:
+    """Ink without the paper around it, and without so many pixels at each side."""
+    drawn = np.argwhere(ink > 0.5)
+    (top, left), (bottom, right) = drawn.min(0) + more, drawn.max(0) + 1 - more
+    return ink[top:bottom, left:right]
+
+
+def hasty() -> None:
+    """Six digits in the shadow of a hand, at the edge of the picture, or lost on a large sheet."""
+    rng = np.random.default_rng(7)
+
+    # 3: the edge of a shadow goes through it
+    ink = placed(written(THREE, 130, 0.06, 40, 0.1), 300, 340, 30, 70)
+    seen = coloured(ink, (45, 45, 55), (235, 232, 225)) * shadow(ink.shape, 0.45, 35)
+    save("hasty_3.jpg", seen + rng.normal(0, 3, seen.shape), quality=75)
+
+    # 5: a ball-point, and a soft shadow
+    ink = placed(written(FIVE, 150, 0.07, 41, 0.05), 340, 320, 40, 30)
+    seen = coloured(ink, (50, 60, 130), (230, 228, 220)) * shadow(ink.shape, 0.55, -40, 14)
+    save("hasty_5.jpg", seen + rng.normal(0, 3, seen.shape), quality=75)
+
+    # 6: printed, half of it in a hard shadow
+    ink = placed(printed("6", "DejaVuSerif", 80, 5), 260, 300, 60, 90)
+    seen = coloured(ink, (30, 30, 30), (215, 205, 190)) * shadow(ink.shape, 0.4, 100, 3)
+    save("hasty_6.jpg", seen + rng.normal(0, 3, seen.shape), quality=75)
+
+    # 7: small, in a corner of a large sheet, with a shadow over the other half
+    ink = placed(written(SEVEN_WITH_BAR, 160, 0.06, 47, 0.1), 900, 1200, 30, 60)
+    seen = coloured(ink, (40, 50, 120), (236, 232, 224)) * shadow(ink.shape, 0.45, 30, 20)
+    save("hasty_7.jpg", seen + rng.normal(0, 3, seen.shape), quality=60)
+
+    # 8: a marker, cut off at all sides
+    save("hasty_8.png", 255 - 220 * cut(written(EIGHT, 100, 0.14, 54, 0.1), 2))
+
+    # 9: cut to the ink, by lamp light
+    ink = cut(written(NINE, 110, 0.10, 45, 0.05))
+    seen = coloured(ink, (50, 50, 60), (240, 236, 225)) * light(ink.shape, 0.4, 30)
+    save("hasty_9.png", seen + rng.normal(0, 3, seen.shape))
+
+
 if __name__ == "__main__":
     fonts()
     strokes()
     worn()
+    hasty()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FINGERPRINT, CODE, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.code", "cnnlab.kind", "cnnlab.sweep"
 LR_SOURCE = "cnnlab.lr_source"  # where a run's learning rate is from: given, tuned for this or for another, a default
 MADE_IN = "cnnlab.made_in"  # the run of another study that a run is a copy of
+ARM = "cnnlab.arm"  # the name of a run's arm among those of its study
 VIEW = "cnnlab-won"  # the key of the saved view that a link opens
 HOST, PID, DIGEST = "cnnlab.host", "cnnlab.pid", "cnnlab.data.digest"  # who makes a run, of which images
 NOTE = "mlflow.note.content"  # the description, of an experiment and of a run

@@ -17,18 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab.config import GROUPS
 from cnnlab.plots.style import layers_of
-from cnnlab.report.arms import Arm, RunRecord
-from cnnlab.tracking.store import DESCRIPTION, KIND, NOTE, VIEW, Study, view_tag
+from cnnlab.report.arms import Arm
+from cnnlab.tracking.means import MEANS, file_means
+from cnnlab.tracking.store import ARM, DESCRIPTION, KIND, NOTE, VIEW, Study, view_tag
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LONGEST = 5000  # letters of an experiment's tag
-NAMES = {VIEW: "What won, and why", "cnnlab-mean": "Seeds averaged"}  # of the views, by their keys
+RUNS = "cnnlab-runs"  # the key of the view of all runs, where the one that a link opens is of arms
+NAMES = {VIEW: "What won, and why", RUNS: "Every run"}  # of the views, by their keys
+LOADED = 100  # runs that a page loads by itself, and a chart shows
+FEW = 10  # arms whose bars have room for their numbers in a chart that is not of the greatest height
+EVERY_RUN = f"tags.`{KIND}` = 'run'"
 ERRORS = {"val": "validation error", "test": "test error"}
 PICTURES = ("confusion", "kernels", "activations")  # as `cnnlab.journal` calls them
-HOW_TO_READ = f"""\
-Under *Views*, **{NAMES[VIEW]}** has every run, the best first, and **{NAMES["cnnlab-mean"]}** a row for each arm. \
+OF_RUNS = f"Under *Views*, **{NAMES[VIEW]}** has every run, the best first."
+OF_ARMS = f"""\
+Under *Views*, **{NAMES[VIEW]}** has a row for each arm, the mean of its seeds, the best first; **{NAMES[RUNS]}** has \
+the runs one by one, with their pictures."""
+ON_ERRORS = """\
 Errors are in per cent. Choose by the validation error; the test images were looked at once, at the end of each run."""
 
 Chart = dict[str, Any]
@@ -43,19 +51,21 @@ def show(study: Study, runs: Sequence[Run], arms: Sequence[Arm], question: str, 
     with suppress(Exception):
         _save_views(study, runs, arms)
         first, *others = found or [""]
-        _describe(study, "\n\n".join(filter(None, (f"{first} {question}".strip(), *others, HOW_TO_READ))))
+        how_to_read = f"{OF_ARMS if _has_seeds(arms) else OF_RUNS} {ON_ERRORS}"
+        _describe(study, "\n\n".join(filter(None, (f"{first} {question}".strip(), *others, how_to_read))))
         made = {run.info.run_id: run for run in runs}
         for arm in arms:
             for record in arm.records:
                 run = made[record.run_id]
-                name = run_name(arm, record) if arm.row or arm.swept else str(run.info.run_name)
-                _call(study, run, name, question)
+                named = arm_name(arm)
+                name = f"{named} seed={record.words.get('seed', '')}" if named else str(run.info.run_name)
+                _call(study, run, name, named, question)
 
 
-def run_name(arm: Arm, record: RunRecord) -> str:
-    """What a run is called among those of its study: by its row, or by the words that differ, and its seed."""
-    said = [option if word in GROUPS else f"{word}={option}" for word, option in arm.swept.items()]
-    return " ".join([*([arm.row] if arm.row else said), f"seed={record.words.get('seed', '')}"])
+def arm_name(arm: Arm) -> str:
+    """What an arm is called among those of its study: by its row, or by the words that differ; empty of a lone one."""
+    said = (option if word in GROUPS else f"{word}={option}" for word, option in arm.swept.items())
+    return arm.row or " ".join(said)
 
 
 def _describe(study: Study, text: str) -> None:
@@ -65,40 +75,56 @@ def _describe(study: Study, text: str) -> None:
         study.client.set_experiment_tag(study.experiment_id, NOTE, text[:LONGEST])
 
 
-def _call(study: Study, run: Run, name: str, question: str) -> None:
-    """Give a run this name, and a line that says what it found, after what its maker says of it."""
+def _call(study: Study, run: Run, name: str, arm: str, question: str) -> None:
+    """Give a run its name, that of its arm, and a line on what it found, after what its maker says of it."""
+    from mlflow.entities import RunTag
+
     known = {said: run.data.metrics.get(f"{split}/error_percent", math.nan) for split, said in ERRORS.items()}
     errors = ", ".join(f"{said} {error:.2f}%" for said, error in known.items() if not math.isnan(error))
     found = f"{name}: {errors or run.info.status.lower()}. {question}".strip()
     note = "\n\n".join(filter(None, (run.data.tags.get(DESCRIPTION), found)))
     if run.info.run_name != name:
         study.client.update_run(run.info.run_id, name=name)
-    if run.data.tags.get(NOTE) != note:
-        study.client.set_tag(run.info.run_id, NOTE, note)
+    new = [RunTag(key, said) for key, said in ((ARM, arm), (NOTE, note)) if said != run.data.tags.get(key, "")]
+    if new:
+        study.client.log_batch(run.info.run_id, tags=new)
 
 
 def _save_views(study: Study, runs: Sequence[Run], arms: Sequence[Arm]) -> None:
-    """Save the two views of a study."""
-    known = study.client.get_experiment(study.experiment_id).tags
-    words = list(arms[0].swept)
+    """Save the views of a study: one where each arm has one seed, else one of the arms, and another of all runs."""
     errors = [f"{split}/error_percent" for split in ERRORS]
     errors = [error for error in errors if any(error in run.data.metrics for run in runs)]
-    state = _state(words, errors, _ends(arms), _epochs(arms))
-    for key, more in zip(NAMES, ({}, _grouped(words, arms)), strict=True):
-        packed = _packed(state | more)
+    ends, seeds = _ends(arms), _has_seeds(arms)
+    large = seeds and sum(len(arm.records) for arm in arms) > LOADED
+    means = {arm_name(arm): arm for arm in arms if large and arm.finished}
+    file_means(study, means, errors, [*errors[:1], *(f"grad_norm/{layer}" for layer in ends)])
+    state = _state(list(arms[0].swept), errors, ends, _epochs(arms), 500 if len(arms) > FEW else 400)
+    by_arm = {"searchFilter": f"tags.`{KIND}` = '{MEANS}'"} if large else _grouped(arms)
+    states = {VIEW: state | by_arm, RUNS: state} if seeds else {VIEW: state}
+    known = study.client.get_experiment(study.experiment_id).tags
+    for tag in known:
+        if tag.startswith(view_tag("cnnlab-")) and tag not in map(view_tag, states):  # of fewer seeds, or older
+            study.client.delete_experiment_tag(study.experiment_id, tag)
+    for key, wanted in states.items():
+        packed = _packed(wanted)
         if json.loads(known.get(view_tag(key), "{}")).get("state") != packed:
             now = int(1000 * time.time())
             view = {"name": NAMES[key], "createdAt": now, "updatedAt": now, "state": packed}
             study.client.set_experiment_tag(study.experiment_id, view_tag(key), json.dumps(view))
 
 
-def _grouped(words: Sequence[str], arms: Sequence[Arm]) -> dict[str, Any]:
-    """What makes a row of each arm: the mean of its seeds, which are folded away."""
-    if not words:
-        return {}
-    by = [{"mode": "param", "groupByData": word} for word in words]
-    folded = {",".join(f"param.{word}.{option}" for word, option in arm.swept.items()): False for arm in arms}
-    return {"groupBy": {"aggregateFunction": "average", "groupByKeys": by}, "groupsExpanded": folded}
+def _has_seeds(arms: Sequence[Arm]) -> bool:
+    """Whether there are several arms, some with several runs: then the first thing to show is the means of each."""
+    return 1 < len(arms) < sum(len(arm.records) for arm in arms)
+
+
+def _grouped(arms: Sequence[Arm]) -> dict[str, Any]:
+    """What makes a page group its runs by their arms, folded away, and show the means."""
+    return {
+        "searchFilter": f"{EVERY_RUN} and tags.`{ARM}` LIKE '_%'",
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": ARM}]},
+        "groupsExpanded": {f"tag.{ARM}.{arm_name(arm)}": False for arm in arms},
+    }
 
 
 def _ends(arms: Sequence[Arm]) -> list[str]:
@@ -120,12 +146,17 @@ def _packed(state: Mapping[str, Any]) -> str:
     return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
 
 
-def _state(words: Sequence[str], errors: Sequence[str], layers: Sequence[str], epochs: int) -> dict[str, Any]:
-    """The state of a page: all runs but summaries, the best first, their words and errors, and charts of these."""
+def _state(
+    words: Sequence[str], errors: Sequence[str], layers: Sequence[str], epochs: int, height: int
+) -> dict[str, Any]:
+    """The state of a page: all runs of arms, the best first, their words and errors, and charts of these.
+
+    MLflow has charts of 300, 330, 360, 400 and 500 pixels.
+    """
     columns = [f"params.`{word}`" for word in words] + [f"metrics.`{error}`" for error in errors]
     sections = _sections(words, errors, layers, epochs)
     return {
-        "searchFilter": f"tags.`{KIND}` = 'run'",
+        "searchFilter": EVERY_RUN,
         "orderByKey": f"metrics.`{errors[0]}`" if errors else "attributes.start_time",
         "orderByAsc": bool(errors),
         "runsHiddenMode": "SHOW_ALL",
@@ -138,6 +169,7 @@ def _state(words: Sequence[str], errors: Sequence[str], layers: Sequence[str], e
         "isAccordionReordered": True,
         "compareRunSections": [
             {"uuid": name, "name": name, "display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+            | {"columns": 2, "cardHeight": height}
             for name in sections
         ],
         "compareRunCharts": [
@@ -146,7 +178,7 @@ def _state(words: Sequence[str], errors: Sequence[str], layers: Sequence[str], e
                 "metricSectionId": section,
                 "deleted": False,
                 "isGenerated": False,
-                "runsCountToCompare": 100,
+                "runsCountToCompare": LOADED,
             }
             | chart
             for section, charts in sections.items()
