@@ -20,7 +20,8 @@ def main(words: Sequence[str]) -> None:
     port = said.port
     if port >= 2**16:
         parse.error(f"argument --port: choose a whole number from 1 to {2**16 - 1}")
-    from cnnlab.tracking.store import link, studies, tracking_uri
+    from cnnlab.tracking.access import tracking_uri
+    from cnnlab.tracking.store import link, studies
 
     uri, known = tracking_uri(), studies()
     if not known:

@@ -21,20 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from cnnlab.locks import locked
+from cnnlab.tracking.access import StoreAway, one_line, store_errors
 from cnnlab.tracking.copies import write_points
-from cnnlab.tracking.store import (
-    ASKED,
-    FINGERPRINT,
-    OUTBOX,
-    RECORD,
-    StoreAway,
-    Study,
-    one_line,
-    refuse,
-    run_lock,
-    state_folder,
-    store_errors,
-)
+from cnnlab.tracking.store import ASKED, FINGERPRINT, OUTBOX, RECORD, Study, refuse, run_lock, state_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
