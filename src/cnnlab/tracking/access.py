@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from cnnlab.paths import root, sqlite_uri
 
 PASSING = "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"  # MLflow's codes of what may pass
+STRANGER = "UNAUTHENTICATED"  # its code for who is not known to a server
 ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
 
 
@@ -23,19 +24,23 @@ class StoreAway(OSError):
 
 
 @contextmanager
-def store_errors() -> Iterator[None]:
+def store_errors(uri: str = "") -> Iterator[None]:
     """Whatever the store answers instead of working becomes an OSError of one line, StoreAway where it may pass.
 
-    Its errors are told by their module's name: naming their classes would import MLflow where nothing goes wrong.
+    It is the store of all runs, or that of another address. Its errors are told by their module's name: naming their
+    classes would import MLflow where nothing goes wrong.
     """
     try:
         yield
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("mlflow", "requests", "sqlalchemy", "sqlite3", "urllib3"):
             raise
+        store = f"the MLflow store {without_password(uri or tracking_uri())}"
+        if _is_stranger(error):  # a password may be given, or be changed back, before the record is filed
+            users = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD must be one of its users and his password"
+            raise StoreAway(f"{store} does not let you in: {users}") from error
         kind = StoreAway if _may_pass(error) else OSError
-        line = f"the MLflow store {without_password(tracking_uri())} does not work: {one_line(error)}"
-        raise kind(line) from error
+        raise kind(f"{store} does not work: {one_line(error)}") from error
 
 
 def _may_pass(error: Exception) -> bool:
@@ -43,6 +48,11 @@ def _may_pass(error: Exception) -> bool:
     answer = getattr(error, "response", None)  # of an HTTP server that keeps files
     code = getattr(error, "error_code", PASSING[0])
     return code in PASSING and (answer is None or answer.status_code >= 500)
+
+
+def _is_stranger(error: Exception) -> bool:
+    answer = getattr(error, "response", None)
+    return getattr(error, "error_code", "") == STRANGER or getattr(answer, "status_code", 0) == 401
 
 
 def one_line(error: Exception) -> str:
@@ -55,12 +65,13 @@ def without_password(text: str) -> str:
     """A text in which no address has a password, the store's least of all."""
     own = re.search(r"://[^/:@]*(:.+)@", tracking_uri())
     text = text.replace(f"{own[1]}@", ":***@") if own else text
+    text = re.sub(r"([?&]password=)[^\s&]+", r"\1***", text)
     return re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
 
 
 def raise_if_away(uri: str) -> None:
     """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes."""
-    with store_errors():
+    with store_errors(uri):
         if uri.startswith("http"):
             import requests
 
@@ -70,6 +81,9 @@ def raise_if_away(uri: str) -> None:
         elif re.match(r"(postgresql(\+psycopg2?)?|mysql\+pymysql):", uri):
             from sqlalchemy import create_engine
 
-            engine = create_engine(uri, connect_args={"connect_timeout": ANSWER})
+            try:
+                engine = create_engine(uri, connect_args={"connect_timeout": ANSWER})
+            except ModuleNotFoundError as error:
+                raise ImportError(f"{error}: PostgreSQL needs an extra: pip install 'cnnlab[postgres]'") from None
             engine.connect().close()
             engine.dispose()

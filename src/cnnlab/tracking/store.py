@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +73,13 @@ class Study:
         with locked(state_folder() / "store.lock"), store_errors():
             follow_move(uri)
             if (file := sqlite_file(uri)) and not file.exists():
-                _create(file)
+                create(file, lambda draft: _client(sqlite_uri(draft)).search_experiments(max_results=1))
             client = _client(uri)
             known = client.get_experiment_by_name(name)
             if known and known.lifecycle_stage == "deleted":
                 client.restore_experiment(known.experiment_id)
             place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
-            identity = known.experiment_id if known else client.create_experiment(name, place)
+            identity = known.experiment_id if known else _created(client, name, place)
             study = cls(client, identity, name)
             study._close_killed()
         return study
@@ -196,18 +196,28 @@ def _of(fingerprint: str) -> str:
     return f"tags.`{FINGERPRINT}` = '{fingerprint}'"
 
 
-def _create(file: Path) -> None:
-    """Make an SQLite store, all or nothing of it: one that is cut off while its tables are made never works again."""
+def create(file: Path, fill: Callable[[Path], object]) -> None:
+    """Make an SQLite file, all or nothing of it: one that is cut off while its tables are made never works again."""
     draft = file.with_name(f".{file.name}.draft")
     parts = draft, draft.with_name(f"{draft.name}-journal")
     try:
         for left in parts:  # by a creator that was killed
             left.unlink(missing_ok=True)
-        _client(sqlite_uri(draft)).search_experiments(max_results=1)
+        fill(draft)
         draft.rename(file)
     finally:
         for left in parts:
             left.unlink(missing_ok=True)
+
+
+def _created(client: MlflowClient, name: str, place: str | None) -> str:
+    """The id of a new experiment, or of the one that another machine has just made under the same name."""
+    try:
+        return client.create_experiment(name, place)
+    except Exception:
+        if made := client.get_experiment_by_name(name):
+            return made.experiment_id
+        raise
 
 
 def _client(uri: str) -> MlflowClient:
