@@ -53,9 +53,10 @@ def main(words: Sequence[str]) -> None:
     set_administrator(accounts, name, password)
     values = {"uri": sqlite_uri(accounts), "name": name}
     write_atomically(told, ACCOUNTS.format(**{key: text.replace("%", "%%") for key, text in values.items()}).encode())
-    print(f"serving {without_password(uri)} at http://{said.host}:{said.port} (10 seconds to start, Ctrl-C to stop)")
     if not _is_loopback(said.host):
         print("passwords cross the network in plain text unless a proxy with TLS is before this server: SECURITY.md")
+    place = f"{said.host}:{said.port}"
+    print(f"serving {without_password(uri)} at http://{place} (half a minute to start, Ctrl-C to stop)", flush=True)
     settings = {
         "MLFLOW_AUTH_CONFIG_PATH": str(told),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
@@ -73,9 +74,8 @@ def _administrator(file: str | None) -> tuple[str, str]:
             raise ValueError(f"--admin {file}: others can read this file: chmod 600 {file}")
         name, _, password = Path(file).read_text(encoding="utf-8").strip().partition(":")
     if not name or not password:
-        raise ValueError(
-            f"the administrator has no name or no password: set {' and '.join(ADMIN)}, or give --admin FILE"
-        )
+        needed = f"set {' and '.join(ADMIN)}, or give --admin FILE"
+        raise ValueError(f"an administrator needs a name and a password: {needed}")
     if password == KNOWN:
         raise ValueError("the administrator's password is the one that MLflow once came with: choose another")
     if len(password) < SHORTEST:

@@ -45,7 +45,7 @@ def serve(command: str, said: Namespace, files: Path, more: Sequence[str], setti
     """Serve until interrupted; the server and its workers end with this process, however that ends."""
     server = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--artifacts-destination", str(files)]
     server += ["--host", said.host, "--port", str(said.port), *more]
-    lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}  # those are MLflow's own
     with suppress(KeyboardInterrupt):
         with reaper(command):
             done = subprocess.run(server, env=os.environ | lean | settings, check=False)

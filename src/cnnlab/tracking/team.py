@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ def set_administrator(accounts: Path, name: str, password: str) -> None:
 
 def _opened(accounts: Path) -> SqlAlchemyStore:
     try:
-        from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+        with warnings.catch_warnings(action="ignore"):  # MLflow's, of what it imports
+            from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
     except ImportError:
         raise ImportError("accounts need Flask-WTF, an extra: pip install 'cnnlab[server]'") from None
     store = SqlAlchemyStore()
