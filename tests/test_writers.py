@@ -24,6 +24,7 @@ def test_many_write_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
         "runs there twice": "0",
         "runs not FINISHED": "0",
         "runs that lack metrics, words or files": "0",
+        "runs that failed": "0",
     }
     assert "which arms are finished? among 64 runs" in found
 

@@ -48,5 +48,5 @@ def serve(command: str, said: Namespace, files: Path, more: Sequence[str], setti
     lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}  # those are MLflow's own
     with suppress(KeyboardInterrupt):
         with reaper(command):
-            done = subprocess.run(server, env=os.environ | lean | settings, check=False)
+            done = subprocess.run(server, env={**os.environ, **lean, **settings}, check=False)
         sys.exit(done.returncode)

@@ -23,7 +23,7 @@ def open_store(uri: str) -> None:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         with store_errors(uri):
-            create(file, lambda draft: SqlAlchemyStore(sqlite_uri(draft), PROXIED))
+            create(file, lambda draft: SqlAlchemyStore(sqlite_uri(draft), PROXIED))  # type: ignore[no-untyped-call]
 
 
 def set_administrator(accounts: Path, name: str, password: str) -> None:
@@ -48,5 +48,5 @@ def _opened(accounts: Path) -> SqlAlchemyStore:
     except ImportError:
         raise ImportError("accounts need Flask-WTF, an extra: pip install 'cnnlab[server]'") from None
     store = SqlAlchemyStore()
-    store.init_db(sqlite_uri(accounts))
+    store.init_db(sqlite_uri(accounts))  # type: ignore[no-untyped-call]
     return store
