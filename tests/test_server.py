@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,6 +221,23 @@ def test_whoever_signs_in_adds_to_the_studies_of_others(
     assert len(theirs.search_runs([study])) == 2
     with pytest.raises(MlflowException, match="Permission denied"):
         theirs.delete_run(first.info.run_id)
+
+
+@SLOW
+def test_those_who_write_at_once_do_not_wait_for_each_other(
+    members: tuple[Team, Home, str], inside: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow writes metrics over two connections to the database: with few, all would be taken, half a minute long."""
+    from mlflow.entities import Metric
+
+    team, _, _ = members
+    client = client_of(team, monkeypatch)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    study = client.create_experiment("together")
+    runs = [client.create_run(study).info.run_id for _ in range(40)]
+    with ThreadPoolExecutor(len(runs)) as together:
+        list(together.map(lambda run: client.log_batch(run, [Metric(f"m/{n}", n, 0, 1) for n in range(60)]), runs))
+    assert all(len(run.data.metrics) == 60 for run in client.search_runs([study]))
 
 
 @SLOW

@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 from tabulate import tabulate
 
+from cnnlab import signals
 from cnnlab.commands import Parser, counting, in_one_line
 from cnnlab.paths import refuse_other_checkout, write_atomically
 from cnnlab.report.tables import as_csv, replaced
@@ -417,5 +418,6 @@ def numbers(found: Mapping[str, str]) -> str:
 
 if __name__ == "__main__":
     refuse_other_checkout()
+    signals.heed()
     with in_one_line():
         sys.exit(bool(main(sys.argv[1:])))

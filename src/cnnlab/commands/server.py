@@ -14,6 +14,9 @@ from cnnlab.paths import root, sqlite_file, sqlite_uri, write_atomically
 
 ADMIN = "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"
 STORE = "MLFLOW_BACKEND_STORE_URI"
+POOL = {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "20", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "60"}
+# connections to the database: each of the server's 40 threads may hold one while it asks for another, and with MLflow's
+# own limit of 15 they all wait for each other; PostgreSQL allows 100
 KNOWN = "password1234"  # what earlier versions of MLflow came with
 SHORTEST = 12  # characters, which MLflow asks of every password
 ACCOUNTS = """\
@@ -57,7 +60,7 @@ def main(words: Sequence[str]) -> None:
         print("passwords cross the network in plain text unless a proxy with TLS is before this server: SECURITY.md")
     place = f"{said.host}:{said.port}"
     print(f"serving {without_password(uri)} at http://{place} (half a minute to start, Ctrl-C to stop)", flush=True)
-    settings = {
+    settings = POOL | {
         "MLFLOW_AUTH_CONFIG_PATH": str(told),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
         STORE: uri,
