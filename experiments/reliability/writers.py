@@ -48,7 +48,7 @@ CALLS = (
     *("get_experiment_by_name", "search_experiments", "create_experiment", "search_runs", "create_run", "log_batch"),
     *("set_tag", "log_inputs", "log_artifact", "set_terminated"),
 )  # what the recorder asks of MLflow's client
-TABLES = ("runs", "params", "tags", "metrics", "latest_metrics", "inputs", "input_tags")  # that know runs
+TABLES = ("runs", "params", "tags", "latest_metrics", "inputs", "input_tags")  # that are read when runs are listed
 IDS = ("run_uuid", "destination_id", "input_uuid")  # their columns with the id of a run, or of its dataset
 SHARED = ("cnnlab.fingerprint", "cnnlab.record")  # tags of which each run has its own
 
@@ -268,7 +268,7 @@ def connected(store: Database) -> Iterator[Any]:
 
 
 def filled(store: Database, runs: int) -> int:
-    """Copy the runs of the study, all that they have, until there are so many; how many there are."""
+    """Copy the runs of the study, all that a list of them needs, until there are so many; how many there are."""
     with connected(store) as ask:
         mine = f"select r.run_uuid from runs r join experiments e using (experiment_id) where e.name = '{STUDY}'"
         ask(f"create temporary table mine as {mine}")
@@ -334,12 +334,12 @@ def measured(writers: int, runs: int, pause: float, fill: int) -> tuple[dict[str
             wrong = lost(store, home, made, runs)
             found |= {f"runs {what}": f"{number}" for what, number in wrong.items()}
             found["database, a run"] = f"{(size(store) - before) / runs / 1000:.0f} kB"
+            print(numbers(found), flush=True)
             study = Study.open(STUDY)
             for number in dict.fromkeys((runs, fill)):
                 there = runs if number == runs else filled(store, number)
                 asked = questions(study, [f"{0:016x}"])
                 found |= {f"{name} among {there:,} runs": f"{seconds:.2f} s" for name, seconds in asked.items()}
-            found[f"database with {there:,} runs"] = f"{size(store) / 1e6:.0f} MB"
     finally:
         shutil.rmtree(place)
     return found, sum(wrong.values()) + sum(run.failed for run in every)

@@ -5,7 +5,6 @@ import re
 import secrets
 import socket
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 from cnnlab.commands import parser
@@ -58,7 +57,7 @@ def main(words: Sequence[str]) -> None:
     write_atomically(told, ACCOUNTS.format(**{key: text.replace("%", "%%") for key, text in values.items()}).encode())
     if not _is_loopback(said.host):
         print("passwords cross the network in plain text unless a proxy with TLS is before this server: SECURITY.md")
-    place = f"{said.host}:{said.port}"
+    place = f"{_in_url(said.host)}:{said.port}"
     print(f"serving {without_password(uri)} at http://{place} (half a minute to start, Ctrl-C to stop)", flush=True)
     settings = POOL | {
         "MLFLOW_AUTH_CONFIG_PATH": str(told),
@@ -76,6 +75,7 @@ def _administrator(file: str | None) -> tuple[str, str]:
         if Path(file).stat().st_mode & 0o077:
             raise ValueError(f"--admin {file}: others can read this file: chmod 600 {file}")
         name, _, password = Path(file).read_text(encoding="utf-8").strip().partition(":")
+    name = name.strip()
     if not name or not password:
         needed = f"set {' and '.join(ADMIN)}, or give --admin FILE"
         raise ValueError(f"an administrator needs a name and a password: {needed}")
@@ -104,9 +104,9 @@ def _names(host: str, port: int, more: Sequence[str]) -> list[str]:
     if host in (LOOPBACK, "localhost", "::1") and not more:  # which MLflow allows by itself
         return []
     own = [host, "localhost", LOOPBACK, socket.gethostname()]
-    if _is_everywhere(host):
+    if host in ("0.0.0.0", "::"):
         own += _addresses()
-    plain = dict.fromkeys(f"[{name}]" if ":" in name else name for name in own)
+    plain = dict.fromkeys(map(_in_url, own))
     hosts = [*more, *(f"{name}{end}" for name in plain for end in ("", f":{port}"))]
     origins = [*(f"https://{name}" for name in (*more, *plain)), *(f"http://{name}:{port}" for name in plain)]
     return ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(origins)]
@@ -121,15 +121,9 @@ def _addresses() -> list[str]:
     return [place.address for place in every if "%" not in place.address]
 
 
+def _in_url(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
 def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _is_everywhere(host: str) -> bool:
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False
+    return host in ("localhost", "::1") or host.startswith("127.")

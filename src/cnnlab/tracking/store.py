@@ -33,6 +33,7 @@ NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
 DESCRIPTION = "cnnlab.description"  # what its maker says of a run: the beginning of its description
 RECORD = "cnnlab.record"  # the token by which a run's outbox finds it again
 OUTBOX, ASKED = ".outbox", "asked.jsonl"  # ending of an outbox's folder, and the file of what it asks for
+PAGE = 200  # runs that are asked for at a time: of a thousand a busy server is not done when its answer is due
 MANY = 200  # fingerprints that are asked for one by one
 
 
@@ -116,7 +117,7 @@ class Study:
         if everywhere:
             studies = [study.experiment_id for study in self.client.search_experiments()]
         while True:
-            page = self.client.search_runs(studies, query, max_results=1000, page_token=token)
+            page = self.client.search_runs(studies, query, max_results=PAGE, page_token=token)
             yield from page
             if not (token := page.token):
                 return
