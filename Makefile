@@ -18,7 +18,7 @@ quoted = '$(subst ','\'',$(subst $(NEWLINE), ,$(1)))'
 held = $(call quoted,$(value $(1)))
 each = $(foreach word,$(value $(1)),$(foreach found,$(or $(wildcard $(word)),$(word)),$(call quoted,$(found))))
 option = $(if $(strip $(value $(1))),$(call quoted,$(2)=$(value $(1))))
-unexport SWEEP SEEDS JOBS DATA EPOCHS RUN STUDY ONLY PORT IMAGE A B UPDATE
+unexport SWEEP SEEDS JOBS DATA EPOCHS RUN STUDY ONLY PORT HOST STORE ADMIN IMAGE A B UPDATE
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 ALONE := cost derivations # studies without a sweep
 PROGRAM = $(filter experiments/$(value STUDY)/%,$(wildcard $(foreach name,$(ALONE) slowdown,experiments/*/$(name).py))) # what no sweep finds out
@@ -40,7 +40,7 @@ ifndef USABLE
 $(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
 endif
 
-.PHONY: help setup train sweep study evaluate predict compare report reproduce search ui data test soak parity lint bench clean
+.PHONY: help setup train sweep study evaluate predict compare report reproduce search ui server data test soak parity lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -84,11 +84,15 @@ search: $(READY) ## numbers and words with the lowest validation error; ARGS="st
 ui: $(READY) ## MLflow's pages over all runs, on PORT=5000, for this machine alone (10 seconds to start); ARGS=--host=... for others
 	@$(CNNLAB) ui $(call option,PORT,--port) $(ARGS)
 
+server: $(READY) ## a store for a team, whose members sign in: ADMIN=file (NAME:PASSWORD) STORE=postgresql://user@host/db HOST=127.0.0.1 PORT=5000
+	@$(CNNLAB) server $(call option,ADMIN,--admin) $(call option,STORE,--store) $(call option,HOST,--host) \
+	    $(call option,PORT,--port) $(ARGS)
+
 data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
 	@$(CNNLAB) data $(ARGS)
 
 test: $(READY) ## the tests that need neither PyTorch nor JAX; ARGS="-k conv" chooses
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity" $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity and not cluster" $(ARGS)
 
 soak: $(READY) ## kill real runs at random moments, damage files, type nonsense, and count what is lost (an hour); ARGS="--rounds 5 --fuzz 60"
 	@$(ONE_THREAD) $(BIN)/python experiments/reliability/soak.py $(ARGS)
@@ -103,7 +107,7 @@ lint: $(READY) ## ruff, mypy, and whether the lock holds all that is needed
 bench: $(if $(filter --profile --growth,$(ARGS)),$(READY),$(PEERS)) ## the speed beside PyTorch's and JAX's (20 minutes); ARGS="--only step/*/32", "--profile", "--growth"; UPDATE=1 measures all (an hour) and writes the notebook
 	@$(BIN)/python experiments/speed/bench.py $(if $(value UPDATE),--only '*') $(ARGS) $(if $(value UPDATE),&& $(BIN)/python experiments/speed/notebook.py)
 
-clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, data/ or reports/
+clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, mlserver/, data/ or reports/
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache outputs multirun dist
 	@find src tests experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

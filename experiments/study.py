@@ -37,7 +37,8 @@ from cnnlab.report.tables import as_csv, replaced
 from cnnlab.robustness import evaluate
 from cnnlab.spelling import check_words
 from cnnlab.summaries import question, records_of
-from cnnlab.tracking.store import Study, store_errors
+from cnnlab.tracking.access import store_errors
+from cnnlab.tracking.store import Study
 
 FOLDER = Path(__file__).resolve().parent
 METRICS = {

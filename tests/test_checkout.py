@@ -137,6 +137,7 @@ def test_targets_run_python_alone() -> None:
         ("predict", "RUN", "--run={}"),
         *(("compare", variable, "{}") for variable in "AB"),
         ("ui", "PORT", "--port={}"),
+        *(("server", name, f"--{name.lower()}={{}}") for name in ("ADMIN", "STORE", "HOST", "PORT")),
     ],
 )
 def test_what_a_variable_holds_is_one_word(target: str, variable: str, word: str, bench: Bench) -> None:

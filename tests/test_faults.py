@@ -17,9 +17,10 @@ from tests.faults import Proxy, locked_file, served
 from cnnlab.commands import sync
 from cnnlab.tracking import log as logs
 from cnnlab.tracking import outbox
+from cnnlab.tracking.access import StoreAway, one_line, store_errors, without_password
 from cnnlab.tracking.log import AlreadyFinished, RunLog
 from cnnlab.tracking.outbox import Outbox, outboxes
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, StoreAway, one_line, store_errors, without_password
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

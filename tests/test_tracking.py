@@ -260,3 +260,13 @@ def test_a_store_that_was_cut_off_while_it_was_made_is_made_again(inside: Home) 
     assert draft.exists() and not store.exists()
     assert Study.open("second").name == "second" and not list(Study.open("second").runs(""))
     assert not list(inside.folder.glob(".mlflow.db*"))
+
+
+def test_a_study_that_another_machine_has_just_made_is_opened(inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two look for it at once, find none, and make it: the second is refused by the store."""
+    from mlflow import MlflowClient
+
+    asked, found = MlflowClient.get_experiment_by_name, [None]
+    made = Study.open("raced")
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", lambda *who: found.pop() if found else asked(*who))
+    assert Study.open("raced").experiment_id == made.experiment_id and not found

@@ -15,8 +15,9 @@ from cnnlab.predictor import Predictor
 from cnnlab.report.arms import RunRecord
 from cnnlab.spelling import check_words, guess
 from cnnlab.tracking import records as kept
+from cnnlab.tracking.access import store_errors
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.store import Study, store_errors, studies
+from cnnlab.tracking.store import Study, studies
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,9 @@ from cnnlab.networks import network_bytes
 from cnnlab.nn import Array
 from cnnlab.report.tables import as_csv
 from cnnlab.statistics import confusion_matrix
+from cnnlab.tracking.access import without_password
 from cnnlab.tracking.log import DIVERGED, PRUNED, REASON, RunLog
-from cnnlab.tracking.store import DIGEST, without_password
+from cnnlab.tracking.store import DIGEST
 from cnnlab.training import Diverged, Recipe, TrainingState
 
 ON_PAGE = 4  # epochs whose pictures are on a run's page: their drawing takes a tenth of a second

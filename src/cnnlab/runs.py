@@ -15,8 +15,9 @@ from cnnlab.journal import Journal, Stopped, Watcher
 from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
+from cnnlab.tracking.access import one_line
 from cnnlab.tracking.log import AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, checkpoints, one_line, own_tags, run_lock
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, checkpoints, own_tags, run_lock
 
 
 @dataclass(frozen=True)

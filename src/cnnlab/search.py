@@ -36,8 +36,9 @@ from cnnlab.runs import make
 from cnnlab.spelling import check_words
 from cnnlab.sweeps import is_finished
 from cnnlab.tracking import records as kept
+from cnnlab.tracking.access import one_line, store_errors
 from cnnlab.tracking.log import DIVERGED, PRUNED, RunLog
-from cnnlab.tracking.store import CODE, Study, link, one_line, store_errors
+from cnnlab.tracking.store import CODE, Study, link
 from cnnlab.tuning import GRID, rate_at
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from cnnlab.report.sentences import sentences, winner
 from cnnlab.report.tables import terminal_table
 from cnnlab.spelling import Grammar
 from cnnlab.tracking import records as kept
+from cnnlab.tracking.access import store_errors
 from cnnlab.tracking.registry import register_best
-from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, state_folder, store_errors
+from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, state_folder
 from cnnlab.tracking.views import show
 
 Runs = Mapping[str, Any]  # MLflow's runs, by fingerprint

@@ -22,9 +22,10 @@ from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
 from cnnlab.streams import take_all
 from cnnlab.summaries import sum_up
+from cnnlab.tracking.access import one_line, store_errors
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.outbox import file_left, patiently
-from cnnlab.tracking.store import CODE, Study, checkpoints, one_line, own_tags, store_errors
+from cnnlab.tracking.store import CODE, Study, checkpoints, own_tags
 
 TRIES = 3  # how often the worker of an arm may die, or the launcher stop before any arm begins
 

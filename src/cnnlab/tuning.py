@@ -22,8 +22,9 @@ from cnnlab.report.panels import rate_curves
 from cnnlab.report.tables import count
 from cnnlab.sweeps import is_finished, make_missing
 from cnnlab.tracking import records as kept
+from cnnlab.tracking.access import store_errors
 from cnnlab.tracking.log import DIVERGED
-from cnnlab.tracking.store import Study, store_errors
+from cnnlab.tracking.store import Study
 
 STUDY = "tuning"
 SEEDS = (1000, 1001)  # which no sweep uses

@@ -20,6 +20,7 @@ COMMANDS = {
     "search": "the numbers and words with the lowest validation error, by Optuna",
     "sync": "file the records that the MLflow store could not take when their runs ended",
     "ui": "MLflow's pages over all runs",
+    "server": "a store of runs for a team, whose members sign in",
     "data": "fetch MNIST or Fashion-MNIST",
 }
 HELP = f"""\

@@ -26,8 +26,9 @@ def main(words: Sequence[str]) -> None:
     from cnnlab.paths import root
     from cnnlab.plots import differing, png
     from cnnlab.statistics import compare
+    from cnnlab.tracking.access import store_errors
     from cnnlab.tracking.records import answers
-    from cnnlab.tracking.store import run_link, store_errors
+    from cnnlab.tracking.store import run_link
 
     with store_errors():
         found = [_one(word) for word in (said.a, said.b)]

@@ -57,7 +57,7 @@ def _evaluate(study: Study, run: Any, asked: dict[str, float]) -> None:
     """Evaluate one run, and print the error at the largest amounts."""
     from cnnlab.changes import KINDS
     from cnnlab.robustness import evaluate
-    from cnnlab.tracking.store import store_errors
+    from cnnlab.tracking.access import store_errors
 
     name, before = run.info.run_name, run.data.metrics["test/error_percent"]
     with store_errors():

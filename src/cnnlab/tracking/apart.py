@@ -17,8 +17,8 @@ from multiprocessing.connection import wait
 from typing import Any, cast
 
 from cnnlab.signals import deaf, uninterrupted
+from cnnlab.tracking.access import one_line, store_errors
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.store import one_line, store_errors
 
 FORWARDED = (
     "begin",

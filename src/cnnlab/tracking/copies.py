@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnlab.tracking.access import PASSING
 from cnnlab.tracking.store import MADE_IN, SWEEP, Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import DatasetInput, Metric, Run
 
 BATCH = 1000  # metrics that MLflow takes in one write
 
@@ -40,7 +41,7 @@ def copied(study: Study, run: Run, name: str, params: Mapping[str, str], own: Ma
         points = [point for key in run.data.metrics for point in client.get_metric_history(made.run_id, key)]
         write_points(client, copy, points)
         if run.inputs and run.inputs.dataset_inputs:
-            client.log_inputs(copy, run.inputs.dataset_inputs)
+            write_inputs(client, copy, run.inputs.dataset_inputs)
         client.log_artifacts(copy, str(files))
     client.set_terminated(copy, "FINISHED", made.end_time)
     return copy
@@ -50,3 +51,15 @@ def write_points(client: MlflowClient, run_id: str, points: Sequence[Metric]) ->
     """Write values of metrics, in as few writes as MLflow allows."""
     for first in range(0, len(points), BATCH):
         client.log_batch(run_id, points[first : first + BATCH])
+
+
+def write_inputs(client: MlflowClient, run_id: str, inputs: list[DatasetInput]) -> None:
+    """Write which data went into a run. Two runs that tell of the same new data at once are in each other's way."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.log_inputs(run_id, inputs)
+    except MlflowException as error:
+        if error.error_code in PASSING:
+            raise
+        client.log_inputs(run_id, inputs)  # the other's are there now

@@ -18,11 +18,12 @@ from uuid import NAMESPACE_OID, uuid5
 import numpy as np
 
 from cnnlab.signals import uninterrupted
+from cnnlab.tracking.access import StoreAway, store_errors
 from cnnlab.tracking.circumstances import changes, code, packages
 from cnnlab.tracking.copies import copied
 from cnnlab.tracking.model import write_model
 from cnnlab.tracking.outbox import Outbox, outboxes, perform
-from cnnlab.tracking.store import CODE, FINGERPRINT, StoreAway, Study, store_errors
+from cnnlab.tracking.store import CODE, FINGERPRINT, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,20 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from cnnlab.locks import locked
-from cnnlab.tracking.copies import write_points
-from cnnlab.tracking.store import (
-    ASKED,
-    FINGERPRINT,
-    OUTBOX,
-    RECORD,
-    StoreAway,
-    Study,
-    one_line,
-    refuse,
-    run_lock,
-    state_folder,
-    store_errors,
-)
+from cnnlab.tracking.access import StoreAway, one_line, store_errors
+from cnnlab.tracking.copies import write_inputs, write_points
+from cnnlab.tracking.store import ASKED, FINGERPRINT, OUTBOX, RECORD, Study, refuse, run_lock, state_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -242,7 +231,7 @@ def perform(
     elif action == "dataset":
         name, digest, source, context = arguments
         tags = [InputTag("mlflow.data.context", context)]
-        client.log_inputs(run_id, [DatasetInput(Dataset(name, digest, "cnnlab", source), tags)])
+        write_inputs(client, run_id, [DatasetInput(Dataset(name, digest, "cnnlab", source), tags)])
     elif action == "upload":
         for file in sorted(path for path in files.rglob("*") if path.is_file() and path not in (but or ())):
             folder = file.relative_to(files).parent.as_posix()

@@ -23,8 +23,9 @@ from cnnlab.npz import unpacked
 from cnnlab.report.arms import RunRecord, mean
 from cnnlab.report.tables import count
 from cnnlab.spelling import guess
+from cnnlab.tracking.access import store_errors
 from cnnlab.tracking.log import REASON
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, NOTE, Study, store_errors, studies
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, NOTE, Study, studies
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -7,8 +7,8 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from cnnlab.checkpoint import Checkpoints
 from cnnlab.locks import locked
 from cnnlab.paths import root, sqlite_file, sqlite_uri
 from cnnlab.report.tables import count
+from cnnlab.tracking.access import raise_if_away, store_errors, tracking_uri
 from cnnlab.tracking.moved import follow_move, own_store
 
 if TYPE_CHECKING:
@@ -33,54 +34,8 @@ NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
 DESCRIPTION = "cnnlab.description"  # what its maker says of a run: the beginning of its description
 RECORD = "cnnlab.record"  # the token by which a run's outbox finds it again
 OUTBOX, ASKED = ".outbox", "asked.jsonl"  # ending of an outbox's folder, and the file of what it asks for
-PASSING = "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"  # MLflow's codes of what may pass
-ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
+PAGE = 200  # runs that are asked for at a time: of a thousand a busy server is not done when its answer is due
 MANY = 200  # fingerprints that are asked for one by one
-
-
-def tracking_uri() -> str:
-    """Address of the store: `MLFLOW_TRACKING_URI`, or the SQLite file at the project root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root() / "mlflow.db")
-
-
-class StoreAway(OSError):
-    """The store does not work now, but may do so later."""
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Whatever the store answers instead of working becomes an OSError of one line, StoreAway where it may pass.
-
-    Its errors are told by their module's name: naming their classes would import MLflow where nothing goes wrong.
-    """
-    try:
-        yield
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("mlflow", "requests", "sqlalchemy", "sqlite3", "urllib3"):
-            raise
-        kind = StoreAway if _may_pass(error) else OSError
-        line = f"the MLflow store {without_password(tracking_uri())} does not work: {one_line(error)}"
-        raise kind(line) from error
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the store is out of order: MLflow has a code for what is wrong with a question itself."""
-    answer = getattr(error, "response", None)  # of an HTTP server that keeps files
-    code = getattr(error, "error_code", PASSING[0])
-    return code in PASSING and (answer is None or answer.status_code >= 500)
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, without passwords, the SQL statement that it came from and SQLAlchemy's remarks on it."""
-    text = re.sub(r"\((raised as a result|Background on this error)[^()]*\)", "", str(error).split("[SQL")[0])
-    return " ".join(without_password(text).split())[:300]
-
-
-def without_password(text: str) -> str:
-    """A text in which no address has a password, the store's least of all."""
-    own = re.search(r"://[^/:@]*(:.+)@", tracking_uri())
-    text = text.replace(f"{own[1]}@", ":***@") if own else text
-    return re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
 
 
 def state_folder() -> Path:
@@ -116,17 +71,17 @@ class Study:
         processes left RUNNING are closed.
         """
         uri = tracking_uri()
-        _raise_if_away(uri)
+        raise_if_away(uri)
         with locked(state_folder() / "store.lock"), store_errors():
             follow_move(uri)
             if (file := sqlite_file(uri)) and not file.exists():
-                _create(file)
+                create(file, lambda draft: _client(sqlite_uri(draft)).search_experiments(max_results=1))
             client = _client(uri)
             known = client.get_experiment_by_name(name)
             if known and known.lifecycle_stage == "deleted":
                 client.restore_experiment(known.experiment_id)
             place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
-            identity = known.experiment_id if known else client.create_experiment(name, place)
+            identity = known.experiment_id if known else _created(client, name, place)
             study = cls(client, identity, name)
             study._close_killed()
         return study
@@ -163,7 +118,7 @@ class Study:
         if everywhere:
             studies = [study.experiment_id for study in self.client.search_experiments()]
         while True:
-            page = self.client.search_runs(studies, query, max_results=1000, page_token=token)
+            page = self.client.search_runs(studies, query, max_results=PAGE, page_token=token)
             yield from page
             if not (token := page.token):
                 return
@@ -239,39 +194,32 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _raise_if_away(uri: str) -> None:
-    """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes."""
-    with store_errors():
-        if uri.startswith("http"):
-            import requests
-
-            answer = requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER)
-            if answer.status_code >= 500:
-                answer.raise_for_status()
-        elif re.match(r"(postgresql(\+psycopg2?)?|mysql\+pymysql):", uri):
-            from sqlalchemy import create_engine
-
-            engine = create_engine(uri, connect_args={"connect_timeout": ANSWER})
-            engine.connect().close()
-            engine.dispose()
-
-
 def _of(fingerprint: str) -> str:
     return f"tags.`{FINGERPRINT}` = '{fingerprint}'"
 
 
-def _create(file: Path) -> None:
-    """Make an SQLite store, all or nothing of it: one that is cut off while its tables are made never works again."""
+def create(file: Path, fill: Callable[[Path], object]) -> None:
+    """Make an SQLite file, all or nothing of it: one that is cut off while its tables are made never works again."""
     draft = file.with_name(f".{file.name}.draft")
     parts = draft, draft.with_name(f"{draft.name}-journal")
     try:
         for left in parts:  # by a creator that was killed
             left.unlink(missing_ok=True)
-        _client(sqlite_uri(draft)).search_experiments(max_results=1)
+        fill(draft)
         draft.rename(file)
     finally:
         for left in parts:
             left.unlink(missing_ok=True)
+
+
+def _created(client: MlflowClient, name: str, place: str | None) -> str:
+    """The id of a new experiment, or of the one that another machine has just made under the same name."""
+    try:
+        return client.create_experiment(name, place)
+    except Exception:
+        if made := client.get_experiment_by_name(name):
+            return made.experiment_id
+        raise
 
 
 def _client(uri: str) -> MlflowClient:
@@ -298,7 +246,7 @@ def studies() -> list[Study]:
     uri = tracking_uri()
     if (file := sqlite_file(uri)) and not file.exists():
         return []
-    _raise_if_away(uri)
+    raise_if_away(uri)
     follow_move(uri)
     client = _client(uri)
     found = [Study(client, known.experiment_id, known.name) for known in client.search_experiments()]

@@ -1,0 +1,89 @@
+"""The way to the store: its address, whether it answers, and what goes wrong there, in one line without passwords."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cnnlab.paths import root, sqlite_uri
+
+PASSING = "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"  # MLflow's codes of what may pass
+STRANGER = "UNAUTHENTICATED"  # its code for who is not known to a server
+ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
+
+
+def tracking_uri() -> str:
+    """Address of the store: `MLFLOW_TRACKING_URI`, or the SQLite file at the project root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root() / "mlflow.db")
+
+
+class StoreAway(OSError):
+    """The store does not work now, but may do so later."""
+
+
+@contextmanager
+def store_errors(uri: str = "") -> Iterator[None]:
+    """Whatever the store answers instead of working becomes an OSError of one line, StoreAway where it may pass.
+
+    It is the store of all runs, or that of another address. Its errors are told by their module's name: naming their
+    classes would import MLflow where nothing goes wrong.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("mlflow", "requests", "sqlalchemy", "sqlite3", "urllib3"):
+            raise
+        store = f"the MLflow store {without_password(uri or tracking_uri())}"
+        if _is_stranger(error):  # a password may be given, or be changed back, before the record is filed
+            users = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD must be one of its users and his password"
+            raise StoreAway(f"{store} does not let you in: {users}") from error
+        kind = StoreAway if _may_pass(error) else OSError
+        raise kind(f"{store} does not work: {one_line(error)}") from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the store is out of order: MLflow has a code for what is wrong with a question itself."""
+    answer = getattr(error, "response", None)  # of an HTTP server that keeps files
+    code = getattr(error, "error_code", PASSING[0])
+    return code in PASSING and (answer is None or answer.status_code >= 500)
+
+
+def _is_stranger(error: Exception) -> bool:
+    answer = getattr(error, "response", None)
+    return getattr(error, "error_code", "") == STRANGER or getattr(answer, "status_code", 0) == 401
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without passwords, the SQL statement that it came from and SQLAlchemy's remarks on it."""
+    text = re.sub(r"\((raised as a result|Background on this error)[^()]*\)", "", str(error).split("[SQL")[0])
+    return " ".join(without_password(text).split())[:300]
+
+
+def without_password(text: str) -> str:
+    """A text in which no address has a password, the store's least of all."""
+    own = re.search(r"://[^/:@]*(:.+)@", tracking_uri())
+    text = text.replace(f"{own[1]}@", ":***@") if own else text
+    text = re.sub(r"([?&]password=)[^\s&]+", r"\1***", text)
+    return re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
+
+
+def raise_if_away(uri: str) -> None:
+    """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes."""
+    with store_errors(uri):
+        if uri.startswith("http"):
+            import requests
+
+            answer = requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER)
+            if answer.status_code >= 500:
+                answer.raise_for_status()
+        elif re.match(r"(postgresql(\+psycopg2?)?|mysql\+pymysql):", uri):
+            from sqlalchemy import create_engine
+
+            try:
+                engine = create_engine(uri, connect_args={"connect_timeout": ANSWER})
+            except ModuleNotFoundError as error:
+                raise ImportError(f"{error}: PostgreSQL needs an extra: pip install 'cnnlab[postgres]'") from None
+            engine.connect().close()
+            engine.dispose()
