@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ HOST, PID, DIGEST = "cnnlab.host", "cnnlab.pid", "cnnlab.data.digest"  # who mak
 NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
 DESCRIPTION = "cnnlab.description"  # what its maker says of a run: the beginning of its description
 RECORD = "cnnlab.record"  # the token by which a run's outbox finds it again
+AGAIN = "cnnlab.again"  # of a run that was made although a finished one was there
+TWIN = "cnnlab.twin"  # the finished run that another home has made at the same time
 OUTBOX, ASKED = ".outbox", "asked.jsonl"  # ending of an outbox's folder, and the file of what it asks for
 PASSING = "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"  # MLflow's codes of what may pass
 ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
@@ -115,18 +117,13 @@ class Study:
         processes left RUNNING are closed.
         """
         uri = tracking_uri()
-        _raise_if_away(uri)
-        with locked(state_folder() / "store.lock"), store_errors():
+        is_new = _raise_if_away(uri)
+        with locked(state_folder() / "store.lock"), store_errors(), _alone(uri) if is_new else nullcontext():
             follow_move(uri)
             if (file := sqlite_file(uri)) and not file.exists():
                 _create(file)
             client = _client(uri)
-            known = client.get_experiment_by_name(name)
-            if known and known.lifecycle_stage == "deleted":
-                client.restore_experiment(known.experiment_id)
-            place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
-            identity = known.experiment_id if known else client.create_experiment(name, place)
-            study = cls(client, identity, name)
+            study = cls(client, _experiment(client, name, uri), name)
             study._close_killed()
         return study
 
@@ -181,6 +178,21 @@ class Study:
         """
         for run in list(self.runs(f"{_of(fingerprint)} and attributes.status = 'RUNNING'", everywhere=True)):
             self._close(run)
+
+    def close_twins(self, run_id: str, fingerprint: str, code: str) -> bool:
+        """Of runs that homes have made at the same time close all but one as KILLED, with a tag; is `run_id` closed?
+
+        It is asked before that run is closed as finished, when any other that is finished counts, and after it, when
+        the first to end does: of two that are closed together at least one sees both, and all see the same first.
+        """
+        query = f"{_of(fingerprint)} and tags.`{CODE}` = '{code}' and attributes.status = 'FINISHED'"
+        runs = [run for run in self.runs(query) if AGAIN not in run.data.tags]
+        ends = {run.info.run_id: run.info.end_time for run in runs}
+        first, *twins = [*sorted(ends, key=lambda known: (ends[known], known)), *([] if run_id in ends else [run_id])]
+        for twin in twins:
+            self.client.set_tag(twin, TWIN, first)
+            self.client.set_terminated(twin, "KILLED", ends.get(twin))
+        return run_id in twins
 
     def _close_killed(self) -> None:
         """Close as KILLED what dead processes of this machine left RUNNING.
@@ -238,8 +250,11 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _raise_if_away(uri: str) -> None:
-    """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes."""
+def _raise_if_away(uri: str) -> bool:
+    """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes.
+
+    Whether it is a PostgreSQL without MLflow's tables.
+    """
     with store_errors():
         if uri.startswith("http"):
             import requests
@@ -248,29 +263,58 @@ def _raise_if_away(uri: str) -> None:
             if answer.status_code >= 500:
                 answer.raise_for_status()
         elif re.match(r"(postgresql(\+psycopg2?)?|mysql\+pymysql):", uri):
-            from sqlalchemy import create_engine
+            from sqlalchemy import NullPool, create_engine, inspect
 
-            engine = create_engine(uri, connect_args={"connect_timeout": ANSWER})
-            engine.connect().close()
-            engine.dispose()
+            with create_engine(uri, poolclass=NullPool, connect_args={"connect_timeout": ANSWER}).connect() as store:
+                return uri.startswith("postgresql") and not inspect(store).has_table("alembic_version")
+    return False
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time of all homes that make tables in a PostgreSQL: together they stand in each other's way."""
+    from sqlalchemy import NullPool, create_engine, text
+
+    with create_engine(uri, poolclass=NullPool).connect() as store:
+        store.execute(text("SELECT pg_advisory_lock(60000)"))
+        yield
 
 
 def _of(fingerprint: str) -> str:
     return f"tags.`{FINGERPRINT}` = '{fingerprint}'"
 
 
+def _experiment(client: MlflowClient, name: str, uri: str) -> str:
+    """The id of the experiment of this name, which is made if there is none."""
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        try:
+            return client.create_experiment(
+                name, None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
+            )
+        except Exception:
+            known = client.get_experiment_by_name(name)
+            if known is None:  # another home was not faster
+                raise
+    if known.lifecycle_stage == "deleted":
+        client.restore_experiment(known.experiment_id)
+    return str(known.experiment_id)
+
+
 def _create(file: Path) -> None:
     """Make an SQLite store, all or nothing of it: one that is cut off while its tables are made never works again."""
     draft = file.with_name(f".{file.name}.draft")
     parts = draft, draft.with_name(f"{draft.name}-journal")
-    try:
-        for left in parts:  # by a creator that was killed
-            left.unlink(missing_ok=True)
-        _client(sqlite_uri(draft)).search_experiments(max_results=1)
-        draft.rename(file)
-    finally:
-        for left in parts:
-            left.unlink(missing_ok=True)
+    with locked(file.with_name(f".{file.name}.lock")):  # the store of another home, too
+        try:
+            for left in parts:  # by a creator that was killed
+                left.unlink(missing_ok=True)
+            if not file.exists():
+                _client(sqlite_uri(draft)).search_experiments(max_results=1)
+                draft.rename(file)
+        finally:
+            for left in parts:
+                left.unlink(missing_ok=True)
 
 
 def _client(uri: str) -> MlflowClient:
