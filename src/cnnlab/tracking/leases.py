@@ -33,7 +33,6 @@ from cnnlab.tracking.store import ANSWER, tracking_uri
 STILL = float(os.environ.get("CNNLAB_LEASE", "60"))  # seconds without a count after which an owner is dead; for tests
 LOOKS = 60  # looks in that time: seconds that this process itself slept through do not count
 BEATS = 6  # counts in that time
-LOCKED = 20  # seconds for which a locked SQLite file is waited for, as MLflow does
 
 TABLE = "cnnlab_lease"
 CREATE = f"""CREATE TABLE IF NOT EXISTS {TABLE}
@@ -62,7 +61,7 @@ class Lease:
     def __init__(self, uri: str, run: str, owner: str) -> None:
         from sqlalchemy import NullPool, create_engine
 
-        patience = {"timeout": LOCKED} if uri.startswith("sqlite") else {"connect_timeout": ANSWER}
+        patience = {"timeout" if uri.startswith("sqlite") else "connect_timeout": ANSWER}
         self._engine = create_engine(uri, poolclass=NullPool, connect_args=patience)
         self._names = {"run": run, "owner": owner}
         self._over = threading.Event()
@@ -133,20 +132,15 @@ class Lease:
                     return
 
     def _do(self, statement: str, **more: Any) -> Any:
-        """The rows that a statement finds, or how many it changes; the table is made if it is missing."""
+        """The rows that a statement finds, or how many it changes; once more where the table was missing, or locked."""
         from sqlalchemy import inspect
         from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-        try:
+        with suppress(OperationalError, ProgrammingError):
             return self._execute(statement, more)
-        except (OperationalError, ProgrammingError):
-            if inspect(self._engine).has_table(TABLE):
-                raise
-        try:
-            self._execute(CREATE, {})
-        except DBAPIError:  # on PostgreSQL IF NOT EXISTS does not keep two that create it apart
-            if not inspect(self._engine).has_table(TABLE):
-                raise
+        if not inspect(self._engine).has_table(TABLE):
+            with suppress(DBAPIError):  # on PostgreSQL IF NOT EXISTS does not keep two apart that make it
+                self._execute(CREATE, {})
         return self._execute(statement, more)
 
     def _execute(self, statement: str, more: dict[str, Any]) -> Any:

@@ -154,6 +154,8 @@ class Outbox:
                 os.truncate(place, size)
             raise
         with self._news:
+            if self._is_done() and not self._why:
+                self._progress = time.monotonic()  # until now there was none to make
             self._asked.append(asked)
             self._news.notify_all()
 
@@ -272,8 +274,11 @@ def perform(
         client.set_tag(run_id, *arguments)
     elif action == "dataset":
         name, digest, source, context = arguments
-        tags = [InputTag("mlflow.data.context", context)]
-        client.log_inputs(run_id, [DatasetInput(Dataset(name, digest, "cnnlab", source), tags)])
+        inputs = [DatasetInput(Dataset(name, digest, "cnnlab", source), [InputTag("mlflow.data.context", context)])]
+        try:
+            client.log_inputs(run_id, inputs)
+        except Exception:  # another process may just have been the first to name these data in the study
+            client.log_inputs(run_id, inputs)
     elif action == "upload":
         for file in sorted(path for path in files.rglob("*") if path.is_file() and path not in (but or ())):
             folder = file.relative_to(files).parent.as_posix()

@@ -188,11 +188,11 @@ class Study:
         query = f"{_of(fingerprint)} and tags.`{CODE}` = '{code}' and attributes.status = 'FINISHED'"
         runs = [run for run in self.runs(query) if AGAIN not in run.data.tags]
         ends = {run.info.run_id: run.info.end_time for run in runs}
-        first, *twins = [*sorted(ends, key=lambda known: (ends[known], known)), *([] if run_id in ends else [run_id])]
-        for twin in twins:
-            self.client.set_tag(twin, TWIN, first)
+        made = sorted(ends, key=lambda known: (ends[known], known)) + [run_id] * (run_id not in ends)
+        for twin in made[1:]:
+            self.client.set_tag(twin, TWIN, made[0])
             self.client.set_terminated(twin, "KILLED", ends.get(twin))
-        return run_id in twins
+        return run_id in made[1:]
 
     def _close_killed(self) -> None:
         """Close as KILLED what dead processes of this machine left RUNNING.
