@@ -63,7 +63,7 @@ class Lease:
 
         patience = {"timeout" if uri.startswith("sqlite") else "connect_timeout": ANSWER}
         self._engine = create_engine(uri, poolclass=NullPool, connect_args=patience)
-        self._names = {"run": run, "owner": owner}
+        self.owner, self._names = owner, {"run": run, "owner": owner}
         self._over = threading.Event()
         self.held = self.lost = False
 
@@ -101,7 +101,7 @@ class Lease:
 
         if found := self._do(LOOK):
             owner, beat = found[0]
-            return None if owner == self._names["owner"] else (owner, beat)
+            return None if owner == self.owner else (owner, beat)
         try:
             self._do(TAKE)
         except IntegrityError:

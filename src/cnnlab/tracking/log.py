@@ -89,12 +89,12 @@ class RunLog:
         has the run's lock, and waits here for its lease; so what is RUNNING was left behind by a dead process.
         StoreAway where the store does not work; an arm of a sweep is begun all the same, and has its id later.
         """
-        self._name, self._lease, token = name, None, uuid4().hex
+        self._name, self._lease = name, None
         place, away, again = None, "", rerun == "true"
         try:
             try:
                 with store_errors():
-                    place = self._opened(study, tags[FINGERPRINT], token)
+                    place = self._opened(study, tags[FINGERPRINT])
                     again = again or _is_known(place, name, params, tags, rerun, own)
             except StoreAway as error:
                 if not self._of_sweep:
@@ -103,7 +103,7 @@ class RunLog:
             with uninterrupted():
                 kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
                 told, at = code() | {**tags, **own} | ({AGAIN: "true"} if again else {}), self._milliseconds()
-                self._outbox = Outbox.begun(study, name, params, told, at, token, place, away, self._lease)
+                self._outbox = Outbox.begun(study, name, params, told, at, place, away, self._lease)
                 self._files, self._do = self._outbox.files, self._outbox.put
                 for file, content in kept.items():
                     self.text(file, content)
@@ -113,7 +113,7 @@ class RunLog:
             raise
         return self.run_id
 
-    def _opened(self, study: str, fingerprint: str, token: str) -> Study:
+    def _opened(self, study: str, fingerprint: str) -> Study:
         """The study, once the run is this process's own, with what earlier tries at it have left.
 
         Their outboxes are delivered, their leases let go, their records closed. An SQLite file that another process has
@@ -127,7 +127,7 @@ class RunLog:
                         place = Study.open(study)
                         for outbox in outboxes(fingerprint):
                             outbox.deliver()
-                    self._lease = self._lease or Lease.of(fingerprint, token)
+                    self._lease = self._lease or Lease.of(fingerprint, uuid4().hex)
                     if self._lease:
                         self._lease.wait(lambda: self.busy(self._name))
                     with uninterrupted():

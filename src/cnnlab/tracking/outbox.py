@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 from cnnlab.locks import locked
 from cnnlab.tracking.copies import write_points
@@ -71,15 +72,15 @@ class Outbox:
         params: Mapping[str, str],
         tags: Mapping[str, str],
         at: int,
-        token: str,
         place: Study | None = None,
         away: str = "",
         lease: Lease | None = None,
     ) -> Outbox:
-        """A new outbox, whose run is the first thing that it tells; the `token` tells this attempt at it from others.
+        """A new outbox, whose run is the first thing that it tells.
 
         `place` is the study, if it is open, and `away` why the store does not work, if it does not.
         """
+        token = lease.owner if lease else uuid4().hex
         outbox = cls(state_folder() / f"{tags[FINGERPRINT]}.{token}{OUTBOX}", place, away, lease)
         outbox.files.mkdir(parents=True)
         threading.Thread(target=outbox._serve, daemon=True).start()
