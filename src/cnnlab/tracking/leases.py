@@ -9,9 +9,10 @@ clock is compared with another machine's. An owner that was only asleep finds th
 the next count, and ends its run as KILLED.
 
 While the store is away nobody can take a run over: training goes on, the next count is tried in its time, and looks are
-counted anew. An arm of a sweep that begins meanwhile has no lease, and a record that stays on disk at its end loses its
-own if another home wants the run. Such a run is FINISHED only if no other home has made it, or makes it, by the time
-that its record is filed; else it is KILLED.
+counted anew. (An SQLite file is away, too, while a process is stopped in the middle of a write to it.) An arm of a
+sweep that begins meanwhile has no lease, and a record that stays on disk at its end loses its own if another home wants
+the run. Such a run is FINISHED only if no other home has made it, or makes it, by the time that its record is filed;
+else it is KILLED.
 
 Behind a server (HTTP) there are no leases: homes may make a run at the same time. Then the first to end counts, and a
 later twin is closed as KILLED, with the tag `cnnlab.twin`, which leaves it out of reports and of what is finished.
