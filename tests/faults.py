@@ -1,22 +1,28 @@
-"""A real MLflow server behind a proxy that fails as it is told, and a process that locks an SQLite file."""
+"""Real stores, that fail as they are told: an MLflow server behind a proxy, PostgreSQL, an SQLite file."""
 
 from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 from tests.conftest import LIMIT, kill
+
+POSTGRES = Path("/usr/lib/postgresql/15/bin")  # Debian's
 
 HOPS = {"connection", "transfer-encoding", "content-length", "keep-alive"}  # headers that are the proxy's own
 
@@ -152,3 +158,27 @@ def locked_file(file: Path) -> Iterator[None]:
         yield
         connection.execute("ROLLBACK")
     connection.close()
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The address of a database without tables, of a PostgreSQL of its own; where there is none the test is skipped."""
+    drivers = {"psycopg": "postgresql", "psycopg2": "postgresql+psycopg2"}
+    driver = next((scheme for module, scheme in drivers.items() if find_spec(module)), None)
+    if not driver or not POSTGRES.is_dir():
+        pytest.skip("needs Debian's postgresql-15 and psycopg")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="cnnlab-postgres-") as folder:
+        if user := "postgres" if os.geteuid() == 0 else None:  # it refuses to be root
+            shutil.chown(folder, user)
+
+        def run(program: str, *words: str) -> None:
+            command = [POSTGRES / program, "-D", f"{folder}/data", *words]
+            subprocess.run(command, check=True, cwd=folder, user=user, stdout=subprocess.DEVNULL)
+
+        run("initdb", "-U", "cnnlab", "-A", "trust", "--no-sync")
+        run("pg_ctl", "-w", "-l", f"{folder}/log", "-o", f"-p {port} -k {folder} -h 127.0.0.1 -F", "start")
+        try:
+            yield f"{driver}://cnnlab@127.0.0.1:{port}/postgres"
+        finally:
+            run("pg_ctl", "-w", "-m", "immediate", "stop")

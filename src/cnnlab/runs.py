@@ -16,6 +16,7 @@ from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
 from cnnlab.tracking import circumstances
 from cnnlab.tracking.access import one_line
+from cnnlab.tracking.leases import Elsewhere
 from cnnlab.tracking.log import AlreadyFinished, RunLog
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, checkpoints, own_tags, run_lock
 
@@ -52,17 +53,17 @@ def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = Ma
     """Make the run of a plan, unless it is finished; how it ended. OSError where the store does not work.
 
     Its record has the tags `more`, beside those of any run.
-    A lock on its fingerprint, which a dead process loses, keeps two processes off the same run. An error in it becomes
-    a FAILED record with its traceback. A record that is kept by a process of its own may find only later that the run
-    is finished already; then AlreadyFinished ends what is going on.
+    A lock on its fingerprint, which a dead process loses, keeps two processes off the same run, and a lease two homes
+    (`cnnlab.tracking.leases`); Elsewhere where it is left to another one. An error in it becomes a FAILED record with
+    its traceback. A record that is kept by a process of its own may find only later that the run is finished already;
+    then AlreadyFinished ends what is going on.
     """
     kept = checkpoints(plan.fingerprint, plan.code)
     journal, rerun, begun = Journal(log, kept, watcher), plan.config["rerun"], False
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study} | circumstances.process()
     tags |= more
     tags |= {LR_SOURCE: plan.lr_source} if plan.lr_source else {}
-    busy = f"waiting for another process, which makes {plan.label}"
-    with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: print(busy)):
+    with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: log.busy(plan.label)):
         try:
             log.begin(plan.study, plan.label, plan.words, tags, rerun, own_tags(plan.config))
             if kept.retired:
@@ -80,6 +81,10 @@ def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = Ma
         except Stopped as stopped:
             journal.stopped(str(stopped))
             return Outcome("stopped", plan.label, log.run_id, journal.last, str(stopped))
+        except Elsewhere:
+            with suppress(Exception):
+                log.close("KILLED")
+            raise
         except Exception as error:
             if not begun:  # the store is to blame
                 raise

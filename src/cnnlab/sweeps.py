@@ -23,10 +23,12 @@ from cnnlab.runs import Outcome, make
 from cnnlab.streams import take_all
 from cnnlab.summaries import sum_up
 from cnnlab.tracking.access import one_line, store_errors
-from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.leases import Elsewhere
+from cnnlab.tracking.log import RunLog, say_waiting
 from cnnlab.tracking.outbox import file_left, patiently
 from cnnlab.tracking.store import CODE, Study, checkpoints, own_tags
 
+ELSEWHERE = "elsewhere"  # how an arm ends here that another process makes
 TRIES = 3  # how often the worker of an arm may die, or the launcher stop before any arm begins
 
 Launch = Callable[[Sequence[int]], Any]  # make the arms of these numbers, each by `make_arm`
@@ -72,7 +74,7 @@ class Notices:
                 said = self.read()
                 if said:
                     began = began or time.monotonic()  # the first arm's begin: workers took a while to start
-                ended = {tuple(notice["arm"]): notice["line"] for notice in said if notice["status"] != "begun"}
+                ended = {tuple(notice["arm"]): notice["line"] for notice in said if notice["line"]}
                 for line in list(ended.values())[told:]:
                     told += 1
                     left = time_left(time.monotonic() - began, told, todo, workers)
@@ -109,13 +111,24 @@ def make_arm(cfg: Any, context: Any) -> Outcome:
     """Make one arm of a sweep in a worker, by its composed config, and say so in the sweep's folder.
 
     `context` is the config's `hydra` node. The notice comes first, since composing an arm can kill the worker, too.
-    OSError where the folder does not take it.
+    An arm that another process makes is left to it; the second time it is waited for. OSError where the folder does not
+    take it.
     """
     take_all()  # a worker has streams of its own
     words, notices = context.overrides.task, Notices(Path(context.sweep.dir))
     notices.post(words, "begun")
+
+    def busy(name: str) -> None:
+        if not any(notice["arm"] == list(words) and notice["status"] == ELSEWHERE for notice in notices.read()):
+            raise Elsewhere(f"{name}: another process makes it; the others come first")
+        say_waiting(name)
+
     try:
-        outcome = make(plan(cfg, context), RunLog(of_sweep=True), Watcher())
+        outcome = make(plan(cfg, context), RunLog(of_sweep=True, busy=busy), Watcher())
+    except Elsewhere as other:
+        print(other, flush=True)
+        notices.post(words, ELSEWHERE)
+        return Outcome(ELSEWHERE, " ".join(words), reason=str(other))
     except Exception as error:
         known = isinstance(error, (ValueError, OSError, ImportError))
         if not known:  # a bug, of which a line says too little
@@ -249,7 +262,8 @@ def _made(sweep: Sweep, missing: Sequence[int], launch: Launch, notices: Notices
                 deaths[number] += 1
                 if deaths[number] == TRIES:
                     failed[number] = f"its worker died {TRIES} times"
-            if number in failed or not error or notice["status"] not in ("begun", "not begun"):
+            is_over = not error or notice["status"] not in ("begun", "not begun")
+            if number in failed or (is_over and notice["status"] != ELSEWHERE):
                 left.remove(number)
         idle = idle + 1 if error and not said else 0
         if idle == TRIES:

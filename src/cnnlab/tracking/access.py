@@ -69,8 +69,11 @@ def without_password(text: str) -> str:
     return re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
 
 
-def raise_if_away(uri: str) -> None:
-    """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes."""
+def raise_if_away(uri: str) -> bool:
+    """StoreAway, in seconds, where a server is down or silent: MLflow would ask it again for minutes.
+
+    Whether it is a PostgreSQL without MLflow's tables.
+    """
     with store_errors(uri):
         if uri.startswith("http"):
             import requests
@@ -79,11 +82,22 @@ def raise_if_away(uri: str) -> None:
             if answer.status_code >= 500:
                 answer.raise_for_status()
         elif re.match(r"(postgresql(\+psycopg2?)?|mysql\+pymysql):", uri):
-            from sqlalchemy import create_engine
+            from sqlalchemy import NullPool, create_engine, inspect
 
             try:
-                engine = create_engine(uri, connect_args={"connect_timeout": ANSWER})
+                engine = create_engine(uri, poolclass=NullPool, connect_args={"connect_timeout": ANSWER})
             except ModuleNotFoundError as error:
                 raise ImportError(f"{error}: PostgreSQL needs an extra: pip install 'cnnlab[postgres]'") from None
-            engine.connect().close()
-            engine.dispose()
+            with engine.connect() as store:
+                return uri.startswith("postgresql") and not inspect(store).has_table("alembic_version")
+    return False
+
+
+@contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """One process at a time of all homes that make tables in a PostgreSQL: together they stand in each other's way."""
+    from sqlalchemy import NullPool, create_engine, text
+
+    with create_engine(uri, poolclass=NullPool).connect() as store:
+        store.execute(text("SELECT pg_advisory_lock(60000)"))
+        yield

@@ -18,7 +18,8 @@ from typing import Any, cast
 
 from cnnlab.signals import deaf, uninterrupted
 from cnnlab.tracking.access import one_line, store_errors
-from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.leases import Elsewhere
+from cnnlab.tracking.log import RunLog, say_waiting
 
 FORWARDED = (
     "begin",
@@ -67,6 +68,8 @@ class _Apart:
         answers.close()
         self._sent = self._settled = self._generation = 0
         self._begun: Any = None  # the record's id, or what kept it from being
+
+    busy = staticmethod(say_waiting)
 
     @property
     def run_id(self) -> str:
@@ -148,13 +151,21 @@ class _Apart:
 def _serve(calls: Any, answers: Any, oldest: Any) -> None:
     """The far end: answers each call with what it returns or raises, until the near end is gone."""
     threading.Thread(target=_follow, daemon=True).start()
-    log = RunLog()
+
+    def busy(name: str) -> None:
+        if generation < oldest.value:
+            raise Elsewhere(f"{name}: another process makes it")  # and here it was interrupted
+        say_waiting(name)
+
+    log = RunLog(busy=busy)
     while True:
         generation, log.when, name, arguments, options = calls.get()
         answer = None
         if generation >= oldest.value:
             try:
                 with store_errors():  # to unpickle MLflow's own errors the near end would have to import MLflow
+                    if name != "close":
+                        log.check()
                     answer = getattr(log, name)(*arguments, **options)
             except Exception as error:
                 answer = _sendable(error)

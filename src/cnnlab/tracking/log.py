@@ -9,11 +9,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_OID, uuid5
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import numpy as np
 
@@ -21,9 +21,10 @@ from cnnlab.signals import uninterrupted
 from cnnlab.tracking.access import StoreAway, store_errors
 from cnnlab.tracking.circumstances import changes, code, packages
 from cnnlab.tracking.copies import copied
+from cnnlab.tracking.leases import Lease, taken_over
 from cnnlab.tracking.model import write_model
 from cnnlab.tracking.outbox import Outbox, outboxes, perform
-from cnnlab.tracking.store import CODE, FINGERPRINT, Study
+from cnnlab.tracking.store import AGAIN, CODE, FINGERPRINT, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,23 +49,31 @@ class AlreadyFinished(Exception):
         self.run_id, self.metrics, self.other_code, self.copied = run_id, metrics, other_code, copied
 
 
+@cache
+def say_waiting(name: str) -> None:
+    """Say, once in a process, that a run is waited for, which another process makes."""
+    print(f"waiting for another process, which makes {name}", flush=True)
+
+
 class RunLog:
     """The record of a run: `begin` opens it, `close` says how it ended.
 
     Files are collected in a folder of their own and uploaded together by `upload`. `when` is the time of what is
-    recorded (seconds since 1970) if that is not now.
+    recorded (seconds since 1970) if that is not now. `busy` is called with the run's name, again and again, while
+    another process makes it; it may raise Elsewhere.
     """
 
     when: float | None = None
 
-    def __init__(self, of_sweep: bool = False) -> None:
+    def __init__(self, of_sweep: bool = False, busy: Callable[[str], object] = say_waiting) -> None:
         self._of_sweep = of_sweep  # which has seen the store at work, and knows that the run is to be made
+        self.busy = busy
+        self._lease: Lease | None = None
         self._points: list[tuple[str, float, int, int]] = []  # of epochs, that are to be written: name, value, at, step
         self._written = -math.inf  # when that was done last
         self._name = ""  # of the run
         self._shown = False  # whether MLflow knows that there are pictures
 
-    @uninterrupted()
     def begin(
         self,
         study: str,
@@ -78,40 +87,52 @@ class RunLog:
 
         Its maker's `own` tags describe it, and a finished run, too. With `rerun` "true" it is made again all the same,
         with "changed" if it was made by other code. What another study has finished by this code is copied. The caller
-        has the run's lock; so what is RUNNING was left behind by a dead process. StoreAway where the store does not
-        work; an arm of a sweep is begun all the same, and has its id later.
+        has the run's lock, and waits here for its lease; so what is RUNNING was left behind by a dead process.
+        StoreAway where the store does not work; an arm of a sweep is begun all the same, and has its id later.
         """
-        place, away = None, ""
+        self._name, self._lease = name, None
+        place, away, again = None, "", rerun == "true"
         try:
-            with store_errors():
-                place = self._opened(study, tags[FINGERPRINT])
-                if rerun != "true":
-                    _raise_if_finished(place, name, params, tags, rerun, own)
-        except StoreAway as error:
-            if not self._of_sweep:
-                raise
-            away = str(error)
-        kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
-        self._name, told = name, code() | dict(tags) | dict(own)
-        self._outbox = Outbox.begun(study, name, params, told, self._milliseconds(), place, away)
-        self._files, self._do = self._outbox.files, self._outbox.put
-        for file, content in kept.items():
-            self.text(file, content)
+            try:
+                with store_errors():
+                    place = self._opened(study, tags[FINGERPRINT])
+                    again = again or _is_known(place, name, params, tags, rerun, own)
+            except StoreAway as error:
+                if not self._of_sweep:
+                    raise
+                away = str(error)
+            with uninterrupted():
+                kept = {"config/packages.txt": packages(), "config/git.diff": changes()}
+                told, at = code() | {**tags, **own} | ({AGAIN: "true"} if again else {}), self._milliseconds()
+                self._outbox = Outbox.begun(study, name, params, told, at, place, away, self._lease)
+                self._files, self._do = self._outbox.files, self._outbox.put
+                for file, content in kept.items():
+                    self.text(file, content)
+        except BaseException:
+            if self._lease:
+                self._lease.release()
+            raise
         return self.run_id
 
     def _opened(self, study: str, fingerprint: str) -> Study:
-        """The study, with what earlier tries at the run have left: their outboxes delivered, their records closed.
+        """The study, once the run is this process's own, with what earlier tries at it have left.
 
-        An SQLite file that another process has locked is waited for.
+        Their outboxes are delivered, their leases let go, their records closed. An SQLite file that another process has
+        locked is waited for.
         """
         limit = time.monotonic() + LOCKED
         while True:
             try:
                 with store_errors():
-                    place = Study.open(study)
-                    for outbox in outboxes(fingerprint):
-                        outbox.deliver()
-                    place.close_stale(fingerprint)
+                    with uninterrupted():
+                        place = Study.open(study)
+                        for outbox in outboxes(fingerprint):
+                            outbox.deliver()
+                    self._lease = self._lease or Lease.of(fingerprint, uuid4().hex)
+                    if self._lease:
+                        self._lease.wait(lambda: self.busy(self._name))
+                    with uninterrupted():
+                        place.close_stale(fingerprint)
                     return place
             except StoreAway as error:
                 if self._of_sweep or "locked" not in str(error) or time.monotonic() > limit:
@@ -134,6 +155,8 @@ class RunLog:
 
     def check(self, begun: bool = False) -> None:
         """Raise what has gone wrong meanwhile, or kept the record from being `begun`; here every call waits."""
+        if self._lease and self._lease.lost:
+            raise taken_over(self._name)
 
     def rehearse(self) -> None:
         """Draw a figure and write a model that are thrown away, so that later ones need not wait for imports."""
@@ -264,9 +287,11 @@ def _at_once(study: Study, run_id: str, files: Path, *asked: Any) -> None:
         pass
 
 
-def _raise_if_finished(
+@uninterrupted()
+def _is_known(
     study: Study, name: str, params: Mapping[str, str], tags: Mapping[str, str], rerun: str, own: Mapping[str, str]
-) -> None:
+) -> bool:
+    """Whether there is a finished run already, by other code; AlreadyFinished where none is to be made."""
     known = study.finished(tags[FINGERPRINT])
     other_code = known is not None and known.data.tags.get(CODE) != tags[CODE]
     if known and not (other_code and rerun == "changed"):
@@ -274,6 +299,7 @@ def _raise_if_finished(
         raise AlreadyFinished(known.info.run_id, known.data.metrics, other_code=other_code)
     elsewhere = study.finished_elsewhere(tags[FINGERPRINT], tags[CODE])
     if elsewhere is None or (known and known.info.start_time > elsewhere.info.start_time):
-        return  # a copy that is older than what is known here would not be found again
+        return known is not None  # a copy that is older than what is known here would not be found again
     if copy := copied(study, elsewhere, name, params, own):
         raise AlreadyFinished(copy, elsewhere.data.metrics, copied=True)
+    return known is not None

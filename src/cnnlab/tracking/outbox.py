@@ -23,7 +23,8 @@ from uuid import uuid4
 from cnnlab.locks import locked
 from cnnlab.tracking.access import StoreAway, one_line, store_errors
 from cnnlab.tracking.copies import write_inputs, write_points
-from cnnlab.tracking.store import ASKED, FINGERPRINT, OUTBOX, RECORD, Study, refuse, run_lock, state_folder
+from cnnlab.tracking.leases import Elsewhere, Lease, taken_over
+from cnnlab.tracking.store import AGAIN, ASKED, CODE, FINGERPRINT, OUTBOX, RECORD, Study, refuse, run_lock, state_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,9 +39,9 @@ BRIEFLY = 5.0  # the same where somebody has interrupted the run
 class Outbox:
     """What a run has to tell the store, kept in `folder`; `run_id` is empty until the store knows the run."""
 
-    def __init__(self, folder: Path, study: Study | None = None, away: str = "") -> None:
+    def __init__(self, folder: Path, study: Study | None = None, away: str = "", lease: Lease | None = None) -> None:
         self.folder, self.files, self.run_id = folder, folder / "files", ""
-        self._study = study
+        self._study, self._lease = study, lease
         self._asked: list[tuple[Any, ...]] = []
         self._done = 0  # how many of these
         self._sent: set[Path] = set()  # files
@@ -60,13 +61,14 @@ class Outbox:
         at: int,
         place: Study | None = None,
         away: str = "",
+        lease: Lease | None = None,
     ) -> Outbox:
         """A new outbox, whose run is the first thing that it tells.
 
         `place` is the study, if it is open, and `away` why the store does not work, if it does not.
         """
-        token = uuid4().hex
-        outbox = cls(state_folder() / f"{tags[FINGERPRINT]}.{token}{OUTBOX}", place, away)
+        token = lease.owner if lease else uuid4().hex
+        outbox = cls(state_folder() / f"{tags[FINGERPRINT]}.{token}{OUTBOX}", place, away, lease)
         outbox.files.mkdir(parents=True)
         threading.Thread(target=outbox._serve, daemon=True).start()
         try:
@@ -110,16 +112,18 @@ class Outbox:
     def deliver(self, end: bool = False) -> str:
         """Do here and now all that an ended process has left; which run that is. OSError where it cannot be done.
 
-        A run that was cut off is brought to an `end`, as KILLED.
+        A run that was cut off is brought to an `end`, as KILLED. Its lease is let go.
         """
         whole = (self.folder / ASKED).read_bytes().rpartition(b"\n")[0]  # without half a line, a killed one's last
         try:
             listed = [json.loads(line) for line in whole.splitlines()]
-            with store_errors():
+            with store_errors(), suppress(Elsewhere):  # raised when all is done
                 for asked in listed:
                     self._perform(*asked)
                 if end and self._study and listed[-1][0] != "close":
                     self._study.client.set_terminated(self.run_id, "KILLED")
+                if self._lease:
+                    self._lease.release()
         except StoreAway:
             raise
         except (OSError, ValueError) as error:
@@ -138,6 +142,8 @@ class Outbox:
                 os.truncate(place, size)
             raise
         with self._news:
+            if self._is_done() and not self._why:
+                self._progress = time.monotonic()  # until now there was none to make
             self._asked.append(asked)
             self._news.notify_all()
 
@@ -192,6 +198,8 @@ class Outbox:
         assert self._study is not None
         if action == "close":
             self._remove_doubles()
+            self._close(*arguments)
+            return
         for file in perform(self._study.client, self.run_id, self.files, action, *arguments, but=self._sent):
             self._sent.add(file)
             self._progress = time.monotonic()
@@ -199,7 +207,8 @@ class Outbox:
     def _begin(self, study: str, name: str, params: dict[str, str], tags: dict[str, str], at: int) -> None:
         from mlflow.entities import Param
 
-        self._study, self._token = self._study or Study.open(study), tags[RECORD]
+        self._study, self._name, self._tags = self._study or Study.open(study), name, tags
+        self._lease = self._lease or Lease.of(tags[FINGERPRINT], tags[RECORD])
         if known := self._runs():
             self.run_id = known[-1]
         else:
@@ -208,7 +217,30 @@ class Outbox:
 
     def _runs(self) -> list[str]:
         assert self._study is not None
-        return [run.info.run_id for run in self._study.runs(f"tags.`{RECORD}` = '{self._token}'")]
+        return [run.info.run_id for run in self._study.runs(f"tags.`{RECORD}` = '{self._tags[RECORD]}'")]
+
+    def _close(self, status: str, at: int) -> None:
+        """End the run; Elsewhere, and KILLED, where another home makes it now or has made it."""
+        assert self._study is not None
+        end, lease, is_lost = self._study.client.set_terminated, self._lease, False
+        is_own = status == "FINISHED" and lease is not None and lease.beat()
+        is_open = status == "FINISHED" and not is_own  # another home may make it, too
+        if is_open:
+            is_lost = (lease is not None and (lease.held or lease.take() is not None)) or self._is_twin()
+        end(self.run_id, "KILLED" if is_lost else status, at)
+        if is_open and not is_lost:
+            is_lost = self._is_twin()
+        if lease and not lease.release() and is_own:  # it was taken over in this very moment
+            end(self.run_id, "KILLED", at)
+            is_lost = True
+        if is_lost:
+            raise taken_over(self._name)
+
+    def _is_twin(self) -> bool:
+        """Whether another home has finished the same run, which counts."""
+        assert self._study is not None
+        tags = self._tags
+        return AGAIN not in tags and self._study.close_twins(self.run_id, tags[FINGERPRINT], tags.get(CODE, ""))
 
     def _remove_doubles(self) -> None:
         """Delete runs that a server made although its answer was lost: they were asked for again."""
@@ -237,8 +269,6 @@ def perform(
             folder = file.relative_to(files).parent.as_posix()
             client.log_artifact(run_id, str(file), None if folder == "." else folder)
             yield file
-    elif action == "close":
-        client.set_terminated(run_id, *arguments)
 
 
 def outboxes(fingerprint: str = "*") -> list[Outbox]:

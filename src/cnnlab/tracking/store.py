@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from cnnlab.checkpoint import Checkpoints
 from cnnlab.locks import locked
 from cnnlab.paths import root, sqlite_file, sqlite_uri
 from cnnlab.report.tables import count
-from cnnlab.tracking.access import raise_if_away, store_errors, tracking_uri
+from cnnlab.tracking.access import alone, raise_if_away, store_errors, tracking_uri
 from cnnlab.tracking.moved import follow_move, own_store
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ HOST, PID, DIGEST = "cnnlab.host", "cnnlab.pid", "cnnlab.data.digest"  # who mak
 NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
 DESCRIPTION = "cnnlab.description"  # what its maker says of a run: the beginning of its description
 RECORD = "cnnlab.record"  # the token by which a run's outbox finds it again
+AGAIN = "cnnlab.again"  # of a run that was made although a finished one was there
+TWIN = "cnnlab.twin"  # the finished run that another home has made at the same time
 OUTBOX, ASKED = ".outbox", "asked.jsonl"  # ending of an outbox's folder, and the file of what it asks for
 PAGE = 200  # runs that are asked for at a time: of a thousand a busy server is not done when its answer is due
 MANY = 200  # fingerprints that are asked for one by one
@@ -71,18 +73,13 @@ class Study:
         processes left RUNNING are closed.
         """
         uri = tracking_uri()
-        raise_if_away(uri)
-        with locked(state_folder() / "store.lock"), store_errors():
+        is_new = raise_if_away(uri)
+        with locked(state_folder() / "store.lock"), store_errors(), alone(uri) if is_new else nullcontext():
             follow_move(uri)
             if (file := sqlite_file(uri)) and not file.exists():
                 create(file, lambda draft: _client(sqlite_uri(draft)).search_experiments(max_results=1))
             client = _client(uri)
-            known = client.get_experiment_by_name(name)
-            if known and known.lifecycle_stage == "deleted":
-                client.restore_experiment(known.experiment_id)
-            place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
-            identity = known.experiment_id if known else _created(client, name, place)
-            study = cls(client, identity, name)
+            study = cls(client, _experiment(client, name, uri), name)
             study._close_killed()
         return study
 
@@ -137,6 +134,21 @@ class Study:
         """
         for run in list(self.runs(f"{_of(fingerprint)} and attributes.status = 'RUNNING'", everywhere=True)):
             self._close(run)
+
+    def close_twins(self, run_id: str, fingerprint: str, code: str) -> bool:
+        """Of runs that homes have made at the same time close all but one as KILLED, with a tag; is `run_id` closed?
+
+        It is asked before that run is closed as finished, when any other that is finished counts, and after it, when
+        the first to end does: of two that are closed together at least one sees both, and all see the same first.
+        """
+        query = f"{_of(fingerprint)} and tags.`{CODE}` = '{code}' and attributes.status = 'FINISHED'"
+        runs = [run for run in self.runs(query) if AGAIN not in run.data.tags]
+        ends = {run.info.run_id: run.info.end_time for run in runs}
+        made = sorted(ends, key=lambda known: (ends[known], known)) + [run_id] * (run_id not in ends)
+        for twin in made[1:]:
+            self.client.set_tag(twin, TWIN, made[0])
+            self.client.set_terminated(twin, "KILLED", ends.get(twin))
+        return run_id in made[1:]
 
     def _close_killed(self) -> None:
         """Close as KILLED what dead processes of this machine left RUNNING.
@@ -202,24 +214,32 @@ def create(file: Path, fill: Callable[[Path], object]) -> None:
     """Make an SQLite file, all or nothing of it: one that is cut off while its tables are made never works again."""
     draft = file.with_name(f".{file.name}.draft")
     parts = draft, draft.with_name(f"{draft.name}-journal")
-    try:
-        for left in parts:  # by a creator that was killed
-            left.unlink(missing_ok=True)
-        fill(draft)
-        draft.rename(file)
-    finally:
-        for left in parts:
-            left.unlink(missing_ok=True)
+    with locked(file.with_name(f".{file.name}.lock")):  # the store of another home, too
+        try:
+            for left in parts:  # by a creator that was killed
+                left.unlink(missing_ok=True)
+            if not file.exists():
+                fill(draft)
+                draft.rename(file)
+        finally:
+            for left in parts:
+                left.unlink(missing_ok=True)
 
 
-def _created(client: MlflowClient, name: str, place: str | None) -> str:
-    """The id of a new experiment, or of the one that another machine has just made under the same name."""
-    try:
-        return client.create_experiment(name, place)
-    except Exception:
-        if made := client.get_experiment_by_name(name):
-            return made.experiment_id
-        raise
+def _experiment(client: MlflowClient, name: str, uri: str) -> str:
+    """The id of the experiment of this name, which is made if there is none."""
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        place = None if uri.startswith("http") else (root() / "mlartifacts" / name).as_uri()
+        try:
+            return client.create_experiment(name, place)
+        except Exception:
+            known = client.get_experiment_by_name(name)
+            if known is None:  # another home was not faster
+                raise
+    if known.lifecycle_stage == "deleted":
+        client.restore_experiment(known.experiment_id)
+    return str(known.experiment_id)
 
 
 def _client(uri: str) -> MlflowClient:

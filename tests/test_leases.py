@@ -1,0 +1,328 @@
+"""Two homes on one store make each run once, whatever becomes of one of them; real commands, SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import SMALL, Home, end, is_one_line, kill, plan_of, wait_for
+from tests.faults import locked_file, postgres, served
+
+from cnnlab.tracking import leases, outbox
+from cnnlab.tracking.leases import Elsewhere, Lease
+from cnnlab.tracking.log import AlreadyFinished, RunLog
+from cnnlab.tracking.outbox import file_left
+from cnnlab.tracking.store import AGAIN, CODE, FINGERPRINT, KIND, TWIN, Study
+
+BRIEF = ("model=mlp", "model.hidden=[4]", "epochs=2", *SMALL, "study=shared")
+LONG = ("model=mlp", "model.hidden=[16]", "epochs=60", "data.train=2000", "data.validation=100", "study=shared")
+SWEEP = ("-m", "hydra.launcher.n_jobs=1")
+TAGS = {FINGERPRINT: "f", CODE: "c", KIND: "run"}
+slow = pytest.mark.slow
+
+
+class Pair:
+    """Two homes, `a` and `b`, and the store that they share."""
+
+    def __init__(self, a: Home, b: Home, uri: str) -> None:
+        self.a, self.b, self.uri = a, b, uri
+
+    def start(self, home: Home, *words: str, still: float = 60) -> subprocess.Popen[str]:
+        """A command of one of them, which takes another for dead after so many seconds."""
+        return home.start(*words, MLFLOW_TRACKING_URI=self.uri, CNNLAB_LEASE=str(still))
+
+    def stopped(self, command: subprocess.Popen[str]) -> bool:
+        """Stop a command, but not in the middle of a write, by which an SQLite file would be locked for all."""
+        os.killpg(command.pid, signal.SIGSTOP)
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(self.uri[10:], timeout=0.1)) as store:
+            store.execute("BEGIN IMMEDIATE")
+            return True
+        os.killpg(command.pid, signal.SIGCONT)
+        time.sleep(0.05)
+        return False
+
+    def runs(self, study: str = "shared") -> list[Any]:
+        from mlflow import MlflowClient
+
+        import cnnlab.tracking  # noqa: F401 - silences MLflow before it is imported
+
+        client = MlflowClient(self.uri)
+        known = client.get_experiment_by_name(study)
+        return list(client.search_runs([known.experiment_id], f"tags.`{KIND}` = 'run'")) if known else []
+
+    def ends(self) -> dict[str, list[str]]:
+        """How the runs of each seed ended."""
+        found = dict[str, list[str]]()
+        for run in self.runs():
+            found.setdefault(run.data.params["seed"], []).append(run.info.status)
+        return {seed: sorted(ends) for seed, ends in sorted(found.items())}
+
+    def rows(self) -> list[tuple[str, int]]:
+        """The owners of all leases, and their counts."""
+        from sqlalchemy import NullPool, create_engine, inspect, text
+
+        engine = create_engine(self.uri, poolclass=NullPool)
+        if not inspect(engine).has_table(leases.TABLE):
+            return []
+        with engine.connect() as store:
+            return [(owner, beat) for owner, beat in store.execute(text(f"SELECT owner, beat FROM {leases.TABLE}"))]
+
+
+@pytest.fixture
+def pair(new_home: Callable[..., Home], tmp_path: Path) -> Pair:
+    """Two homes on the SQLite file of a third folder, where there is none yet."""
+    a, b = (new_home(tmp_path / name, fresh=True) for name in "ab")
+    return Pair(a, b, f"sqlite:///{tmp_path}/shared.db")
+
+
+@pytest.fixture
+def near(new_home: Callable[..., Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """Two homes that this very process is in, in turns: in `a` first; the store is that of `a`."""
+    a, b = new_home(tmp_path / "a"), new_home(tmp_path / "b", fresh=True)
+    pair = Pair(a, b, a.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", pair.uri)
+    monkeypatch.setenv("CNNLAB_HOME", str(a.folder))
+    monkeypatch.setattr(leases, "STILL", 0.6)
+    return pair
+
+
+@contextmanager
+def within(home: Home) -> Iterator[None]:
+    """This process in that home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNNLAB_HOME", str(home.folder))
+        yield
+
+
+def begun(home: Home, busy: Callable[[str], object] = lambda name: None, rerun: str = "false") -> RunLog:
+    """The record of a run that a home begins."""
+    log = RunLog(busy=busy)
+    with within(home):
+        log.begin("shared", "a name", {"seed": "0"}, TAGS, rerun)
+    return log
+
+
+def refuse(name: str) -> None:
+    raise Elsewhere(name)
+
+
+@contextmanager
+def asleep(log: RunLog) -> Iterator[None]:
+    """A record whose process counts up no more."""
+
+    def fail() -> bool:
+        raise OSError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log._lease, "beat", fail)
+        yield
+
+
+def left_on_disk(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a run as finished, but the store hears nothing of it, nor of its process any more."""
+    monkeypatch.setattr(outbox, "PATIENCE", 0)
+    log._outbox._end()
+    log.close("FINISHED")
+    assert log._lease
+    log._lease._over.set()
+
+
+def ends(pair: Pair) -> list[str]:
+    """How the runs ended, the oldest first."""
+    return [run.info.status for run in reversed(pair.runs())]
+
+
+@slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_homes_make_each_arm_once(kind: str, pair: Pair) -> None:
+    """Begun together, on a store that neither has made yet."""
+    with postgres() if kind == "postgresql" else nullcontext(pair.uri) as pair.uri:
+        commands = [pair.start(home, *SWEEP, *BRIEF, "seed=0,1,2") for home in (pair.a, pair.b)]
+        for said in map(end, commands):
+            assert (said.code, said.err) == (0, ""), said
+        assert pair.ends() == {seed: ["FINISHED"] for seed in "012"}
+        assert pair.rows() == [] and not pair.a.leftovers() and not pair.b.leftovers()
+
+
+@slow
+def test_when_a_home_is_killed_the_other_takes_its_arm_over(pair: Pair) -> None:
+    words = (*SWEEP, *LONG, "seed=0,1")
+    first = pair.start(pair.a, *words)
+    wait_for(lambda: pair.a.checkpoints(), first)
+    kill(first)
+    said = end(pair.start(pair.b, *words, still=2))
+    assert (said.code, said.err) == (0, "") and "another process makes it; the others come first" in said.out, said
+    assert sorted(pair.ends().values()) == [["FINISHED"], ["FINISHED", "KILLED"]] and pair.rows() == []
+    again = end(pair.start(pair.a, *words))
+    assert again.code == 0 and "nothing to do, 2 arms finished" in again.out
+
+
+@slow
+def test_a_home_that_slept_too_long_gives_its_run_up(pair: Pair) -> None:
+    first = pair.start(pair.a, *LONG)
+    wait_for(lambda: pair.a.checkpoints(), first)
+    wait_for(lambda: pair.stopped(first), first)
+    second = pair.start(pair.b, *LONG, still=1)
+    said = end(second)
+    assert (said.code, said.err) == (0, "") and "waiting for another process" in said.out, said
+    os.killpg(first.pid, signal.SIGCONT)
+    gave_up = end(first)
+    assert gave_up.code == 1 and is_one_line(gave_up.err) and "another home makes it now" in gave_up.err, gave_up
+    assert pair.ends() == {"0": ["FINISHED", "KILLED"]} and pair.rows() == []
+
+
+@slow
+def test_who_waits_for_another_home_can_be_interrupted(near: Pair) -> None:
+    lease = Lease(near.uri, plan_of(*BRIEF).fingerprint, "somebody")
+    lease.wait(pytest.fail)
+    command = near.start(near.b, *BRIEF)
+    assert command.stdout is not None
+    assert any("waiting for another process" in line for line in command.stdout)
+    command.send_signal(signal.SIGINT)
+    _, err = command.communicate(timeout=30)
+    assert command.returncode == 1 and is_one_line(err) and "interrupted" in err
+    assert lease.release() and near.runs() == [] and near.rows() == []
+
+
+def test_a_live_run_is_waited_for_and_never_closed(near: Pair) -> None:
+    """Though it is slower than an owner may be silent; the other takes what it has found."""
+    log, looks = begun(near.a), Counter[str]()
+    with pytest.raises(Elsewhere):
+        begun(near.b, refuse)
+    with ThreadPoolExecutor() as threads:
+        other = threads.submit(begun, near.b, lambda name: looks.update([name]))
+        time.sleep(4 * leases.STILL)
+        assert not other.done() and ends(near) == ["RUNNING"]
+        log.check()
+        log.close("FINISHED")
+        with pytest.raises(AlreadyFinished):
+            other.result(30)
+    assert looks["a name"] > leases.LOOKS and near.rows() == []
+
+
+@pytest.mark.parametrize("when", ["training", "ending", "too late"])
+def test_an_owner_that_was_taken_over_ends_as_killed(when: str, near: Pair) -> None:
+    log = begun(near.a)
+    with asleep(log):
+        taker = begun(near.b)
+        assert ends(near) == ["KILLED", "RUNNING"]
+        if when == "too late":
+            taker.close("FINISHED")
+    if when == "training":
+        limit = time.monotonic() + 30
+        with pytest.raises(Elsewhere, match="a name: another home makes it now"):
+            while time.monotonic() < limit:
+                log.check()
+        log.close("KILLED")
+    else:
+        with pytest.raises(Elsewhere, match="a name: another home makes it now"):
+            log.close("FINISHED")
+        log.close("KILLED")
+    if when != "too late":
+        taker.close("FINISHED")
+    assert ends(near) == ["KILLED", "FINISHED"] and near.rows() == []
+
+
+def test_a_home_that_was_killed_does_not_wait_for_itself(near: Pair) -> None:
+    log = begun(near.a)
+    again = begun(near.a, pytest.fail)
+    again.close("FINISHED")
+    assert ends(near) == ["KILLED", "FINISHED"] and log._lease and not log._lease.beat()
+
+
+@pytest.mark.parametrize("other", ["nobody", "makes it", "has made it"])
+def test_a_record_that_is_filed_later_is_finished_if_no_other_is(
+    other: str, near: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = begun(near.a)
+    left_on_disk(log, monkeypatch)
+    monkeypatch.setattr(outbox, "PATIENCE", 90)
+    taker = begun(near.b) if other != "nobody" else None
+    if taker and other == "has made it":
+        taker.close("FINISHED")
+    assert file_left() == ([f"a name: run {log.run_id} of study shared"], [])
+    if taker and other == "makes it":
+        taker.close("FINISHED")
+    assert ends(near) == (["KILLED", "FINISHED"] if taker else ["FINISHED"])
+    assert near.rows() == [] and not near.a.leftovers()
+
+
+def test_a_store_that_is_away_costs_nobody_its_lease(near: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the owner, which cannot count up, nor who waits can do anything meanwhile."""
+    log = begun(near.a)
+    with ThreadPoolExecutor() as threads:
+        other = threads.submit(begun, near.b)
+        time.sleep(leases.STILL / 2)
+        with locked_file(near.a.folder / "mlflow.db"):
+            time.sleep(4 * leases.STILL)
+        time.sleep(leases.STILL)
+        log.check()
+        assert not other.done() and ends(near) == ["RUNNING"]
+        log.close("FINISHED")
+        with pytest.raises(AlreadyFinished):
+            other.result(60)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_table_is_made_once_and_mlflow_does_not_mind_it(kind: str, near: Pair) -> None:
+    from mlflow.store.db.utils import _all_tables_exist, _upgrade_db, _verify_schema
+    from sqlalchemy import create_engine
+
+    with postgres() if kind == "postgresql" else nullcontext(near.uri) as uri, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        Study.open("shared")
+        made = [Lease(uri, f"f{number % 4}", f"owner {number}") for number in range(16)]
+        with ThreadPoolExecutor(16) as threads:
+            took = list(threads.map(Lease.take, made))
+        assert took.count(None) == 4  # one of each
+        owners = [lease for lease, other in zip(made, took, strict=True) if other is None]
+        assert {lease._names["run"] for lease in owners} == {"f0", "f1", "f2", "f3"}
+        engine = create_engine(uri)
+        _verify_schema(engine)
+        assert _all_tables_exist(engine)
+        _upgrade_db(engine)
+        engine.dispose()
+        assert Study.open("shared").name == "shared" and all(lease.beat() and lease.release() for lease in owners)
+
+
+def test_of_twins_behind_a_server_the_later_is_marked_and_left_out(near: Pair) -> None:
+    with served(near.a.folder) as port, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        assert Lease.of("f", "owner") is None
+        first, second = begun(near.a), begun(near.b, pytest.fail)
+        first.close("FINISHED")
+        with pytest.raises(Elsewhere):
+            second.close("FINISHED")
+        study = Study.open("shared")
+        assert [run.info.run_id for run in study.newest().values()] == [first.run_id]
+        (twin,) = study.runs(f"tags.`{TWIN}` = '{first.run_id}'")
+        assert (twin.info.run_id, twin.info.status) == (second.run_id, "KILLED")
+        with pytest.raises(AlreadyFinished):
+            begun(near.b)
+        again = begun(near.b, rerun="true")  # which is no twin
+        again.close("FINISHED")
+        assert [run.info.run_id for run in study.newest().values()] == [again.run_id]
+    assert ends(near) == ["FINISHED", "KILLED", "FINISHED"]
+
+
+def test_twins_that_are_closed_together_leave_one(near: Pair) -> None:
+    study = Study.open("shared")
+    made = [study.client.create_run(study.experiment_id, tags=TAGS).info.run_id for _ in range(3)]
+    for run_id in made:
+        study.client.set_terminated(run_id, "FINISHED", 1000)
+    closed = [study.close_twins(run_id, "f", "c") for run_id in made]
+    left = [run for run in near.runs() if run.info.status == "FINISHED"]
+    assert [run.info.run_id for run in left] == [min(made)] and not closed[made.index(min(made))]
+    again = study.client.create_run(study.experiment_id, tags=TAGS | {AGAIN: "true"}).info.run_id
+    study.client.set_terminated(again, "FINISHED")
+    assert not study.close_twins(min(made), "f", "c") and study.client.get_run(again).info.status == "FINISHED"
