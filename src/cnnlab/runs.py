@@ -62,7 +62,7 @@ def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = Ma
     busy = f"waiting for another process, which makes {plan.label}"
     with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: print(busy)):
         try:
-            tags |= circumstances.process() | more
+            tags |= circumstances.process() | dict(more)
             log.begin(plan.study, plan.label, plan.words, tags, rerun, own_tags(plan.config))
             if kept.retired:
                 log.check(begun=True)  # a run that is finished would not be begun

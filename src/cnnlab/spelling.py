@@ -27,7 +27,7 @@ HYDRA = (
     "hydra.sweeper.yes",
 )  # and hydra.launcher.OPTION
 NEEDS = dict.fromkeys(("slurm", "submitit_local", "submitit_slurm"), ("submitit", "slurm"))
-NEEDS["ray"] = ("hydra_plugins.hydra_ray_launcher", "ray")  # a module of each launcher that is an extra, and which
+NEEDS["ray_cluster"] = ("hydra_plugins.hydra_ray_launcher", "ray")  # a module of each launcher in an extra, and which
 SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
 

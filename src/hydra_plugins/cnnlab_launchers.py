@@ -67,7 +67,7 @@ class SlurmLauncher(ClusterLauncher):
     """Makes each arm as a task of one job array, by submitit, with the options of Hydra's launcher `submitit_slurm`."""
 
     def __init__(self, **params: Any) -> None:
-        self.params = {
+        self.params: dict[str, Any] = {
             name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             for name, value in params.items()
         }
@@ -86,9 +86,9 @@ class SlurmLauncher(ClusterLauncher):
                 time.sleep(1)
                 if time.monotonic() - asked > min(max(ASK[0], (asked - began) / 20), ASK[1]):
                     asked, queued = time.monotonic(), _queued()
-                    for job in left if queued is not None else ():
-                        if job.job_id in queued:
-                            gone.pop(job, None)  # Slurm has begun it anew
+                    for job in left:
+                        if queued is None or job.job_id in queued:
+                            gone.pop(job, None)  # it may have been gone: Slurm begins a task anew if its node is lost
                         else:
                             gone.setdefault(job, asked)
                 for job in list(left):
@@ -169,8 +169,8 @@ class RayLauncher(ClusterLauncher):
         heard = {number: signal.getsignal(number) for number in ENDS}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a Ray that is started here
         start_ray(self.options.init)
-        for number, handler in heard.items():  # Ray has its own
-            signal.signal(number, handler)
+        for end, handler in heard.items():  # Ray has its own
+            signal.signal(end, handler)
         variables = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
         task, state = partial(_at_home, self.task, os.getcwd(), variables), Singleton.get_state()
         waiting, running = deque(enumerate(arms)), dict[Any, Arm]()

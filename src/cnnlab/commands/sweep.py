@@ -15,7 +15,8 @@ EXAMPLES = """\
   cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist5k epochs=15
   cnnlab sweep lenet_family --only linear --only knn --dry-run
 """
-JOBS = dict.fromkeys((None, "joblib", "workers", "ray"), "hydra.launcher.n_jobs")  # what --jobs sets, by launcher
+CALLED = {"joblib": None, "ray": "ray_cluster"}  # launchers by other names than Hydra's: the default, and its plugin's
+JOBS = dict.fromkeys((None, "workers", "ray_cluster"), "hydra.launcher.n_jobs")  # what --jobs sets, by launcher
 JOBS |= dict.fromkeys(("slurm", "submitit_slurm"), "hydra.launcher.array_parallelism")
 
 
@@ -60,12 +61,13 @@ def overrides(parse: Parser, said: Namespace, own: Sequence[str] = ()) -> list[s
     if "=" in said.name:
         parse.error(f"{said.name}: the name of a sweep comes first, as in `{parse.prog} pooling {said.name}`")
     asked = [f"sweep={said.name}", *said.words, *own]
-    asked += [f"hydra/launcher={said.launcher}"] if said.launcher not in (None, "joblib") else []
+    launcher = CALLED.get(said.launcher, said.launcher)
+    asked += [f"hydra/launcher={launcher}"] if launcher else []
     if said.jobs:
-        if said.launcher not in JOBS:
+        if launcher not in JOBS:
             others = f"not with {said.launcher}; slurm and ray know it, too"
             parse.error(f"argument --jobs: goes with the launcher joblib, {others}")
-        asked.append(f"{JOBS[said.launcher]}={said.jobs}")
+        asked.append(f"{JOBS[launcher]}={said.jobs}")
     asked += ["hydra.sweeper.yes=true"] if said.yes else []
     check_words(asked, [conf_folder()])
     return asked
