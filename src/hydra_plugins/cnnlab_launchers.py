@@ -9,11 +9,12 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ End = tuple[Arm, JobReturn | Exception]
 
 LATE = 15.0  # seconds that a shared folder may take to show the result of a job that has left the queue
 ASK = 3.0, 30.0  # seconds between two questions to Slurm, at first and in a long sweep
+LONGEST = 38  # letters of a folder's name that leave room for a socket of Ray, which may have 107
 KEPT = "CNNLAB_", "MLFLOW_"  # beginnings of the variables that a worker of Ray is given
 
 
@@ -160,7 +162,7 @@ class RayLauncher(ClusterLauncher):
         self.options, self.n_jobs = ray, n_jobs
 
     def ends(self, arms: Sequence[Arm]) -> Generator[End, None, None]:
-        """Connect to the cluster that is named, or start Ray on this machine, for as long as it takes."""
+        """Connect to the cluster that is named, or start Ray on this machine for as long as it takes."""
         import ray
         from hydra_plugins.hydra_ray_launcher._launcher_util import launch_job_on_ray, start_ray
 
@@ -168,24 +170,39 @@ class RayLauncher(ClusterLauncher):
 
         heard = {number: signal.getsignal(number) for number in ENDS}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a Ray that is started here
-        start_ray(self.options.init)
-        for end, handler in heard.items():  # Ray has its own
-            signal.signal(end, handler)
-        variables = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
-        task, state = partial(_at_home, self.task, os.getcwd(), variables), Singleton.get_state()
-        waiting, running = deque(enumerate(arms)), dict[Any, Arm]()
+        with _short_names():
+            start_ray(self.options.init)
+            for end, handler in heard.items():  # Ray has its own
+                signal.signal(end, handler)
+            variables = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
+            task, state = partial(_at_home, self.task, os.getcwd(), variables), Singleton.get_state()
+            waiting, running = deque(enumerate(arms)), dict[Any, Arm]()
+            try:
+                while waiting or running:
+                    while waiting and len(running) < (self.n_jobs or len(arms)):
+                        number, arm = waiting.popleft()
+                        config = self.context.config_loader.load_sweep_config(self.config, list(arm))
+                        with open_dict(config):
+                            config.hydra.job.id, config.hydra.job.num = str(number), number
+                        running[launch_job_on_ray(self.context, self.options.remote, config, task, state)] = arm
+                    (done,), _ = ray.wait(list(running))
+                    yield running.pop(done), _result(ray.get, done)
+            finally:
+                ray.shutdown()
+
+
+@contextmanager
+def _short_names() -> Iterator[None]:
+    """Have a Ray that is started here use a folder whose name is short enough for those of its sockets."""
+    if len(os.environ.get("TMPDIR", "")) <= LONGEST or "RAY_TMPDIR" in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="cnnlab-", dir="/tmp") as folder:
+        os.environ["RAY_TMPDIR"] = folder
         try:
-            while waiting or running:
-                while waiting and len(running) < (self.n_jobs or len(arms)):
-                    number, arm = waiting.popleft()
-                    config = self.context.config_loader.load_sweep_config(self.config, list(arm))
-                    with open_dict(config):
-                        config.hydra.job.id, config.hydra.job.num = str(number), number
-                    running[launch_job_on_ray(self.context, self.options.remote, config, task, state)] = arm
-                (done,), _ = ray.wait(list(running))
-                yield running.pop(done), _result(ray.get, done)
+            yield
         finally:
-            ray.shutdown()
+            del os.environ["RAY_TMPDIR"]
 
 
 def _at_home(task: Callable[[DictConfig], Any], folder: str, variables: Mapping[str, str], cfg: DictConfig) -> Any:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 import psutil
 from tests.conftest import Home
 
-FEW, MANY = 4, 12
+FEW, MANY = 2, 8
 TINY = ("data=digits", "data.train=200", "model=mlp", "model.hidden=[4]", "epochs=1", "study=overhead")
 
 

@@ -7,6 +7,7 @@ import secrets
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from tests.cluster.overhead import overhead
 from tests.conftest import Home, Said, end, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-ARMS = ("smoke", "--seeds=4", "data.train=900", "epochs=60")  # eight of them, each of some ten seconds
-TWO = {"OPENBLAS_NUM_THREADS": "2"}  # what an environment says that does not care
+ARMS = ("smoke", "--seeds=4", "data.train=900", "epochs=30")  # eight of them, each of some ten seconds
+TWO = {"OPENBLAS_NUM_THREADS": "2", "RAY_worker_niceness": "10"}  # an environment that does not care for either
 
 
 @pytest.fixture
@@ -75,17 +76,19 @@ def test_ray_loses_a_node(ray: None, home: Home) -> None:
     if lacks := missing("ip", "unshare"):
         pytest.skip(f"needs network namespaces, and there is no {lacks}")
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with two_nodes() as (head, other), server(head, home.folder) as uri:
-        with ray_cluster(head, other, secret | TWO) as address:
-            words = (*ARMS, "--launcher=ray", f"hydra.launcher.ray.init.address={address}")
-            places: dict[str, Any] = {"command": "sweep", "before": head.command(), "MLFLOW_TRACKING_URI": uri}
-            process = home.start(*words, **places, **secret, **TWO)
-            wait_for(lambda: under_way(home, lambda run: run.data.tags["cnnlab.host"] == other.name), process)
-            other.lose()
-            lost = all_but_one(end(process), home)
-            assert lost.data.tags["cnnlab.host"] == other.name
-            every_arm_once(end(home.start(*words, **places, **secret, **TWO)), home, lost)
-        last = end(home.start(*words, **places))  # Ray is gone, and not asked for
+    with ExitStack() as stack:
+        head, other = stack.enter_context(two_nodes())
+        address = stack.enter_context(ray_cluster(head, other, secret | TWO))
+        uri = stack.enter_context(server(head, home.folder))
+        words = (*ARMS, "--launcher=ray", f"hydra.launcher.ray.init.address={address}")
+        places: dict[str, Any] = {"command": "sweep", "before": head.command(), "MLFLOW_TRACKING_URI": uri}
+        process = home.start(*words, **places, **secret, **TWO)
+        wait_for(lambda: under_way(home, lambda run: run.data.tags["cnnlab.host"] == other.name), process)
+        other.lose()
+        lost = all_but_one(end(process), home)
+        assert lost.data.tags["cnnlab.host"] == other.name
+        every_arm_once(end(home.start(*words, **places, **secret, **TWO)), home, lost)
+        last = end(home.start(*words, **places))
         assert last.code == 0 and last.out.startswith("smoke: nothing to do, 8 arms finished")
     assert len(list((home.folder / "files").rglob("network.npz"))) == 8
     assert home.leftovers() == []
