@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -27,6 +28,24 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 Arm = Sequence[str]  # its words
 End = tuple[Arm, JobReturn | Exception]
+
+SLURM: dict[str, Any] = {  # with the options of submitit's launcher: hydra.launcher.partition, timeout_min, mem_gb, ...
+    "defaults": ["submitit_slurm"],
+    "_target_": "hydra_plugins.cnnlab_launchers.SlurmLauncher",
+    "name": "cnnlab",
+}
+RAY: dict[str, Any] = {
+    "_target_": "hydra_plugins.cnnlab_launchers.RayLauncher",
+    "n_jobs": None,  # arms side by side; None: as many as there are processors
+    "ray": {
+        # address None: what RAY_ADDRESS names, else a Ray that runs on this machine, else a new one
+        "init": {"address": None, "log_to_driver": False, "logging_level": "error", "include_dashboard": False},
+        # each arm in a process of its own, and once: the next start of the command tries it again
+        "remote": {"num_cpus": 1, "max_calls": 1, "max_retries": 0},
+    },
+}
+ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=SLURM, provider="cnnlab")
+ConfigStore.instance().store(group="hydra/launcher", name="ray_cluster", node=RAY, provider="cnnlab")
 
 LATE = 15.0  # seconds that a shared folder may take to show the result of a job that has left the queue
 ASK = 3.0, 30.0  # seconds between two questions to Slurm, at first and in a long sweep

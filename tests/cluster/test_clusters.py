@@ -142,8 +142,9 @@ def test_what_an_arm_costs(
     launcher: str, new_home: Callable[..., Home], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """The table of the README, by `-k costs -rP`."""
-    variables = request.getfixturevalue(launcher) if launcher in ("ray", "slurm") else {}
-    words = [] if launcher == "joblib" else [f"hydra/launcher={launcher}"]
-    start, each = overhead(lambda name: new_home(tmp_path / name), words, RAY_ADDRESS="local", **(variables or {}))
+    variables = (request.getfixturevalue(launcher) or {}) if launcher in ("ray", "slurm") else {}
+    name = {"joblib": "workers", "ray": "ray_cluster"}.get(launcher, launcher)
+    variables |= {"RAY_ADDRESS": "local"}
+    start, each = overhead(lambda arms: new_home(tmp_path / arms), [f"hydra/launcher={name}"], **variables)
     print(f"| {launcher} | {start:.1f} | {each:.2f} |")
     assert 0 < each < 30
