@@ -7,6 +7,7 @@ BIN := .venv/bin
 CNNLAB := $(BIN)/python -m cnnlab
 READY := .venv/.ready
 PEERS := .venv/.peers
+CLUSTER := .venv/.cluster
 PIP := $(BIN)/python -m pip install -qq
 define NEWLINE
 
@@ -18,9 +19,10 @@ quoted = '$(subst ','\'',$(subst $(NEWLINE), ,$(1)))'
 held = $(call quoted,$(value $(1)))
 each = $(foreach word,$(value $(1)),$(foreach found,$(or $(wildcard $(word)),$(word)),$(call quoted,$(found))))
 option = $(if $(strip $(value $(1))),$(call quoted,$(2)=$(value $(1))))
-unexport SWEEP SEEDS JOBS DATA EPOCHS RUN STUDY ONLY PORT HOST STORE ADMIN IMAGE A B UPDATE
+unexport SWEEP SEEDS JOBS LAUNCHER DATA EPOCHS RUN STUDY ONLY PORT HOST STORE ADMIN IMAGE A B UPDATE
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 ALONE := cost derivations # studies without a sweep
+ENGINE = $(if $(filter ray,$(value LAUNCHER)),$(CLUSTER),$(READY)) # what launches a sweep
 PROGRAM = $(filter experiments/$(value STUDY)/%,$(wildcard $(foreach name,$(ALONE) slowdown,experiments/*/$(name).py))) # what no sweep finds out
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -37,13 +39,13 @@ LOCKED = import fcntl, os, sys; \
 USABLE := $(shell test -x $(BIN)/python && case "$$(cat .venv/pyvenv.cfg)" in (*" $$(pwd -P)/.venv"*) echo yes;; esac)
 STALE := $(if $(USABLE),,$(wildcard .venv/pyvenv.cfg))
 ifndef USABLE
-$(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS); fi)
+$(shell if test -L .venv; then rm .venv; else rm -f $(READY) $(PEERS) $(CLUSTER); fi)
 endif
 
-.PHONY: help setup train sweep study evaluate predict compare report reproduce search ui server data test soak parity lint bench clean
+.PHONY: help setup train sweep study evaluate predict compare report reproduce search ui server data test test-cluster soak parity lint bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 	@echo 'A variable is one word, whatever is in it; ARGS="..." is read by the shell, as if typed after the command.'
 
 setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
@@ -51,9 +53,9 @@ setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every o
 train: $(READY) ## one run; ARGS="activation=relu epochs=3" chooses (seconds to hours, by what is chosen)
 	@$(CNNLAB) train $(ARGS)
 
-sweep: $(READY) ## an ablation: SWEEP=first_look JOBS=2 SEEDS=3 EPOCHS=5 DATA=... ARGS="..."
+sweep: $(ENGINE) ## an ablation: SWEEP=first_look JOBS=2 SEEDS=3 EPOCHS=5 DATA=... LAUNCHER=slurm|ray ARGS="..."
 	@$(CNNLAB) sweep $(call held,SWEEP) $(call option,SEEDS,--seeds) $(call option,JOBS,--jobs) \
-	    $(call option,DATA,data) $(call option,EPOCHS,epochs) $(ARGS)
+	    $(call option,LAUNCHER,--launcher) $(call option,DATA,data) $(call option,EPOCHS,epochs) $(ARGS)
 
 evaluate: $(READY) ## a finished RUN, or all of a study, on test images that are shifted, turned, scaled, noisy; ARGS="shift=4 noise=10"
 	@$(CNNLAB) evaluate $(call held,RUN) $(ARGS)
@@ -67,10 +69,10 @@ compare: $(READY) ## two finished runs A=... B=... by their answers to the same 
 report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in reports/
 	@$(CNNLAB) report $(call held,SWEEP)
 
-study: $(READY) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/; derivations: offline, the formulas and a notebook
+study: $(ENGINE) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/; derivations: offline, the formulas and a notebook
 ifeq ($(filter $(ALONE),$(value STUDY)),)
-	@$(CNNLAB) tune $(call held,STUDY) $(call option,JOBS,--jobs)
-	@$(CNNLAB) sweep $(call held,STUDY) $(call option,JOBS,--jobs)
+	@$(CNNLAB) tune $(call held,STUDY) $(call option,JOBS,--jobs) $(call option,LAUNCHER,--launcher)
+	@$(CNNLAB) sweep $(call held,STUDY) $(call option,JOBS,--jobs) $(call option,LAUNCHER,--launcher)
 	@$(BIN)/python experiments/study.py $(call held,STUDY)
 endif
 	@$(PROGRAM:%=$(BIN)/python %)
@@ -94,6 +96,9 @@ data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
 test: $(READY) ## the tests that need neither PyTorch nor JAX; ARGS="-k conv" chooses
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity and not cluster" $(ARGS)
 
+test-cluster: $(CLUSTER) ## two nodes of Ray and of Slurm on this machine, of which one is lost, and 64 writers to one server (as root)
+	@$(ONE_THREAD) $(BIN)/python -m pytest -m cluster -rs $(ARGS)
+
 soak: $(READY) ## kill real runs at random moments, damage files, type nonsense, and count what is lost (an hour); ARGS="--rounds 5 --fuzz 60"
 	@$(ONE_THREAD) $(BIN)/python experiments/reliability/soak.py $(ARGS)
 
@@ -112,7 +117,7 @@ clean: ## remove .venv, caches and outputs/, but NEVER mlflow.db, mlartifacts/, 
 	@find src tests experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 ifndef HAVE_LOCK
-$(READY) $(PEERS): requirements.lock pyproject.toml
+$(READY) $(PEERS) $(CLUSTER): requirements.lock pyproject.toml
 	@$(PYTHON) -c '$(LOCKED)' $(MAKE) -s $@ HAVE_LOCK=1
 else
 # The stamp comes last: without it .venv is made afresh, with an old one it is brought up to date.
@@ -129,5 +134,10 @@ $(READY): requirements.lock pyproject.toml
 $(PEERS): $(READY)
 	@echo "setup: adding PyTorch and JAX to .venv (a minute or more: large downloads)"
 	@$(PIP) --no-build-isolation -e '.[torch,jax]'
+	@touch $@
+
+$(CLUSTER): $(READY)
+	@echo "setup: adding Ray to .venv (a minute: large downloads)"
+	@$(PIP) --no-build-isolation -e '.[ray,slurm]'
 	@touch $@
 endif

@@ -130,6 +130,7 @@ def test_targets_run_python_alone() -> None:
         ("sweep", "SWEEP", "{}"),
         *(("sweep", variable, word) for variable, word in [("SEEDS", "--seeds={}"), ("JOBS", "--jobs={}")]),
         *(("sweep", variable, word) for variable, word in [("DATA", "data={}"), ("EPOCHS", "epochs={}")]),
+        *((target, "LAUNCHER", "--launcher={}") for target in ("sweep", "study")),
         ("report", "SWEEP", "{}"),
         *(("study", variable, word) for variable, word in [("STUDY", "{}"), ("JOBS", "--jobs={}")]),
         ("reproduce", "JOBS", "--jobs={}"),
@@ -147,7 +148,7 @@ def test_what_a_variable_holds_is_one_word(target: str, variable: str, word: str
     _, ran = bench.make(place, target, f"{variable}={text}")
     said = word.format(text.replace("\n", " "))
     assert ran and not (place / "y").exists()
-    assert all(f" {said}" in line for line in ran[: 2 if variable == "JOBS" else None]), ran
+    assert all(f" {said}" in line for line in ran[: 2 if variable in ("JOBS", "LAUNCHER") else None]), ran
 
 
 @pytest.mark.parametrize(("target", "variable"), [("reproduce", "ONLY"), ("predict", "IMAGE")])

@@ -110,6 +110,37 @@ def test_what_cannot_be_is_one_line(words: str, named: str, said: Callable[..., 
 
 
 @pytest.mark.parametrize(
+    ("launcher", "extra"), [("slurm", "slurm"), ("submitit_local", "slurm"), ("ray", "ray"), ("ray_cluster", "ray")]
+)
+def test_a_launcher_that_is_not_installed_names_its_extra(
+    launcher: str, extra: str, said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnnlab.spelling.find_spec", lambda name: None)
+    name = "ray_cluster" if launcher == "ray" else launcher
+    line = f"hydra/launcher={name}: needs a package more: pip install 'cnnlab[{extra}]'"
+    assert said("sweep", "smoke", "--launcher", launcher) == (1, line)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ((), ["sweep=smoke"]),
+        (("--launcher=joblib", "--jobs=3"), ["sweep=smoke", "hydra.launcher.n_jobs=3"]),
+        (("--launcher=slurm", "--jobs=3"), ["hydra/launcher=slurm", "hydra.launcher.array_parallelism=3"]),
+        (("--launcher=ray", "--jobs=3"), ["hydra/launcher=ray_cluster", "hydra.launcher.n_jobs=3"]),
+    ],
+)
+def test_jobs_are_the_workers_of_each_launcher(
+    words: tuple[str, ...], asked: list[str], inside: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("cnnlab.spelling.find_spec", lambda name: "there")
+    monkeypatch.setattr("cnnlab.commands.train.main", told.extend)
+    commands.main(["sweep", "smoke", *words])
+    assert told[-len(asked) :] == asked
+
+
+@pytest.mark.parametrize(
     ("words", "named"),
     [
         (["activaton=relu"], ["activaton", "did you mean activation?", "padding"]),

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT, is_one_line
 
 import cnnlab.tracking  # noqa: F401 - silences MLflow before it is imported
-from cnnlab.paths import sqlite_file, sqlite_uri
+from cnnlab.paths import settle, sqlite_file, sqlite_uri
 
 NAMES = ["plain", "two words", "what?", "a#b", "50%41 %", "größe", "a+b@c:d;e&f=g", "[x]'\"y"]
 
@@ -19,6 +19,29 @@ NAMES = ["plain", "two words", "what?", "a#b", "50%41 %", "größe", "a+b@c:d;e&
 def test_an_address_and_its_file(name: str) -> None:
     file = Path("/x", name, "mlflow.db")
     assert sqlite_file(sqlite_uri(file)) == sqlite_file(f"{sqlite_uri(file)}?timeout=60") == file
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_places_that_are_relative_mean_the_same_elsewhere(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / name
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for variable, place in {
+        "CNNLAB_HOME": "home",
+        "CNNLAB_DATA": "data",
+        "MLFLOW_TRACKING_URI": "sqlite:///own.db?timeout=60",
+    }.items():
+        monkeypatch.setenv(variable, place)
+    settle()
+    assert (os.environ["CNNLAB_HOME"], os.environ["CNNLAB_DATA"]) == (str(here / "home"), str(here / "data"))
+    assert sqlite_file(os.environ["MLFLOW_TRACKING_URI"]) == here / "own.db"
+    assert os.environ["MLFLOW_TRACKING_URI"].endswith("?timeout=60")
+    for absolute in ("http://server:5000", "sqlite:////x/own.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", absolute)
+        settle()
+        assert os.environ["MLFLOW_TRACKING_URI"] == absolute
 
 
 def test_ordinary_addresses_stay_as_they_were() -> None:

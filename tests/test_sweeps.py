@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from tests import fake_slurm
 from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_one_line, plan_of, theta_of, wait_for
 
 from cnnlab.composing import Plan, Sweep, sweep_of
@@ -177,11 +178,11 @@ def test_a_dry_run_says_which_arms_are_finished_and_makes_none(smoke: tuple[Home
 
 
 @slow
-@pytest.mark.parametrize("launcher", ["basic", "submitit_local"])
-def test_another_launcher_says_as_much(launcher: str, home: Home) -> None:
+@pytest.mark.parametrize("launcher", ["basic", "submitit_local", "slurm"])
+def test_another_launcher_says_as_much(launcher: str, home: Home, tmp_path: Path) -> None:
     """In a study of a group, whose own report it is kept apart from."""
     words = ("smoke", "--launcher", launcher, "data.train=300", "study=group/in")
-    said = home.command("sweep", *words)
+    said = home.command("sweep", *words, OPENBLAS_NUM_THREADS="2", **fake_slurm.install(tmp_path / "slurm"))
     assert (said.code, said.err) == (0, "")
     assert said.out.splitlines()[0] == "group/in: 2 arms to do, 0 finished"
     assert [line.split(":")[0].split(",")[0] for line in arms_said(said)] == ["1 of 2 done", "2 of 2 done"]
@@ -281,10 +282,9 @@ def test_an_interrupted_sweep_says_what_is_finished_and_kept(number: signal.Sign
 
 
 @slow
-@pytest.mark.parametrize(("times", "launcher"), [(1, "workers"), (3, "workers"), (3, "submitit_local")])
-def test_an_arm_whose_worker_dies_costs_no_other(
-    times: int, launcher: str, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("times", "launcher"), [(1, "workers"), (3, "workers"), (3, "submitit_local"), (1, "slurm")])
+def test_an_arm_whose_worker_dies_costs_no_other(times: int, launcher: str, home: Home, tmp_path: Path) -> None:
+    """On one machine, whose system may have killed a worker that did nothing wrong, it is tried again."""
     folder, deaths = home.folder / "mine", home.folder / "deaths"
     (folder / "activation").mkdir(parents=True)
     deaths.mkdir()
@@ -292,12 +292,21 @@ def test_an_arm_whose_worker_dies_costs_no_other(
     (folder / "activation/deadly.yaml").write_text(f"_target_: deadly.Deadly\ntimes: {times}\n")
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     words = ("-m", f"--config-dir={folder}", "activation=deadly,tanh,relu", "lr=0.01", *TINY, "study=deadly")
-    said = home.train(*words, f"hydra/launcher={launcher}", PYTHONPATH=path, CNNLAB_TRUST="deadly", DEATHS=str(deaths))
+    variables = {"PYTHONPATH": path, "CNNLAB_TRUST": "deadly", "DEATHS": str(deaths)}
+    variables |= fake_slurm.install(tmp_path / "slurm")
+    said = home.train(*words, f"hydra/launcher={launcher}", **variables)
     assert said.err == ""
     finished = sorted(run.data.params["activation"] for run in home.runs("deadly") if run.info.status == "FINISHED")
     assert len(list(deaths.iterdir())) == times
     lost = [line for line in said.out.splitlines() if line.startswith("FAILED")]
-    if times == 1:
+    if launcher == "slurm":
+        assert said.code == 1 and finished == ["relu", "tanh"]
+        (line,) = lost
+        assert "deadly cross_entropy" in line and ": its worker died: " in line
+        assert "RUNNING" not in {run.info.status for run in home.runs("deadly")}
+        again = home.train(*words, "hydra/launcher=slurm", **variables)
+        assert again.code == 0 and again.out.startswith("deadly: 1 arm to do, 2 finished\n")
+    elif times == 1:
         assert said.code == 0 and finished == ["deadly", "relu", "tanh"] and lost == []
         assert said.out.count("the launcher stopped") == 1
     else:

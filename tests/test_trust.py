@@ -191,7 +191,7 @@ def test_all_that_the_project_s_own_configs_name_is_on_the_list() -> None:
     for file in CONF.rglob("*.yaml"):
         for target in re.findall(r"_target_: ([\w.]+)", file.read_text("utf-8")):
             check_targets({"_target_": target})
-    for launcher in ("workers", "joblib", "basic", "submitit_local", "submitit_slurm"):
+    for launcher in ("workers", "joblib", "basic", "submitit_local", "submitit_slurm", "slurm"):
         assert composed(f"hydra/launcher={launcher}").hydra.launcher._target_ in PLUGINS["hydra.launcher"]
     for logging in ("default", "none", "disabled", "stdout"):
         composed(f"hydra/job_logging={logging}")

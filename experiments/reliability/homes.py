@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +55,14 @@ class Home:
         """The variables by which cnnlab finds this home."""
         return {"CNNLAB_HOME": str(self.folder), "CNNLAB_DATA": str(self.data)}
 
-    def start(self, *words: str, command: str = "train", **variables: str) -> subprocess.Popen[str]:
-        """A command of cnnlab with these words, in a process group of its own."""
+    def start(
+        self, *words: str, command: str = "train", before: Sequence[str] = (), **variables: str
+    ) -> subprocess.Popen[str]:
+        """A command of cnnlab with these words, in a process group of its own; `before` it may stand what starts it."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "CNNLAB"))}
         self.temporary.mkdir(exist_ok=True)
         return subprocess.Popen(
-            [sys.executable, "-m", "cnnlab", command, *words],
+            [*before, sys.executable, "-m", "cnnlab", command, *words],
             env=kept | self.places | {"OPENBLAS_NUM_THREADS": "1", "TMPDIR": str(self.temporary)} | variables,
             cwd=self.folder,
             stdout=subprocess.PIPE,

@@ -70,6 +70,17 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(database) if is_file and database else None
 
 
+def settle() -> None:
+    """Make the places that the environment names absolute, for workers that begin in another folder."""
+    os.environ["CNNLAB_HOME"] = str(root())
+    if os.environ.get("CNNLAB_DATA"):
+        os.environ["CNNLAB_DATA"] = str(data_folder().absolute())
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if (file := sqlite_file(uri)) and not file.is_absolute():
+        here = sqlite_uri(Path.cwd()).partition(":///")[2]
+        os.environ["MLFLOW_TRACKING_URI"] = uri.replace(":///", f":///{here}/", 1)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file completely or not at all, even if the writer is killed or the power fails."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -60,11 +60,11 @@ def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = Ma
     """
     kept = checkpoints(plan.fingerprint, plan.code)
     journal, rerun, begun = Journal(log, kept, watcher), plan.config["rerun"], False
-    tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study} | circumstances.process()
-    tags |= more
+    tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study}
     tags |= {LR_SOURCE: plan.lr_source} if plan.lr_source else {}
     with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: log.busy(plan.label)):
         try:
+            tags |= circumstances.process() | dict(more)
             log.begin(plan.study, plan.label, plan.words, tags, rerun, own_tags(plan.config))
             if kept.retired:
                 log.check(begun=True)  # a run that is finished would not be begun

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ HYDRA = (
     "hydra.sweeper.tune",
     "hydra.sweeper.yes",
 )  # and hydra.launcher.OPTION
+NEEDS = dict.fromkeys(("slurm", "submitit_local", "submitit_slurm"), ("submitit", "slurm"))
+NEEDS["ray_cluster"] = ("hydra_plugins.hydra_ray_launcher", "ray")  # a module of each launcher in an extra, and which
 SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
 
@@ -153,6 +156,8 @@ def _check_hydra(word: str, name: str, value: str) -> None:
     """Of Hydra's own options, those that choose how a sweep is launched may be set."""
     if name not in HYDRA and not (name.startswith("hydra.launcher.") and "._" not in name):
         raise ValueError(f"{word}: of Hydra's own options, choose from {', '.join(HYDRA)}, hydra.launcher.n_jobs")
+    if name == "hydra/launcher" and value in NEEDS and find_spec(NEEDS[value][0]) is None:
+        raise ImportError(f"{word}: needs a package more: pip install 'cnnlab[{NEEDS[value][1]}]'")
     if name == "hydra.launcher.n_jobs" and not fits(_parsed(value), Natural):
         refuse(name, value, choices(Natural))
 

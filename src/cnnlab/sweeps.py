@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import threading
 import time
@@ -52,7 +53,15 @@ class Notices:
         """Say that the arm of these words has begun or how it ended."""
         notice = {"arm": list(words), "status": status, "line": line, "reason": reason}
         with self.file.open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # on a network file system two machines could write to the same place
             file.write(json.dumps(notice) + "\n")  # in one write, which other workers' cannot split
+
+    def lost(self, words: Sequence[str], why: str) -> None:
+        """Say that the arm of these words has failed, since its worker is gone, if it has not ended by itself."""
+        statuses = [notice["status"] for notice in self.read() if notice["arm"] == list(words)]
+        if statuses[-1:] in ([], ["begun"]):
+            outcome = Outcome("failed", " ".join(words), reason=f"its worker died: {why}")
+            self.post(words, outcome.status, str(outcome), outcome.reason)
 
     def read(self) -> list[dict[str, Any]]:
         """What was said so far."""

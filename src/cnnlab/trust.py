@@ -1,7 +1,7 @@
 """What a config or a file may name: code is imported because of a name only where the name is on a short list.
 
-cnnlab's own modules are on it, the packages in `CNNLAB_TRUST`, and below `hydra.` the launchers, sweepers and loggers
-of Hydra, joblib and submitit. All else is refused by its name alone, before anything is imported.
+cnnlab's own modules are on it, the packages in `CNNLAB_TRUST`, and below `hydra.` cnnlab's launchers and sweeper, and
+those of Hydra, joblib and submitit. All else is refused by its name alone, before anything is imported.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ PLUGINS = {
         "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+        "hydra_plugins.cnnlab_launchers.SlurmLauncher",
+        "hydra_plugins.cnnlab_launchers.RayLauncher",
     ),
     "hydra.sweeper": (
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
@@ -109,5 +111,5 @@ def _refusal(option: str, value: Any) -> str:
         known = "what cnnlab computes with and packages in CNNLAB_TRUST"
     for place, plugins in PLUGINS.items():
         if option == f"{place}._target_":
-            known += f", {', '.join(plugin.rpartition('.')[2] for plugin in plugins)}"
+            known += f", {', '.join(dict.fromkeys(plugin.rpartition('.')[2] for plugin in plugins))}"
     return f"{option}={said}: is not imported: a config may name {known}"

@@ -1,7 +1,6 @@
 """The command line: `cnnlab train activation=relu`, `cnnlab sweep pooling`, and so on; a module for each command."""
 
 import importlib
-import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
@@ -99,10 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(name: str, words: Sequence[str]) -> None:
-    from cnnlab.paths import refuse_other_checkout, root
+    from cnnlab.paths import refuse_other_checkout, settle
 
     refuse_other_checkout()
-    os.environ["CNNLAB_HOME"] = str(root())  # where Hydra's own files of a sweep go, too
+    settle()
     with in_one_line():
         importlib.import_module(f"cnnlab.commands.{name}").main(words)
 

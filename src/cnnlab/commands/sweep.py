@@ -15,6 +15,9 @@ EXAMPLES = """\
   cnnlab sweep pooling --seeds 5 --jobs 2 data=mnist5k epochs=15
   cnnlab sweep lenet_family --only linear --only knn --dry-run
 """
+CALLED = {"joblib": None, "ray": "ray_cluster"}  # launchers by other names than Hydra's: the default, and its plugin's
+JOBS = dict.fromkeys((None, "workers", "ray_cluster"), "hydra.launcher.n_jobs")  # what --jobs sets, by launcher
+JOBS |= dict.fromkeys(("slurm", "submitit_slurm"), "hydra.launcher.array_parallelism")
 
 
 def main(words: Sequence[str]) -> None:
@@ -47,7 +50,7 @@ def add_options(parse: Parser) -> None:
     add("--jobs", type=counting, help="workers side by side (default 2)")
     add("--yes", action="store_true", help="make it, however many arms it has and images they train on")
     add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
-    add("--launcher", help="Hydra's launcher of the workers: joblib (the default), basic, submitit_local, ...")
+    add("--launcher", help="what launches the workers: joblib (the default), basic, submitit_local, slurm, ray")
 
 
 def overrides(parse: Parser, said: Namespace, own: Sequence[str] = ()) -> list[str]:
@@ -58,11 +61,13 @@ def overrides(parse: Parser, said: Namespace, own: Sequence[str] = ()) -> list[s
     if "=" in said.name:
         parse.error(f"{said.name}: the name of a sweep comes first, as in `{parse.prog} pooling {said.name}`")
     asked = [f"sweep={said.name}", *said.words, *own]
-    asked += [f"hydra/launcher={said.launcher}"] if said.launcher else []
+    launcher = CALLED.get(said.launcher, said.launcher)
+    asked += [f"hydra/launcher={launcher}"] if launcher else []
     if said.jobs:
-        if said.launcher not in (None, "joblib", "workers"):
-            parse.error(f"argument --jobs: goes with the launcher joblib, not with {said.launcher}")
-        asked.append(f"hydra.launcher.n_jobs={said.jobs}")
+        if launcher not in JOBS:
+            others = f"not with {said.launcher}; slurm and ray know it, too"
+            parse.error(f"argument --jobs: goes with the launcher joblib, {others}")
+        asked.append(f"{JOBS[launcher]}={said.jobs}")
     asked += ["hydra.sweeper.yes=true"] if said.yes else []
     check_words(asked, [conf_folder()])
     return asked

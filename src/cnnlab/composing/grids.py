@@ -27,7 +27,11 @@ from cnnlab.report.rows import Row
 from cnnlab.spelling import TEXT, as_text, seeds
 
 MOST_ARMS = 10_000  # of a sweep, that nobody has to confirm
-SPOKEN = {"hydra.launcher.n_jobs=": "--jobs=", "hydra/launcher=": "--launcher="}  # as `cnnlab sweep` calls them
+SPOKEN = {  # as `cnnlab sweep` calls them
+    "hydra.launcher.n_jobs=": "--jobs=",
+    "hydra.launcher.array_parallelism=": "--jobs=",
+    "hydra/launcher=": "--launcher=",
+}
 
 
 @dataclass(frozen=True)
