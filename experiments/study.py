@@ -33,12 +33,13 @@ from cnnlab.report.arms import Arm, RunRecord, arms, swept
 from cnnlab.report.contrasts import Asked, Contrast
 from cnnlab.report.pages import drawn, numbers
 from cnnlab.report.panels import rate_curves
-from cnnlab.report.tables import as_csv, replaced
+from cnnlab.report.tables import as_csv, count, replaced
 from cnnlab.robustness import evaluate
 from cnnlab.spelling import check_words
 from cnnlab.summaries import question, records_of
 from cnnlab.tracking.access import store_errors
 from cnnlab.tracking.store import Study
+from cnnlab.training import Diverged
 
 FOLDER = Path(__file__).resolve().parent
 METRICS = {
@@ -69,7 +70,11 @@ PAGE = """# {name}
 
 @store_errors()
 def main(name: str, words: Sequence[str] = (), folder: Path | None = None) -> None:
-    """Write what is known of the study, whose sweep had these words; exit with 1 where a run cannot be evaluated."""
+    """Write what is known of the study, whose sweep had these words.
+
+    Exit with 1 where a run cannot be evaluated, or has failed; but that a rate is too large, so that a run diverges, is
+    an answer, too.
+    """
     folder = folder or FOLDER / name
     sweep = sweep_of(name, words)
     study = Study.open(name)
@@ -87,7 +92,10 @@ def main(name: str, words: Sequence[str] = (), folder: Path | None = None) -> No
     for file, figure in drawn(name, records, sweep.asked).items():
         write_atomically(folder / file, plots.png(figure))
     write_figures(name, folder)
-    if failed:
+    ended = [of for of in records if of.status not in ("FINISHED", "RUNNING")]
+    if wrong := [of.run_id for of in ended if not of.reason.startswith(Diverged.__name__)]:
+        print(f"{name}: {count(len(wrong), 'run')} failed, or was killed; `make study STUDY={name}` makes it again")
+    if failed or wrong or sweep.refused:
         sys.exit(1)
 
 

@@ -23,7 +23,7 @@ from cnnlab.report.pages import numbers
 from cnnlab.report.tables import as_csv
 from cnnlab.robustness import metric
 from cnnlab.runs import make
-from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.log import REASON, RunLog
 
 STUDIES = sorted(file.parent.name for file in FOLDER.glob("*/answers.npz"))
 
@@ -231,3 +231,21 @@ def test_a_sweep_that_asks_for_changed_images_has_them_on_its_page(
     main("robustness", folder=tmp_path)  # nothing is computed again
     assert "mlp" not in capsys.readouterr().out and (tmp_path / "changed.csv").read_text() == before
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == page
+
+
+def test_a_run_that_diverges_is_part_of_the_answer_one_that_fails_is_not(
+    inside: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("data=mnist5k", "data.test=100", "data.train=200", "data.validation=50", "epochs=1", "seed=0")
+    sweep = sweep_of("learning_rate", [*words, "lr=0.01,1e30"])
+    monkeypatch.setattr(study, "sweep_of", lambda name, words: sweep)
+    assert [make(plan, RunLog(), Watcher()).status for plan in sweep.plans] == ["finished", "failed"]
+    main("learning_rate", folder=tmp_path)
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "2 runs, 1 with a result" in page and "Diverged: NaN or infinity at step" in page
+    (run,) = (run for run in inside.runs("learning_rate") if run.info.status == "FAILED")
+    inside.client().set_tag(run.info.run_id, REASON, "MemoryError: too little")
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main("learning_rate", folder=tmp_path)
+    assert ended.value.code == 1 and "learning_rate: 1 run failed" in capsys.readouterr().out
