@@ -92,7 +92,7 @@ data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
 test: $(READY) ## the tests that need neither PyTorch nor JAX; ARGS="-k conv" chooses
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity and not cluster" $(ARGS)
 
-test-cluster: $(CLUSTER) ## sweeps on two nodes of Ray and of Slurm, all on this machine, of which one is lost (5 minutes, as root)
+test-cluster: $(CLUSTER) ## sweeps on two nodes of Ray and of Slurm, all on this machine, of which one is lost (10 minutes, as root, with Slurm and ip)
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m cluster -rs tests/cluster $(ARGS)
 
 soak: $(READY) ## kill real runs at random moments, damage files, type nonsense, and count what is lost (an hour); ARGS="--rounds 5 --fuzz 60"
