@@ -96,7 +96,7 @@ data: $(READY) ## fetch MNIST into data/; ARGS=fashion_mnist for the other one
 test: $(READY) ## the tests that need neither PyTorch nor JAX; ARGS="-k conv" chooses
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not parity and not cluster" $(ARGS)
 
-test-cluster: $(CLUSTER) ## two nodes of Ray and of Slurm on this machine, of which one is lost, and 64 writers to one server (as root)
+test-cluster: $(CLUSTER) ## two nodes of Ray and of Slurm on this machine, of which one is lost, and many writers to one server (15 minutes, as root, with Slurm and ip)
 	@$(ONE_THREAD) $(BIN)/python -m pytest -m cluster -rs $(ARGS)
 
 soak: $(READY) ## kill real runs at random moments, damage files, type nonsense, and count what is lost (an hour); ARGS="--rounds 5 --fuzz 60"
