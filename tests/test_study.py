@@ -173,7 +173,7 @@ def test_a_run_at_another_rate_than_the_chosen_one_is_without_its_curve(tuned_re
     contrast = Contrast.parse("activation=tanh->relu")
     assert all(map(math.isnan, tuned.differences(contrast, found, curves)))
     said = tuned.section(curves, found, [contrast])
-    assert "No curve is kept of the rates of tanh." in said and "0 of 0 contrasts" in said
+    assert "No curve is kept of the rates of tanh." in said and "contrasts keep" not in said
 
 
 def test_an_arm_without_a_second_rate_leaves_its_contrast_unjudged() -> None:

@@ -83,7 +83,7 @@ def section(curves: Mapping[str, Curve], arms: Sequence[Arm], contrasts: Iterabl
         rows.append(
             [shown(contrast), _points(chosen), _points(second), ("yes" if keeps else "no") if known else NOTHING]
         )
-    if rows:
+    if judged:
         held = f"{judged - len(turned)} of {judged} contrasts keep the sign of their change"
         but = f"; not {'; '.join(turned)}" if turned else ""
         said.append(
@@ -93,7 +93,7 @@ def section(curves: Mapping[str, Curve], arms: Sequence[Arm], contrasts: Iterabl
     heads = ["contrast", "change of validation error (points)", "at second-best rates", "keeps its sign"]
     table = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
     picture = "![The validation error of each arm over the learning rate](rates.png)"
-    return "\n\n".join(["## Tuning", "\n".join(f"- {line}" for line in said), *[table] * bool(rows), picture])
+    return "\n\n".join(["## Tuning", "\n".join(f"- {line}" for line in said), *[table] * bool(judged), picture])
 
 
 def _diverged(curve: Curve) -> list[float]:
