@@ -250,6 +250,7 @@ def test_a_list_shows_its_rows(tmp_path):
     assert "| c | not run | – | – | – | 0 |  | x=c |" in text and "| of both | the vote of a |" in text
     assert "Of 1 row with a goal, 1 met it and 0 missed it." in page.text
     assert "| b | b | 0.05 |" in text.replace("–", "0.05") and "- x: a, b, c" not in text
+    assert "<th>row</th><th>lr</th><th>test error (%)</th>" in (tmp_path / "index.html").read_text("utf-8")
     assert "| row | verdict | ours (%) | source's error (%) | goal |" in text
     bare = [replace(one, row=replace(one.row, source="", paper=math.nan, goal=None)) for one in found[:2]]
     write_report("bare", runs[:4], tmp_path / "bare", NOTES, bare, Asked(("row=a->b",)))

@@ -21,8 +21,8 @@ OTHER_CODE = (
 def table(arms: Iterable[Arm]) -> list[dict[str, str]]:
     """One row an arm, best validation error first and failures last: swept words, lr, errors, time, status.
 
-    In a sweep that is a list, an arm is named by its row, whose words are listed elsewhere. The training error is that
-    of the last epoch, of images as they were met. What an arm costs is there where arms differ in it.
+    In a sweep that is a list, an arm's row is named before its words. The training error is that of the last epoch, of
+    images as they were met. What an arm costs is there where arms differ in it.
     """
     arms = ranked(arms)
     listed = any(arm.row for arm in arms)
@@ -31,7 +31,8 @@ def table(arms: Iterable[Arm]) -> list[dict[str, str]]:
     followers = [word for word in FOLLOWERS if word == "lr" or len({arm.words.get(word) for arm in arms}) > 1]
     return [
         {
-            **({"row": arm.row} if listed else arm.swept),
+            **({"row": arm.row} if listed else {}),
+            **arm.swept,
             **{word: arm.words.get(word, NOTHING) for word in followers},
             "test error (%)": percent(arm.error),
             "validation error (%)": percent(arm.val_error),
