@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from tests.conftest import SMALL, Home, end, is_one_line, kill, plan_of, wait_fo
 from tests.faults import locked_file, postgres, served
 
 from cnnlab.tracking import leases, outbox
+from cnnlab.tracking import log as logs
+from cnnlab.tracking.access import StoreAway
 from cnnlab.tracking.leases import Elsewhere, Lease
 from cnnlab.tracking.log import AlreadyFinished, RunLog
 from cnnlab.tracking.outbox import file_left
@@ -233,6 +236,50 @@ def test_an_owner_that_was_taken_over_ends_as_killed(when: str, near: Pair) -> N
     assert ends(near) == ["KILLED", "FINISHED"] and near.rows() == []
 
 
+def test_an_owner_that_was_taken_over_by_a_home_that_gave_up_may_finish(near: Pair) -> None:
+    log = begun(near.a)
+    with asleep(log):
+        begun(near.b).close("KILLED")
+    log.close("FINISHED")
+    assert ends(near) == ["FINISHED", "KILLED"] and near.rows() == []
+
+
+def test_a_lost_answer_to_the_last_word_costs_no_run(near: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def lose(statement: str, more: dict[str, Any]) -> Any:
+        found = execute(statement, more)
+        if statement == leases.GIVE_BACK and found:
+            raise OperationalError(statement, {}, ConnectionError("closed"))
+        return found
+
+    log = begun(near.a)
+    assert log._lease
+    execute = log._lease._execute
+    monkeypatch.setattr(log._lease, "_execute", lose)
+    log.close("FINISHED")
+    assert ends(near) == ["FINISHED"] and near.rows() == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_what_ends_a_begin_leaves_no_lease_and_no_thread(
+    error: type[BaseException], near: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        assert len(near.rows()) == 1 and threading.active_count() == before + 1
+        raise error
+
+    Study.open("shared")
+    monkeypatch.setattr(logs, "_is_known", fail)
+    before = threading.active_count()
+    with pytest.raises(error):
+        begun(near.a)
+    limit = time.monotonic() + 30
+    while threading.active_count() > before:
+        assert time.monotonic() < limit
+    assert near.rows() == [] and near.runs() == [] and not near.a.leftovers()
+
+
 def test_a_home_that_was_killed_does_not_wait_for_itself(near: Pair) -> None:
     log = begun(near.a)
     again = begun(near.a, pytest.fail)
@@ -293,6 +340,23 @@ def test_the_table_is_made_once_and_mlflow_does_not_mind_it(kind: str, near: Pai
         _upgrade_db(engine)
         engine.dispose()
         assert Study.open("shared").name == "shared" and all(lease.beat() and lease.release() for lease in owners)
+
+
+@pytest.mark.parametrize("of_sweep", [False, True])
+def test_a_user_who_may_not_make_the_table_is_told_so_at_once(of_sweep: bool, near: Pair) -> None:
+    from sqlalchemy import NullPool, create_engine, text
+
+    with postgres() as uri, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        Study.open("shared")
+        with create_engine(uri, poolclass=NullPool).begin() as store:
+            store.execute(text("CREATE ROLE member LOGIN"))
+            store.execute(text("GRANT ALL ON ALL TABLES IN SCHEMA public TO member"))
+        patch.setenv("MLFLOW_TRACKING_URI", uri.replace("cnnlab@", "member@"))
+        with pytest.raises(OSError, match="lacks the table cnnlab_lease, and its user may not make it") as caught:
+            RunLog(of_sweep).begin("shared", "a name", {}, TAGS)
+        assert not isinstance(caught.value, StoreAway) and is_one_line(str(caught.value))
+        assert str(caught.value).endswith(f"have its owner say once: {' '.join(leases.CREATE.split())}")
 
 
 def test_of_twins_behind_a_server_the_later_is_marked_and_left_out(near: Pair) -> None:

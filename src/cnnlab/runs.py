@@ -25,7 +25,8 @@ from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, che
 class Outcome:
     """How a run ended, and why.
 
-    It is "finished", "skipped" (it was finished before), "copied" from a study, "stopped" by its watcher, or "failed".
+    It is "finished", "skipped" (it was finished before), "copied" from a study, "stopped" by its watcher, "failed", or
+    left to another process, which makes it "elsewhere".
     """
 
     status: str

@@ -88,10 +88,12 @@ def _administrator(file: str | None) -> tuple[str, str]:
 
 def _store(given: str | None) -> str:
     """The address of the database, empty where none is named; ValueError for what others could see or cannot be."""
+    from cnnlab.tracking.access import POSTGRES
+
     if given and re.search("://[^/@:]*:[^@]*@|[?&]password=", given):
         raise ValueError(f"--store: others can see a password on a command line: set {STORE}, or keep it in ~/.pgpass")
     uri = given or os.environ.get(STORE, "")
-    if uri and not re.match(r"postgresql(\+psycopg2?)?://", uri) and not sqlite_file(uri):
+    if uri and not POSTGRES.match(uri) and not sqlite_file(uri):
         raise ValueError("--store: choose postgresql://USER@HOST/DATABASE or sqlite:///FILE")
     return uri
 

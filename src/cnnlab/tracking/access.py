@@ -6,12 +6,18 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cnnlab.paths import root, sqlite_uri
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 PASSING = "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"  # MLflow's codes of what may pass
 STRANGER = "UNAUTHENTICATED"  # its code for who is not known to a server
 ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
+LOCKED = 20  # seconds for which a question waits for an SQLite file that is locked, as MLflow's do
+POSTGRES = re.compile(r"postgresql(\+psycopg2?)?://")  # beginnings of its addresses
 
 
 def tracking_uri() -> str:
@@ -81,23 +87,32 @@ def raise_if_away(uri: str) -> bool:
             answer = requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER)
             if answer.status_code >= 500:
                 answer.raise_for_status()
-        elif re.match(r"(postgresql(\+psycopg2?)?|mysql\+pymysql):", uri):
-            from sqlalchemy import NullPool, create_engine, inspect
+        elif POSTGRES.match(uri) or uri.startswith("mysql+pymysql:"):
+            from sqlalchemy import inspect
 
-            try:
-                engine = create_engine(uri, poolclass=NullPool, connect_args={"connect_timeout": ANSWER})
-            except ModuleNotFoundError as error:
-                raise ImportError(f"{error}: PostgreSQL needs an extra: pip install 'cnnlab[postgres]'") from None
-            with engine.connect() as store:
-                return uri.startswith("postgresql") and not inspect(store).has_table("alembic_version")
+            with database(uri).connect() as store:
+                return bool(POSTGRES.match(uri)) and not inspect(store).has_table("alembic_version")
     return False
+
+
+def database(uri: str) -> Engine:
+    """The database of this address, with a connection for each use that is closed after it; no other is kept."""
+    from sqlalchemy import NullPool, create_engine
+
+    patience = {"timeout": LOCKED} if uri.startswith("sqlite") else {"connect_timeout": ANSWER}
+    try:
+        return create_engine(uri, poolclass=NullPool, connect_args=patience)
+    except ModuleNotFoundError as error:
+        if not POSTGRES.match(uri):
+            raise
+        raise ImportError(f"{error}: PostgreSQL needs an extra: pip install 'cnnlab[postgres]'") from None
 
 
 @contextmanager
 def alone(uri: str) -> Iterator[None]:
     """One process at a time of all homes that make tables in a PostgreSQL: together they stand in each other's way."""
-    from sqlalchemy import NullPool, create_engine, text
+    from sqlalchemy import text
 
-    with create_engine(uri, poolclass=NullPool).connect() as store:
+    with database(uri).connect() as store:
         store.execute(text("SELECT pg_advisory_lock(60000)"))
         yield

@@ -8,11 +8,11 @@ taken for dead: one UPDATE, which changes nothing if the owner has counted up me
 clock is compared with another machine's. An owner that was only asleep finds that the row is not its own any more with
 the next count, and ends its run as KILLED.
 
-While the store is away nobody can take a run over: training goes on, the next count is tried in its time, and looks are
-counted anew. (An SQLite file is away, too, while a process is stopped in the middle of a write to it.) An arm of a
-sweep that begins meanwhile has no lease, and a record that stays on disk at its end loses its own if another home wants
-the run. Such a run is FINISHED only if no other home has made it, or makes it, by the time that its record is filed;
-else it is KILLED.
+While the store is away nobody can take a run over: training goes on, the owner tries to count up every ten seconds, and
+who waits begins again to count its looks. (An SQLite file is away, too, while a process is stopped in the middle of a
+write to it.) An arm of a sweep that begins meanwhile has no lease, and a record that stays on disk keeps its lease only
+while its process lives. Such a run is FINISHED if no other home has made it, or makes it, by the time that its record
+is filed; else it is KILLED.
 
 Behind a server (HTTP) there are no leases: homes may make a run at the same time. Then the first to end counts, and a
 later twin is closed as KILLED, with the tag `cnnlab.twin`, which leaves it out of reports and of what is finished.
@@ -29,7 +29,7 @@ from typing import Any
 
 from cnnlab.paths import sqlite_file
 from cnnlab.signals import uninterrupted
-from cnnlab.tracking.access import ANSWER, tracking_uri
+from cnnlab.tracking.access import POSTGRES, database, one_line, tracking_uri
 
 STILL = float(os.environ.get("CNNLAB_LEASE", "60"))  # seconds without a count after which an owner is dead; for tests
 LOOKS = 60  # looks in that time: seconds that this process itself slept through do not count
@@ -60,19 +60,16 @@ class Lease:
     """The right of one attempt, the `owner`, to make a run: `held` once it was waited for, `lost` if taken over."""
 
     def __init__(self, uri: str, run: str, owner: str) -> None:
-        from sqlalchemy import NullPool, create_engine
-
-        patience = {"timeout" if uri.startswith("sqlite") else "connect_timeout": ANSWER}
-        self._engine = create_engine(uri, poolclass=NullPool, connect_args=patience)
+        self._database = database(uri)
         self.owner, self._names = owner, {"run": run, "owner": owner}
         self._over = threading.Event()
         self.held = self.lost = False
 
     @classmethod
     def of(cls, run: str, owner: str) -> Lease | None:
-        """The lease of a run in today's store, which nobody holds yet; None where the store has none."""
+        """A lease of a run in the store of all runs, still to be waited for; None where that store has no leases."""
         uri = tracking_uri()
-        return cls(uri, run, owner) if uri.startswith("postgresql") or sqlite_file(uri) else None
+        return cls(uri, run, owner) if POSTGRES.match(uri) or sqlite_file(uri) else None
 
     def wait(self, busy: Callable[[], object]) -> None:
         """Take the run: at once where no other has it, else when they let it go or are dead.
@@ -133,20 +130,36 @@ class Lease:
                     return
 
     def _do(self, statement: str, **more: Any) -> Any:
-        """The rows that a statement finds, or how many it changes; once more where the table was missing, or locked."""
-        from sqlalchemy import inspect
-        from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+        """The rows that a statement finds, or how many it changes; the table is made where it is missing."""
+        from sqlalchemy.exc import OperationalError, ProgrammingError
 
-        with suppress(OperationalError, ProgrammingError):
+        try:
             return self._execute(statement, more)
-        if not inspect(self._engine).has_table(TABLE):
-            with suppress(DBAPIError):  # on PostgreSQL IF NOT EXISTS does not keep two apart that make it
-                self._execute(CREATE, {})
+        except (OperationalError, ProgrammingError) as error:
+            if isinstance(error, OperationalError) and "no such table" not in str(error):
+                raise  # not to be done again: of what went wrong on the way nobody knows whether it was done
+        self._make_table()
         return self._execute(statement, more)
+
+    def _make_table(self) -> None:
+        """Make the table, unless it is there; OSError where the store's user may not."""
+        from sqlalchemy import inspect
+        from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+        try:
+            self._execute(CREATE, {})
+        except DBAPIError as error:
+            if inspect(self._database).has_table(TABLE):  # another was faster, whom PostgreSQL does not keep apart
+                return
+            if isinstance(error, ProgrammingError):
+                what = " ".join(CREATE.split())
+                why = f"{one_line(error)}; have its owner say once: {what}"
+                raise OSError(f"the store lacks the table {TABLE}, and its user may not make it: {why}") from error
+            raise
 
     def _execute(self, statement: str, more: dict[str, Any]) -> Any:
         from sqlalchemy import text
 
-        with self._engine.begin() as store:
+        with self._database.begin() as store:
             result = store.execute(text(statement), self._names | more)
             return result.fetchall() if result.returns_rows else result.rowcount

@@ -226,18 +226,18 @@ class Outbox:
         is_own = status == "FINISHED" and lease is not None and lease.beat()
         is_open = status == "FINISHED" and not is_own  # another home may make it, too
         if is_open:
-            is_lost = (lease is not None and (lease.held or lease.take() is not None)) or self._is_twin()
+            is_lost = (lease is not None and lease.take() is not None) or self._lost_to_twin()
         end(self.run_id, "KILLED" if is_lost else status, at)
         if is_open and not is_lost:
-            is_lost = self._is_twin()
+            is_lost = self._lost_to_twin()
         if lease and not lease.release() and is_own:  # it was taken over in this very moment
             end(self.run_id, "KILLED", at)
             is_lost = True
         if is_lost:
             raise taken_over(self._name)
 
-    def _is_twin(self) -> bool:
-        """Whether another home has finished the same run, which counts."""
+    def _lost_to_twin(self) -> bool:
+        """Close all but one of the runs that homes have made at the same time; whether this is among the closed."""
         assert self._study is not None
         tags = self._tags
         return AGAIN not in tags and self._study.close_twins(self.run_id, tags[FINGERPRINT], tags.get(CODE, ""))

@@ -33,7 +33,7 @@ HOST, PID, DIGEST = "cnnlab.host", "cnnlab.pid", "cnnlab.data.digest"  # who mak
 NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
 DESCRIPTION = "cnnlab.description"  # what its maker says of a run: the beginning of its description
 RECORD = "cnnlab.record"  # the token by which a run's outbox finds it again
-AGAIN = "cnnlab.again"  # of a run that was made although a finished one was there
+AGAIN = "cnnlab.again"  # of a run that was to be made even if a finished one was there: it is nobody's twin
 TWIN = "cnnlab.twin"  # the finished run that another home has made at the same time
 OUTBOX, ASKED = ".outbox", "asked.jsonl"  # ending of an outbox's folder, and the file of what it asks for
 PAGE = 200  # runs that are asked for at a time: of a thousand a busy server is not done when its answer is due
@@ -130,16 +130,18 @@ class Study:
     def close_stale(self, fingerprint: str) -> None:
         """Close as KILLED what a dead process left RUNNING, in any study.
 
-        The caller has the lock of the fingerprint, so none of these is alive.
+        The caller has the lock of the fingerprint and, where the store has leases, its lease; so none of these is alive
+        but one that a home makes without a lease (see `cnnlab.tracking.leases`), and that is closed anew at its end.
         """
         for run in list(self.runs(f"{_of(fingerprint)} and attributes.status = 'RUNNING'", everywhere=True)):
             self._close(run)
 
     def close_twins(self, run_id: str, fingerprint: str, code: str) -> bool:
-        """Of runs that homes have made at the same time close all but one as KILLED, with a tag; is `run_id` closed?
+        """Close all but one of the runs that homes have made at the same time, as KILLED, with a tag.
 
-        It is asked before that run is closed as finished, when any other that is finished counts, and after it, when
-        the first to end does: of two that are closed together at least one sees both, and all see the same first.
+        The one that ended first is kept. Returns whether `run_id` is among the closed. To be called before that run is
+        FINISHED, when any other that is finished already counts as first, and again after it: of two homes that end
+        theirs in the same moment at least one then sees both, and both keep the same one.
         """
         query = f"{_of(fingerprint)} and tags.`{CODE}` = '{code}' and attributes.status = 'FINISHED'"
         runs = [run for run in self.runs(query) if AGAIN not in run.data.tags]
