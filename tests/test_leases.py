@@ -244,6 +244,13 @@ def test_an_owner_that_was_taken_over_by_a_home_that_gave_up_may_finish(near: Pa
     assert ends(near) == ["FINISHED", "KILLED"] and near.rows() == []
 
 
+def test_a_finished_run_is_known_before_a_lease_is_asked_for(near: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(near.a).close("FINISHED")
+    monkeypatch.setattr(Lease, "of", lambda *_: pytest.fail("a store that cannot be written to would fail here"))
+    with pytest.raises(AlreadyFinished):
+        begun(near.a)
+
+
 def test_a_lost_answer_to_the_last_word_costs_no_run(near: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy.exc import OperationalError
 

@@ -28,6 +28,7 @@ from cnnlab.tracking.store import AGAIN, CODE, FINGERPRINT, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from mlflow.entities import Run
 
     from cnnlab.plots.page import Page
 
@@ -95,7 +96,7 @@ class RunLog:
         try:
             try:
                 with store_errors():
-                    place = self._opened(study, tags[FINGERPRINT])
+                    place = self._opened(study, tags, rerun, own)
                     again = again or _is_known(place, name, params, tags, rerun, own)
             except StoreAway as error:
                 if not self._of_sweep:
@@ -114,13 +115,14 @@ class RunLog:
             raise
         return self.run_id
 
-    def _opened(self, study: str, fingerprint: str) -> Study:
+    def _opened(self, study: str, tags: Mapping[str, str], rerun: str, own: Mapping[str, str]) -> Study:
         """The study, once the run is this process's own, with what earlier tries at it have left.
 
-        Their outboxes are delivered, their leases let go, their records closed. An SQLite file that another process has
-        locked is waited for.
+        Their outboxes are delivered, their leases let go, their records closed. For a run that is finished no lease is
+        taken, so that a store that cannot be written to can say so. An SQLite file that another process has locked is
+        waited for.
         """
-        limit = time.monotonic() + LOCKED
+        fingerprint, limit = tags[FINGERPRINT], time.monotonic() + LOCKED
         while True:
             try:
                 with store_errors():
@@ -128,6 +130,7 @@ class RunLog:
                         place = Study.open(study)
                         for outbox in outboxes(fingerprint):
                             outbox.deliver()
+                        _finished(place, tags, rerun, own)
                     self._lease = self._lease or Lease.of(fingerprint, uuid4().hex)
                     if self._lease:
                         self._lease.wait(lambda: self.busy(self._name))
@@ -291,15 +294,21 @@ def _at_once(study: Study, run_id: str, files: Path, *asked: Any) -> None:
 def _is_known(
     study: Study, name: str, params: Mapping[str, str], tags: Mapping[str, str], rerun: str, own: Mapping[str, str]
 ) -> bool:
-    """Whether there is a finished run already, by other code; AlreadyFinished where none is to be made."""
-    known = study.finished(tags[FINGERPRINT])
-    other_code = known is not None and known.data.tags.get(CODE) != tags[CODE]
-    if known and not (other_code and rerun == "changed"):
-        study.describe(known, own)
-        raise AlreadyFinished(known.info.run_id, known.data.metrics, other_code=other_code)
+    """Whether there is a finished run already, which is to be made again; AlreadyFinished where none is to be made."""
+    known = _finished(study, tags, rerun, own)
     elsewhere = study.finished_elsewhere(tags[FINGERPRINT], tags[CODE])
     if elsewhere is None or (known and known.info.start_time > elsewhere.info.start_time):
         return known is not None  # a copy that is older than what is known here would not be found again
     if copy := copied(study, elsewhere, name, params, own):
         raise AlreadyFinished(copy, elsewhere.data.metrics, copied=True)
     return known is not None
+
+
+def _finished(study: Study, tags: Mapping[str, str], rerun: str, own: Mapping[str, str]) -> Run | None:
+    """The finished run of this fingerprint if it is to be made again, else None; AlreadyFinished if it is not to be."""
+    known = study.finished(tags[FINGERPRINT])
+    other_code = known is not None and known.data.tags.get(CODE) != tags[CODE]
+    if known and rerun != "true" and not (other_code and rerun == "changed"):
+        study.describe(known, own)
+        raise AlreadyFinished(known.info.run_id, known.data.metrics, other_code=other_code)
+    return known
