@@ -38,7 +38,7 @@ RAY: dict[str, Any] = {
     "_target_": "hydra_plugins.cnnlab_launchers.RayLauncher",
     "n_jobs": None,  # arms side by side; None: as many as there are processors
     "ray": {
-        # address None: what RAY_ADDRESS names, else a Ray that runs on this machine, else a new one
+        # address None: what RAY_ADDRESS names, else a new Ray on this machine, even if one runs there
         "init": {"address": None, "log_to_driver": False, "logging_level": "error", "include_dashboard": False},
         # each arm in a process of its own, and once: the next start of the command tries it again
         "remote": {"num_cpus": 1, "max_calls": 1, "max_retries": 0},
@@ -119,8 +119,8 @@ class SlurmLauncher(ClusterLauncher):
         finally:
             if left:
                 subprocess.run(["scancel", *(job.job_id for job in left)], check=False)
-            elif is_whole:  # else what the workers wrote may say why
-                shutil.rmtree(Path(self.params["submitit_folder"]).parent, ignore_errors=True)
+            elif is_whole:  # else what the workers wrote may say why; a folder that the user has named stays
+                shutil.rmtree(Path(self.config.hydra.sweep.dir, ".submitit"), ignore_errors=True)
 
     def _submitted(self, arms: Sequence[Arm]) -> list[Any]:
         import submitit
@@ -167,7 +167,12 @@ def _result(get: Callable[..., JobReturn], *arguments: Any) -> JobReturn | Excep
 
 def _heeding(task: TaskFunction, cfg: DictConfig) -> Any:
     """Run a task that `scancel` ends in order, its record closed: submitit would let it go on until it is killed."""
+    from cnnlab.orphans import TEMPORARY
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in TEMPORARY:  # folders of the command that has launched it, which other machines do not have
+        if not os.path.isdir(os.environ.get(name, "")):
+            os.environ.pop(name, None)
     return task(cfg)
 
 
