@@ -19,6 +19,9 @@ quoted = '$(subst ','\'',$(subst $(NEWLINE), ,$(1)))'
 held = $(call quoted,$(value $(1)))
 each = $(foreach word,$(value $(1)),$(foreach found,$(or $(wildcard $(word)),$(word)),$(call quoted,$(found))))
 option = $(if $(strip $(value $(1))),$(call quoted,$(2)=$(value $(1))))
+ifeq ($(origin HOST),environment)
+HOST := # whom to serve is said on the command line alone: some shells have the machine's own name in this variable
+endif
 unexport SWEEP SEEDS JOBS LAUNCHER DATA EPOCHS RUN STUDY ONLY PORT HOST STORE ADMIN IMAGE A B UPDATE
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 ALONE := cost derivations # studies without a sweep

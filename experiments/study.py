@@ -81,6 +81,9 @@ def main(name: str, words: Sequence[str] = (), folder: Path | None = None) -> No
     runs = study.newest([plan.fingerprint for plan in sweep.plans])
     if not runs:
         sys.exit(f"{name}: no run of it was found: `make study STUDY={name}` makes them")
+    if missing := len(sweep.plans) - len(runs):
+        left = f"{count(missing, 'run')} of {len(sweep.plans)} not begun"
+        sys.exit(f"{name}: {left}, so nothing is written: `make study STUDY={name}` goes on")
     records = records_of(study, sweep, runs)
     keep(records, folder)
     by_id = {run.info.run_id: (run, plan.tuned_for) for plan in sweep.plans if (run := runs.get(plan.fingerprint))}

@@ -151,6 +151,14 @@ def test_what_a_variable_holds_is_one_word(target: str, variable: str, word: str
     assert all(f" {said}" in line for line in ran[: 2 if variable in ("JOBS", "LAUNCHER") else None]), ran
 
 
+def test_whom_to_serve_is_not_taken_from_the_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In which some shells name the machine, so that a server would be open to all who reach it."""
+    place = bench.checkout("ours")
+    bench.make(place, "setup")
+    monkeypatch.setenv("HOST", "0.0.0.0")
+    assert bench.make(place, "server")[1] == [f"{place}/.venv/bin -m cnnlab server"]
+
+
 @pytest.mark.parametrize(("target", "variable"), [("reproduce", "ONLY"), ("predict", "IMAGE")])
 def test_several_rows_or_pictures_are_a_word_each(target: str, variable: str, bench: Bench) -> None:
     place = bench.checkout("ours")

@@ -60,7 +60,10 @@ def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str
         ("sweep smoke --jobs x", "argument --jobs: invalid whole number above 0 value: 'x'"),
         ("sweep --seeds 0 smoke", "argument --seeds: invalid whole number above 0 value: '0'"),
         ("sweep smoke --seeds 2 seed=3", "--seeds: says the seeds, and so does seed=3"),
-        ("sweep smoke --launcher basic --jobs 2", "--jobs: goes with the launcher joblib, not with basic"),
+        (
+            "sweep smoke --launcher basic --jobs 2",
+            "--jobs: goes with the launchers joblib, slurm and ray, not with basic",
+        ),
         ("sweep smoke --only tanh --dry-run", "--only tanh: this sweep is a grid"),
         ("sweep lenet_family --only linaer --dry-run", "there is no row linaer: choose from lenet5_1998"),
         ("sweep smoke pooling.size=99 --dry-run", "pooling=max"),

@@ -18,10 +18,11 @@ import pytest
 from tests.conftest import Home, is_one_line
 
 from cnnlab.commands import server
+from cnnlab.commands.serving import _names
 from cnnlab.tracking import outbox
 from cnnlab.tracking.access import StoreAway
 from cnnlab.tracking.log import RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
 from teams import ADMIN, BINARIES, OF_DATABASE, PASSWORD, Team, database, free_port, served
 
 if TYPE_CHECKING:
@@ -76,6 +77,17 @@ def test_a_file_has_the_administrator_if_nobody_else_can_read_it(tmp_path: Path,
     assert server.ADMIN[1] not in os.environ
 
 
+@pytest.mark.parametrize("text", [b"", b"chief\n", b"chief:a secret of his\nother:another secret\n", b"chief:\xff\n"])
+def test_a_file_without_an_administrator_is_one_line(text: bytes, tmp_path: Path, signed: None) -> None:
+    file = tmp_path / "admin"
+    with pytest.raises(ValueError, match=f"^--admin {file}: No such file or directory$"):
+        server.main(["--admin", str(file)])
+    file.write_bytes(text)
+    file.chmod(0o600)
+    with pytest.raises(ValueError, match=f"^--admin {file}: needs one line, NAME:PASSWORD$"):
+        server.main(["--admin", str(file)])
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -85,12 +97,41 @@ def test_a_file_has_the_administrator_if_nobody_else_can_read_it(tmp_path: Path,
         ("--store=sqlite://", "choose postgresql"),
         ("--host=no.such.host.invalid", "no.such.host.invalid is not an address of this machine"),
         ("--host=192.0.2.1", "192.0.2.1 is not an address of this machine"),
+        ("--host=a..b", "--host=a..b is not an address of this machine"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(words: str, line: str, inside: Home, signed: None) -> None:
     with pytest.raises(ValueError, match=line.replace("?", "[?]")) as caught:
         server.main([words, "--port", str(free_port())])
     assert is_one_line(str(caught.value)) and "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["*", "*.org", "https://a.org", "a b"])
+def test_only_names_are_allowed_as_hosts(name: str, signed: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        server.main([f"--allowed-hosts=a.org,{name}"])
+    assert f"argument --allowed-hosts: {name}: choose names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "answers"),
+    [
+        ("127.0.0.1", "localhost:8000", True),  # at the other end of a tunnel
+        ("127.0.0.1", "10.example.org", False),
+        ("127.0.0.1", "192.168.evil.example.org:5000", False),
+        ("10.0.0.5", "10.0.0.5:5000", True),
+        ("10.0.0.5", "10.0.0.6:5000", False),
+        ("::1", "[::1]:5000", True),
+        ("127.0.0.1", "a.org", True),
+        ("127.0.0.1", "a.org:5000", True),
+        ("127.0.0.1", "b.org:8443", True),
+    ],
+)
+def test_a_server_answers_to_its_own_names_alone(host: str, asked: str, answers: bool) -> None:
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    _, hosts, *_ = _names(host, 5000, ["a.org", "b.org:8443"])
+    assert is_allowed_host_header(hosts.split(","), asked) is answers
 
 
 @pytest.mark.parametrize("command", ["server", "ui"])
@@ -135,6 +176,7 @@ def members(
     if BINARIES is None:
         pytest.skip("PostgreSQL is not installed")
     home = new_home(tmp_path_factory.mktemp("server") / "home", fresh=True)
+    (home.folder / "mlserver").mkdir(0o755)
     with database() as kept:
         with served(home, MLFLOW_BACKEND_STORE_URI=kept.uri) as team:
             yield team, home, kept.uri
@@ -164,10 +206,14 @@ def test_only_its_members_come_in(members: tuple[Team, Home, str], home: Home) -
     assert requests.get(team.uri + EXPERIMENTS, asked, timeout=60).status_code == 401
     assert requests.get(team.uri + EXPERIMENTS, asked, auth=(ADMIN, "password1234"), timeout=60).status_code == 401
     assert requests.get(team.uri + EXPERIMENTS, asked, auth=(ADMIN, PASSWORD), timeout=60).status_code == 200
-    evil = {"Host": "evil.example.org"}
-    assert requests.get(team.uri + EXPERIMENTS, asked, headers=evil, timeout=60).status_code == 403
+    for evil in ("evil.example.org", "10.evil.example.org"):
+        assert requests.get(team.uri + EXPERIMENTS, asked, headers={"Host": evil}, timeout=60).status_code == 403
     listening = [place for process in serving.processes() for place in process.net_connections("tcp")]
     assert {place.laddr.ip for place in listening if place.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    commands = [word for process in serving.processes() for word in process.cmdline()]
+    assert not [word for word in commands if PASSWORD in word or OF_DATABASE in word]
+    started = [process for process in serving.processes() if process.pid != team.process.pid]
+    assert started and not [process for process in started if PASSWORD in process.environ().values()]
     folder = serving.folder / "mlserver"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert PASSWORD.encode() not in (folder / "accounts.db").read_bytes() + (folder / "accounts.ini").read_bytes()
@@ -221,6 +267,10 @@ def test_whoever_signs_in_adds_to_the_studies_of_others(
     assert len(theirs.search_runs([study])) == 2
     with pytest.raises(MlflowException, match="Permission denied"):
         theirs.delete_run(first.info.run_id)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", team.uri)
+    Study.open("shared").remove(first.info.run_id)  # as the guest
+    left = mine.get_run(first.info.run_id)
+    assert (left.info.status, left.data.tags[KIND]) == ("KILLED", "removed")
 
 
 @SLOW

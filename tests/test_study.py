@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,10 @@ def test_a_sweep_that_asks_for_changed_images_has_them_on_its_page(
     sweep.changes.update(shift=2, noise=2)
     monkeypatch.setattr(study, "sweep_of", lambda name, words: sweep)
     made = [make(plan, RunLog(), Watcher()).run_id for plan in sweep.plans[:3]]
+    with pytest.raises(SystemExit, match="robustness: 1 run of 4 not begun, so nothing is written"):
+        main("robustness", folder=tmp_path)
+    assert list(tmp_path.glob("*.csv")) == []
+    monkeypatch.setattr(study, "sweep_of", lambda name, words: replace(sweep, plans=sweep.plans[:3]))
     main("robustness", folder=tmp_path)
     assert "mlp, seed 0: shift\n" in capsys.readouterr().out
     lines = list(csv.DictReader((tmp_path / "changed.csv").read_text().splitlines()))

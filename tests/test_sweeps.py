@@ -16,12 +16,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import numpy as np
 import psutil
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from tests import fake_slurm
 from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_one_line, plan_of, theta_of, wait_for
 
@@ -36,6 +38,7 @@ from cnnlab.tracking import records
 from cnnlab.tracking.log import RunLog
 from cnnlab.tracking.records import _say_once
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, Study
+from hydra_plugins.cnnlab_launchers import SlurmLauncher, _heeding
 
 slow = pytest.mark.slow
 TINY = ("epochs=1", *SMALL)
@@ -281,6 +284,38 @@ def test_an_interrupted_sweep_says_what_is_finished_and_kept(number: signal.Sign
     assert said.code != 0 and re.search(rf"(?m)^interrupted: {kept}: the same command goes on from there$", said.err)
 
 
+@pytest.mark.parametrize("place", ["sweep/.submitit/%j", "mine/%j", "mine"])
+def test_a_slurm_sweep_removes_no_folder_of_the_user(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What submitit writes goes where all arms are made, unless another folder was asked for."""
+    utils = pytest.importorskip("submitit.core.utils")
+    paths = utils.JobPaths(tmp_path / place, "7_0")
+    paths.folder.mkdir(parents=True)
+    paths.result_pickle.touch()
+    (tmp_path / "thesis").touch()
+    launcher = SlurmLauncher(submitit_folder=str(tmp_path / place))
+    cfg = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}})
+    launcher.setup(hydra_context=None, task_function=None, config=cfg)  # type: ignore[arg-type]
+    job = Mock(job_id="7_0", paths=paths, result=lambda: "made")
+    monkeypatch.setattr(launcher, "_submitted", lambda arms: [job])
+    assert list(launcher.ends([["seed=0"]])) == [(["seed=0"], "made")]
+    assert (tmp_path / "thesis").exists() and paths.folder.exists() == ("sweep" not in place)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_task_of_slurm_has_no_temporary_folder_of_another_machine(
+    is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("TMPDIR", str(tmp_path if is_there else tmp_path / "elsewhere"))
+    try:
+        left = _heeding(lambda cfg: os.environ.get("TMPDIR"), OmegaConf.create())
+        assert left == (str(tmp_path) if is_there else None)
+    finally:
+        signal.signal(signal.SIGTERM, heard)
+
+
 @slow
 @pytest.mark.parametrize(("times", "launcher"), [(1, "workers"), (3, "workers"), (3, "submitit_local"), (1, "slurm")])
 def test_an_arm_whose_worker_dies_costs_no_other(times: int, launcher: str, home: Home, tmp_path: Path) -> None:
@@ -386,7 +421,7 @@ def test_the_command_of_a_named_sweep_is_in_the_words_of_cnnlab_sweep() -> None:
     [
         (("hydra.launcher.n_jobs=0",), "hydra.launcher.n_jobs=0: choose a whole number from 1 up"),
         (("--launcher", "submitit_slurm"), 'no arm could begin: Could not detect "srun"'),
-        (("--launcher", "basic", "--jobs", "2"), "cnnlab sweep: argument --jobs: goes with the launcher joblib"),
+        (("--launcher", "basic", "--jobs", "2"), "cnnlab sweep: argument --jobs: goes with the launchers joblib"),
         (("--jobs", "0"), "cnnlab sweep: argument --jobs: invalid whole number above 0 value: '0'"),
         (("--only", "linear"), "--only linear: this sweep is a grid, which has no rows"),
     ],

@@ -23,6 +23,7 @@ from cnnlab.runs import make
 from cnnlab.summaries import report_again
 from cnnlab.sweeps import make_missing
 from cnnlab.tracking.log import RunLog
+from cnnlab.tracking.means import _means
 from cnnlab.tracking.store import NOTE, VIEW, Study, link, run_link, studies, tag, view_tag
 from cnnlab.tracking.views import NAMES, show
 
@@ -120,6 +121,33 @@ def test_a_large_study_keeps_the_means_of_its_arms(study: Study, inside: Home, m
     again = {str(run.info.run_name): run for run in inside.runs("brief", "means")}
     assert again.keys() == kept.keys() and again["sigmoid"].info.run_id == kept["sigmoid"].info.run_id
     assert again["relu"].info.run_id != kept["relu"].info.run_id
+
+
+def test_an_error_that_an_arm_does_not_have_is_no_mean() -> None:
+    record = RunRecord("id", {"activation": "relu", "seed": "0"}, "FINISHED", {"test/error_percent": 1.0})
+    (arm,) = arms([record], swept([record]))
+    found = _means(arm, ["val/error_percent", "test/error_percent"], [])
+    assert found == {"val/error_percent": {}, "test/error_percent": {0: 1.0}}
+
+
+def test_means_that_a_member_may_not_delete_are_set_aside(
+    study: Study, inside: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server where only who has made a study may."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    def refused(client: object, run_id: str) -> None:
+        raise MlflowException("Permission denied", PERMISSION_DENIED)
+
+    monkeypatch.setattr("cnnlab.tracking.views.LOADED", 2)
+    monkeypatch.setattr(type(study.client), "delete_run", refused)
+    for seed in (1, 2):
+        made("activation=relu", f"seed={seed}")
+        report_again(study)
+    assert sorted(str(run.info.run_name) for run in inside.runs("brief", "means")) == ["relu", "sigmoid"]
+    (old,) = inside.runs("brief", "removed")
+    assert (old.info.run_name, old.info.status) == ("relu", "KILLED")
 
 
 def test_a_store_that_keeps_no_views_fails_no_report(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,16 +13,16 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -50,39 +50,30 @@ CALLS = (
 )  # what the recorder asks of MLflow's client
 TABLES = ("runs", "params", "tags", "latest_metrics", "inputs", "input_tags")  # that are read when runs are listed
 IDS = ("run_uuid", "destination_id", "input_uuid")  # their columns with the id of a run, or of its dataset
+MADE: list[tuple[str, float, str]] = []  # the calls of this process for its run: name, seconds, error
 SHARED = ("cnnlab.fingerprint", "cnnlab.record")  # tags of which each run has its own
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """What a real run told its store: words, tags, metrics by epoch and at the end, and its folder of files."""
+    """What a real run told its store: words, tags, metrics by epoch and at the end, and its files in a folder."""
 
     params: dict[str, str]
     tags: dict[str, str]
     epochs: list[dict[str, float]]
     last: dict[str, float]
-    files: Path
-
-    @property
-    def points(self) -> int:
-        """How many values of metrics a run has."""
-        return len(self.last) + sum(map(len, self.epochs))
-
-    @property
-    def count(self) -> int:
-        """How many files it has."""
-        return len(list(files_of(self.files)))
+    folder: Path
+    files: list[Path]
 
 
 @dataclass(frozen=True)
 class Filed:
-    """A run that a writer has filed: when, how long each call took, which of them failed, and whether it all did."""
+    """A run that a writer has filed: when, its calls with their seconds and errors, and why not all of it was filed."""
 
     began: float
     ended: float
-    calls: list[tuple[str, float]]
-    errors: list[str]
-    failed: bool
+    calls: list[tuple[str, float, str]]
+    error: str
 
 
 def pattern(team: Team, home: Home, folder: Path) -> Pattern:
@@ -96,133 +87,83 @@ def pattern(team: Team, home: Home, folder: Path) -> Pattern:
     experiment = client.get_experiment_by_name("pattern")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
-    epochs: list[dict[str, float]] = [{} for _ in range(EPOCHS)]
-    last = {}
-    for key in run.data.metrics:
-        for point in client.get_metric_history(run.info.run_id, key):
-            if point.step:
-                epochs[point.step - 1][key] = point.value
-            else:
-                last[key] = point.value
     client.download_artifacts(run.info.run_id, "", str(folder))
-    return Pattern(run.data.params, run.data.tags, epochs, last, folder)
+    with (folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    epochs = [{key: float(value) for key, value in row.items() if value and key != "epoch"} for row in rows]
+    last = {key: value for key, value in run.data.metrics.items() if key not in epochs[0]}
+    return Pattern(run.data.params, run.data.tags, epochs, last, folder, files_of(folder))
 
 
-class Writer:
-    """A process that files runs, in a project home of its own, as if on a machine of its own."""
+def begin(folder: Path) -> None:
+    """Make this process a writer, in a project home of its own, as if on a machine of its own."""
+    from mlflow import MlflowClient
 
-    pattern: Pattern
-    pause: float
-    calls: list[tuple[str, float]]
-    errors: list[str]
+    os.environ["CNNLAB_HOME"] = tempfile.mkdtemp(dir=folder)
+    for name in CALLS:
+        setattr(MlflowClient, name, timed(name, getattr(MlflowClient, name)))
 
-    @classmethod
-    def begin(cls, pattern: Pattern, pause: float, folder: Path) -> None:
-        """Make this process one."""
-        from mlflow import MlflowClient
 
-        cls.pattern, cls.pause, cls.calls, cls.errors = pattern, pause, [], []
-        home = folder / f"writer_{os.getpid()}"
-        home.mkdir()
-        os.environ["CNNLAB_HOME"] = str(home)
-        for name in CALLS:
-            setattr(MlflowClient, name, cls._timed(name, getattr(MlflowClient, name)))
+def timed(name: str, call: Any) -> Any:
+    """The call, which tells in MADE how long it took."""
 
-    @classmethod
-    def _timed(cls, name: str, call: Any) -> Any:
-        @wraps(call)
-        def timed(*arguments: Any, **options: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return call(*arguments, **options)
-            except Exception as error:
-                cls.errors.append(f"{name}: {' '.join(str(error).split())[:200]}")
-                raise
-            finally:
-                cls.calls.append((name, time.perf_counter() - began))
-
-        return timed
-
-    @classmethod
-    def file(cls, number: int) -> Filed:
-        """File a run, as an arm of a sweep is recorded; one write an epoch."""
-        from cnnlab.tracking.log import RunLog
-        from cnnlab.tracking.store import CODE, FINGERPRINT
-
-        cls.calls.clear()
-        cls.errors.clear()
-        began, made, failed = time.time(), cls.pattern, False
+    @wraps(call)
+    def told(*arguments: Any, **options: Any) -> Any:
+        began, error = time.perf_counter(), ""
         try:
-            log = RunLog(of_sweep=True)
-            tags = {name: text for name, text in made.tags.items() if not name.startswith("mlflow.")}
-            tags |= {FINGERPRINT: f"{number:016x}", CODE: "0" * 16}
-            log.begin(STUDY, f"run {number}", made.params, tags)
-            for split in ("train", "validation", "test"):
-                log.dataset("mnist5k", f"{split}{number % 4}", split)
-            for epoch, values in enumerate(made.epochs, 1):
-                time.sleep(cls.pause)
-                log.metrics(values, epoch)
-            for file in files_of(made.files):
-                shutil.copyfile(file, log.path(file.relative_to(made.files).as_posix()))
-            log.upload()
-            log.metrics(made.last)
-            log.close("FINISHED")
-        except Exception as error:
-            cls.errors.append(f"the run: {' '.join(str(error).split())[:200]}")
-            failed = True
-        return Filed(began, time.time(), list(cls.calls), list(cls.errors), failed)
+            return call(*arguments, **options)
+        except Exception as raised:
+            error = " ".join(str(raised).split())[:200]
+            raise
+        finally:
+            MADE.append((name, time.perf_counter() - began, error))
+
+    return told
 
 
-def filed(team: Team, made: Pattern, writers: int, runs: int, pause: float, folder: Path) -> list[Filed]:
-    """So many runs, filed by so many writers at once."""
+def file_run(made: Pattern, pause: float, number: int) -> Filed:
+    """File a run, as an arm of a sweep is recorded; one write an epoch."""
+    from cnnlab.tracking.log import RunLog
+    from cnnlab.tracking.store import CODE, FINGERPRINT
+
+    MADE.clear()
+    began, why = time.time(), ""
+    try:
+        log = RunLog(of_sweep=True)
+        tags = {name: text for name, text in made.tags.items() if not name.startswith("mlflow.")}
+        tags |= {FINGERPRINT: f"{number:016x}", CODE: "0" * 16}
+        log.begin(STUDY, f"run {number}", made.params, tags)
+        for split in ("train", "validation", "test"):
+            log.dataset("mnist5k", f"{split}{number % 4}", split)
+        for epoch, values in enumerate(made.epochs, 1):
+            time.sleep(pause)
+            log.metrics(values, epoch)
+        for file in made.files:
+            shutil.copyfile(file, log.path(file.relative_to(made.folder).as_posix()))
+        log.upload()
+        log.metrics(made.last)
+        log.close("FINISHED")
+    except Exception as error:
+        why = " ".join(str(error).split())[:200]
+    return Filed(began, time.time(), [*MADE], why)
+
+
+def filed(made: Pattern, writers: int, runs: int, pause: float, folder: Path) -> Iterator[Filed]:
+    """So many runs, filed by so many writers at once, as they end."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["mlflow", "cnnlab.tracking.log"])  # imported once, not by each
-    with context.Pool(writers, Writer.begin, (made, pause, folder)) as pool:
-        return list(pool.imap_unordered(Writer.file, range(runs)))
+    with context.Pool(writers, begin, (folder,)) as pool:
+        yield from pool.imap_unordered(partial(file_run, made, pause), range(runs))
 
 
-@dataclass
-class Load:
-    """What processes took while they were watched: seconds of processor time, and the most memory (bytes)."""
-
-    seconds: float = 0
-    memory: int = 0
-
-
-@contextmanager
-def watched(server: Home, store: Database) -> Iterator[dict[str, Load]]:
-    """The load of MLflow's server and of the database, while this lasts."""
-    loads = {"server": Load(), "database": Load()}
-    over = threading.Event()
-
-    def processes() -> dict[str, list[psutil.Process]]:
-        first = psutil.Process(store.pid)
-        return {"server": server.processes(), "database": [first, *first.children(recursive=True)]}
-
-    def watch() -> None:
-        seen: dict[tuple[str, int], float] = {}
-        first: dict[tuple[str, int], float] = {}
-        while True:
-            for name, every in processes().items():
-                memory = 0
-                for process in every:
-                    with suppress(psutil.Error):
-                        times = process.cpu_times()
-                        seen[name, process.pid] = times.user + times.system
-                        first.setdefault((name, process.pid), seen[name, process.pid])
-                        memory += process.memory_full_info().pss
-                loads[name].memory = max(loads[name].memory, memory)
-                loads[name].seconds = sum(seen[key] - first[key] for key in seen if key[0] == name)
-            if over.wait(1):
-                return
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield loads
-    finally:
-        over.set()
-        thread.join()
+def load(processes: Sequence[psutil.Process]) -> tuple[float, int]:
+    """Seconds of processor time that processes and their ended children took, and the memory that they have (bytes)."""
+    seconds, memory = 0.0, 0
+    for process in processes:
+        with suppress(psutil.Error):
+            seconds += sum(process.cpu_times()[:4])
+            memory += process.memory_full_info().pss
+    return seconds, memory
 
 
 def lost(store: Database, server: Home, made: Pattern, runs: int) -> dict[str, int]:
@@ -235,11 +176,11 @@ def lost(store: Database, server: Home, made: Pattern, runs: int) -> dict[str, i
     with connected(store) as ask:
         there = ask(query)
     different = len({fingerprint for fingerprint, *_ in there})
-    whole = made.points, len(made.params), made.count
-    short = 0
-    for _, _, study, run, points, params in there:
+    points = len(made.last) + sum(map(len, made.epochs))
+    whole, short = (points, len(made.params), len(made.files)), 0
+    for _, _, study, run, *counts in there:
         folder = server.folder / "mlserver/artifacts" / str(study) / run
-        short += (points, params, len(list(files_of(folder)))) != whole
+        short += (*counts, len(files_of(folder))) != whole
     return {
         "missing": runs - different,
         "there twice": len(there) - different,
@@ -248,9 +189,9 @@ def lost(store: Database, server: Home, made: Pattern, runs: int) -> dict[str, i
     }
 
 
-def files_of(folder: Path) -> Iterator[Path]:
+def files_of(folder: Path) -> list[Path]:
     """All files below a folder."""
-    return (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @contextmanager
@@ -291,10 +232,10 @@ def filled(store: Database, runs: int) -> int:
     return there * (copies + 1)
 
 
-def questions(study: Study, fingerprints: Sequence[str]) -> dict[str, float]:
+def questions(study: Study) -> dict[str, float]:
     """Seconds that a sweep waits for what it asks of the store, before and after its arms."""
     asked: dict[str, Callable[[], object]] = {
-        "is this arm finished?": lambda: study.finished(fingerprints[0]),
+        "is this arm finished?": lambda: study.finished("0" * 16),
         "in another study?": lambda: study.finished_elsewhere("no such", "0" * 16),
         "was it left RUNNING?": lambda: study.close_stale("no such"),
         "which arms are finished?": study.newest,
@@ -323,68 +264,65 @@ def measured(writers: int, runs: int, pause: float, fill: int) -> tuple[dict[str
         folder.mkdir()
         (folder / "conf").symlink_to(FOLDER.parents[1] / "conf")
     try:
-        with database() as store, served(home, MLFLOW_BACKEND_STORE_URI=store.uri) as team, known(team, client):
+        with (
+            database() as store,
+            served(home, MLFLOW_BACKEND_STORE_URI=store.uri) as team,
+            patch.dict(os.environ, team.signed_in() | client.places),
+        ):
             from cnnlab.tracking.store import Study
 
             made = pattern(team, client, files)
-            before = size(store)
-            with watched(home, store) as loads:
-                every = filed(team, made, writers, runs, pause, place)
-            found = described(made, every, loads, writers, pause)
+            first = psutil.Process(store.pid)
+            of: dict[str, Callable[[], list[psutil.Process]]] = {
+                "server": home.processes,
+                "database": lambda: [first, *first.children(recursive=True)],
+            }
+            before, room = {name: load(processes())[0] for name, processes in of.items()}, size(store)
+            every, memory = list[Filed](), dict.fromkeys(of, 0)
+            for run in filed(made, writers, runs, pause, place):
+                every.append(run)
+                memory = {name: max(memory[name], load(processes())[1]) for name, processes in of.items()}
+            found = {"writers": f"{writers}", "pause before each epoch": f"{pause:g} s"} | described(made, every)
+            for name, processes in of.items():
+                found[f"{name}, processor time a run"] = f"{(load(processes())[0] - before[name]) / runs:.2f} s"
+                found[f"{name}, memory"] = f"{memory[name] / 1e6:.0f} MB"
             wrong = lost(store, home, made, runs)
             found |= {f"runs {what}": f"{number}" for what, number in wrong.items()}
-            found["database, a run"] = f"{(size(store) - before) / runs / 1000:.0f} kB"
+            found["database, a run"] = f"{(size(store) - room) / runs / 1000:.0f} kB"
             print(numbers(found), flush=True)
             study = Study.open(STUDY)
             for number in dict.fromkeys((runs, fill)):
                 there = runs if number == runs else filled(store, number)
-                asked = questions(study, [f"{0:016x}"])
-                found |= {f"{name} among {there:,} runs": f"{seconds:.2f} s" for name, seconds in asked.items()}
+                found |= {f"{name} among {there:,} runs": f"{took:.2f} s" for name, took in questions(study).items()}
     finally:
         shutil.rmtree(place)
-    return found, sum(wrong.values()) + sum(run.failed for run in every)
+    return found, sum(wrong.values()) + sum(bool(run.error) for run in every)
 
 
-@contextmanager
-def known(team: Team, client: Home) -> Iterator[None]:
-    """This process, and what it starts, signs in, in the client's home."""
-    before = dict(os.environ)
-    os.environ |= team.signed_in() | client.places
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def described(
-    made: Pattern, every: Sequence[Filed], loads: Mapping[str, Load], writers: int, pause: float
-) -> dict[str, str]:
+def described(made: Pattern, every: Sequence[Filed]) -> dict[str, str]:
     """What was found while runs were filed."""
     seconds = max(run.ended for run in every) - min(run.began for run in every)
     taken = defaultdict[str, list[float]](list)
-    for name, time_ in (call for run in every for call in run.calls):
-        taken[name].append(time_)
-    errors = [error for run in every for error in run.errors]
-    for error in sorted(set(errors)):
-        print(f"{errors.count(error)} times {error}")
+    errors = [f"the run: {run.error}" for run in every if run.error]
+    failed = len(errors)
+    for name, took, error in (call for run in every for call in run.calls):
+        taken[name].append(took)
+        errors += [f"{name}: {error}"] if error else []
+    for line, times in Counter(errors).items():
+        print(f"{times} times {line}")
     found = {
-        "writers": f"{writers}",
-        "pause before each epoch": f"{pause:g} s",
         "runs": f"{len(every)}",
-        "epochs, metrics of an epoch, files of a run": f"{EPOCHS}, {len(made.epochs[-1])}, {made.count}",
-        "files, a run": f"{sum(path.stat().st_size for path in files_of(made.files)) / 1000:.0f} kB",
+        "epochs, metrics of an epoch, files of a run": f"{EPOCHS}, {len(made.epochs[-1])}, {len(made.files)}",
+        "files, a run": f"{sum(path.stat().st_size for path in made.files) / 1000:.0f} kB",
         "calls": f"{sum(map(len, taken.values())):,}",
-        "calls that failed": f"{len(errors) - sum(run.failed for run in every)}",
-        "runs that failed": f"{sum(run.failed for run in every)}",
+        "calls that failed": f"{len(errors) - failed}",
+        "runs that failed": f"{failed}",
         "runs a minute": f"{60 * len(every) / seconds:.1f}",
         "a run, median": f"{np.median([run.ended - run.began for run in every]):.1f} s",
     }
-    for name, times in sorted(taken.items()):
-        found[f"`{name}`, median and 95%"] = f"{1000 * np.median(times):.0f}, {1000 * np.quantile(times, 0.95):.0f} ms"
-    for name, load in loads.items():
-        found[f"{name}, processor time a run"] = f"{load.seconds / len(every):.2f} s"
-        found[f"{name}, memory"] = f"{load.memory / 1e6:.0f} MB"
+    for name, took_each in sorted(taken.items()):
+        middle, most = np.quantile(took_each, [0.5, 0.95])
+        found[f"`{name}`, median and 95%"] = f"{1000 * middle:.0f}, {1000 * most:.0f} ms"
     return found
 
 

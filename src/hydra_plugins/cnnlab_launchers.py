@@ -38,7 +38,7 @@ RAY: dict[str, Any] = {
     "_target_": "hydra_plugins.cnnlab_launchers.RayLauncher",
     "n_jobs": None,  # arms side by side; None: as many as there are processors
     "ray": {
-        # address None: what RAY_ADDRESS names, else a Ray that runs on this machine, else a new one
+        # address None: what RAY_ADDRESS names, else a new Ray on this machine, even if one runs there
         "init": {"address": None, "log_to_driver": False, "logging_level": "error", "include_dashboard": False},
         # each arm in a process of its own, and once: the next start of the command tries it again
         "remote": {"num_cpus": 1, "max_calls": 1, "max_retries": 0},
@@ -50,7 +50,12 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray_cluster", node=RA
 LATE = 15.0  # seconds that a shared folder may take to show the result of a job that has left the queue
 ASK = 3.0, 30.0  # seconds between two questions to Slurm, at first and in a long sweep
 LONGEST = 38  # letters of a folder's name that leave room for a socket of Ray, which may have 107
-KEPT = "CNNLAB_", "MLFLOW_"  # beginnings of the variables that a worker of Ray is given
+KEPT = (
+    "CNNLAB_",
+    "MLFLOW_HTTP_",
+    "MLFLOW_S3_",
+    "MLFLOW_TRACKING_",
+)  # so begin the variables that a worker of Ray is given
 
 
 class ClusterLauncher(Launcher):
@@ -119,8 +124,8 @@ class SlurmLauncher(ClusterLauncher):
         finally:
             if left:
                 subprocess.run(["scancel", *(job.job_id for job in left)], check=False)
-            elif is_whole:  # else what the workers wrote may say why
-                shutil.rmtree(Path(self.params["submitit_folder"]).parent, ignore_errors=True)
+            elif is_whole:  # else what the workers wrote may say why; a folder that the user has named stays
+                shutil.rmtree(Path(self.config.hydra.sweep.dir, ".submitit"), ignore_errors=True)
 
     def _submitted(self, arms: Sequence[Arm]) -> list[Any]:
         import submitit
@@ -167,7 +172,12 @@ def _result(get: Callable[..., JobReturn], *arguments: Any) -> JobReturn | Excep
 
 def _heeding(task: TaskFunction, cfg: DictConfig) -> Any:
     """Run a task that `scancel` ends in order, its record closed: submitit would let it go on until it is killed."""
+    from cnnlab.orphans import TEMPORARY
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in TEMPORARY:  # folders of the command that has launched it, which other machines do not have
+        if not os.path.isdir(os.environ.get(name, "")):
+            os.environ.pop(name, None)
     return task(cfg)
 
 

@@ -3,12 +3,11 @@
 import os
 import re
 import secrets
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from cnnlab.commands import parser
-from cnnlab.commands.serving import LOOPBACK, placed, refuse_taken, serve
+from cnnlab.commands.serving import in_url, placed, refuse_taken, serve
 from cnnlab.paths import root, sqlite_file, sqlite_uri, write_atomically
 
 ADMIN = "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"
@@ -30,7 +29,7 @@ The administrator is {ADMIN[0]} with {ADMIN[1]}, or the line NAME:PASSWORD of
 the file that --admin names, which nobody else may be able to read. The password is set with every start, and has
 {SHORTEST} characters or more. Further accounts are made at /signup, by the administrator.
 
-Whoever has one sets MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for cnnlab's commands.
+Members set MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for cnnlab's commands.
 
 A database that asks for a password has it in ~/.pgpass, or is named by {STORE} instead of --store."""
 
@@ -40,7 +39,6 @@ def main(words: Sequence[str]) -> None:
     parse = parser("server", EXAMPLES)
     parse.add_argument("--store", help="postgresql://USER@HOST/DATABASE, else the file mlserver/mlflow.db")
     parse.add_argument("--admin", metavar="FILE", help="the administrator: a line NAME:PASSWORD")
-    parse.add_argument("--allowed-hosts", default="", metavar="NAMES", help="further names of this server: a.org,b.org")
     said = placed(parse, words)
     name, password = _administrator(said.admin)
     folder = root() / "mlserver"
@@ -50,6 +48,7 @@ def main(words: Sequence[str]) -> None:
     from cnnlab.tracking.team import open_store, set_administrator
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)  # of one that was there, too
     accounts, told = folder / "accounts.db", folder / "accounts.ini"
     open_store(uri)
     set_administrator(accounts, name, password)
@@ -57,24 +56,21 @@ def main(words: Sequence[str]) -> None:
     write_atomically(told, ACCOUNTS.format(**{key: text.replace("%", "%%") for key, text in values.items()}).encode())
     if not _is_loopback(said.host):
         print("passwords cross the network in plain text unless a proxy with TLS is before this server: SECURITY.md")
-    place = f"{_in_url(said.host)}:{said.port}"
-    print(f"serving {without_password(uri)} at http://{place} (half a minute to start, Ctrl-C to stop)", flush=True)
+    place = f"http://{in_url(said.host)}:{said.port}"
+    print(f"serving {without_password(uri)} at {place} (half a minute to start, Ctrl-C to stop)", flush=True)
     settings = POOL | {
         "MLFLOW_AUTH_CONFIG_PATH": str(told),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
         STORE: uri,
     }
-    names = _names(said.host, said.port, [name for name in said.allowed_hosts.split(",") if name])
-    serve("server", said, folder / "artifacts", ["--app-name", "basic-auth", *names], settings)
+    serve("server", said, folder / "artifacts", ["--app-name", "basic-auth"], settings)
 
 
 def _administrator(file: str | None) -> tuple[str, str]:
     """The administrator's name and password; the environment of what is started has the password no more."""
     name, password = (os.environ.pop(variable, "") for variable in ADMIN)
     if file:
-        if Path(file).stat().st_mode & 0o077:
-            raise ValueError(f"--admin {file}: others can read this file: chmod 600 {file}")
-        name, _, password = Path(file).read_text(encoding="utf-8").strip().partition(":")
+        name, password = _read(file)
     name = name.strip()
     if not name or not password:
         needed = f"set {' and '.join(ADMIN)}, or give --admin FILE"
@@ -86,6 +82,22 @@ def _administrator(file: str | None) -> tuple[str, str]:
     return name, password
 
 
+def _read(file: str) -> tuple[str, str]:
+    """The name and the password that a file has in its only line."""
+    try:
+        lines = [line for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise ValueError(f"--admin {file}: {error.strerror}") from None
+    except UnicodeError:
+        lines = []
+    if Path(file).stat().st_mode & 0o077:
+        raise ValueError(f"--admin {file}: others can read this file: chmod 600 {file}")
+    if len(lines) != 1 or ":" not in lines[0]:
+        raise ValueError(f"--admin {file}: needs one line, NAME:PASSWORD")
+    name, _, password = lines[0].partition(":")
+    return name, password
+
+
 def _store(given: str | None) -> str:
     """The address of the database, empty where none is named; ValueError for what others could see or cannot be."""
     from cnnlab.tracking.access import POSTGRES
@@ -94,37 +106,8 @@ def _store(given: str | None) -> str:
         raise ValueError(f"--store: others can see a password on a command line: set {STORE}, or keep it in ~/.pgpass")
     uri = given or os.environ.get(STORE, "")
     if uri and not POSTGRES.match(uri) and not sqlite_file(uri):
-        raise ValueError("--store: choose postgresql://USER@HOST/DATABASE or sqlite:///FILE")
+        raise ValueError(f"{'--store' if given else STORE}: choose postgresql://USER@HOST/DATABASE or sqlite:///FILE")
     return uri
-
-
-def _names(host: str, port: int, more: Sequence[str]) -> list[str]:
-    """MLflow's options for the names by which programs and browsers may ask for this server.
-
-    It answers to no other, so that a page of another site cannot speak to it in the name of who reads that page.
-    """
-    if host in (LOOPBACK, "localhost", "::1") and not more:  # which MLflow allows by itself
-        return []
-    own = [host, "localhost", LOOPBACK, socket.gethostname()]
-    if host in ("0.0.0.0", "::"):
-        own += _addresses()
-    plain = dict.fromkeys(map(_in_url, own))
-    hosts = [*more, *(f"{name}{end}" for name in plain for end in ("", f":{port}"))]
-    origins = [*(f"https://{name}" for name in (*more, *plain)), *(f"http://{name}:{port}" for name in plain)]
-    return ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(origins)]
-
-
-def _addresses() -> list[str]:
-    """The addresses of this machine."""
-    import psutil
-
-    families = socket.AF_INET, socket.AF_INET6
-    every = [place for places in psutil.net_if_addrs().values() for place in places if place.family in families]
-    return [place.address for place in every if "%" not in place.address]
-
-
-def _in_url(name: str) -> str:
-    return f"[{name}]" if ":" in name else name
 
 
 def _is_loopback(host: str) -> bool:

@@ -47,7 +47,7 @@ def add_options(parse: Parser) -> None:
     add("name", nargs="?", default="first_look", help="a file in conf/sweep (default first_look)")
     add("words", nargs="*", metavar="WORD=OPTION", help="words for all arms, as `cnnlab train --help` lists them")
     add("--dry-run", action="store_true", help="list the arms, and which are finished")
-    add("--jobs", type=counting, help="workers side by side (default 2)")
+    add("--jobs", type=counting, help="workers side by side (default 2; of slurm 256, of ray one to a processor)")
     add("--yes", action="store_true", help="make it, however many arms it has and images they train on")
     add("--only", action="append", default=[], metavar="ROW", help="make only this row of a list; may be repeated")
     add("--launcher", help="what launches the workers: joblib (the default), basic, submitit_local, slurm, ray")
@@ -65,8 +65,7 @@ def overrides(parse: Parser, said: Namespace, own: Sequence[str] = ()) -> list[s
     asked += [f"hydra/launcher={launcher}"] if launcher else []
     if said.jobs:
         if launcher not in JOBS:
-            others = f"not with {said.launcher}; slurm and ray know it, too"
-            parse.error(f"argument --jobs: goes with the launcher joblib, {others}")
+            parse.error(f"argument --jobs: goes with the launchers joblib, slurm and ray, not with {said.launcher}")
         asked.append(f"{JOBS[launcher]}={said.jobs}")
     asked += ["hydra.sweeper.yes=true"] if said.yes else []
     check_words(asked, [conf_folder()])

@@ -30,7 +30,7 @@ def file_means(study: Study, arms: Mapping[str, Arm], errors: Sequence[str], cur
         if whole and name in wanted.keys() - known and run.data.tags[FINGERPRINT] == _identity(wanted[name]):
             known.add(name)
         else:
-            study.client.delete_run(run.info.run_id)
+            study.remove(run.info.run_id)
     for name in wanted.keys() - known:
         note = f"The mean of {count(len(arms[name].finished), 'run')}, a seed each: those with the tag {ARM} = {name}."
         tags = {KIND: MEANS, ARM: name, FINGERPRINT: _identity(wanted[name]), NOTE: note}
@@ -54,9 +54,9 @@ def _means(arm: Arm, errors: Sequence[str], curves: Sequence[str]) -> Points:
             if math.isfinite(value):
                 found.setdefault(key, {})[epoch] = float(f"{value:.8g}")
     for key in errors:
-        curve = found.setdefault(key, {})
-        if not math.isclose(arm.mean(key), curve.get(len(epochs), math.nan), rel_tol=1e-4):
-            curve[len(curve) and len(epochs) + 1] = float(f"{arm.mean(key):.8g}")
+        value, curve = arm.mean(key), found.setdefault(key, {})
+        if math.isfinite(value) and not math.isclose(value, curve.get(len(epochs), math.nan), rel_tol=1e-4):
+            curve[len(epochs) + 1 if curve else 0] = float(f"{value:.8g}")
     return found
 
 

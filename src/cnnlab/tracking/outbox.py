@@ -247,7 +247,7 @@ class Outbox:
         assert self._study is not None
         for run_id in self._runs():
             if run_id != self.run_id:
-                self._study.client.delete_run(run_id)
+                self._study.remove(run_id)
 
 
 def perform(

@@ -127,6 +127,18 @@ class Study:
             self.client.set_tag(run.info.run_id, name, own[name])
         return bool(new)
 
+    def remove(self, run_id: str) -> None:
+        """Delete a run; where a server leaves that to who has made the study, close it and let it be of no kind."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.delete_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "PERMISSION_DENIED":
+                raise
+            self.client.set_tag(run_id, KIND, "removed")
+            self.client.set_terminated(run_id, "KILLED")
+
     def close_stale(self, fingerprint: str) -> None:
         """Close as KILLED what a dead process left RUNNING, in any study.
 
