@@ -119,8 +119,8 @@ class RunLog:
         """The study, once the run is this process's own, with what earlier tries at it have left.
 
         Their outboxes are delivered, their leases let go, their records closed. For a run that is finished no lease is
-        taken, so that a store that cannot be written to can say so. An SQLite file that another process has locked is
-        waited for.
+        taken, since a store that can only be read has no room for one. An SQLite file that another process has locked
+        is waited for.
         """
         fingerprint, limit = tags[FINGERPRINT], time.monotonic() + LOCKED
         while True:
