@@ -61,6 +61,11 @@ def is_one_line(message: str) -> bool:
     return bool(message.strip()) and "\n" not in message.strip() and "Traceback" not in message
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """The name of bytes among a test's parameters: not their content, which may hold the time they were packed at."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Two workers that share two cores must not each take both; and results hang on the number of threads."""
