@@ -50,8 +50,8 @@ class Checkpoints:
         np.savez(buffer, allow_pickle=False, **{HEADER: np.array(header)}, **_arrays(state), **_views(state))
         write_atomically(self._of(part), sealed(buffer.getvalue()))
 
-    def restore(self, state: TrainingState, part: str = "") -> bool:
-        """Bring a fresh state to where its checkpoint stands; False, and untouched, where there is none that fits."""
+    def restore(self, state: TrainingState, part: str = "") -> int:
+        """Bring a fresh state to where its checkpoint stands, which is after so many epochs; 0 where none fits."""
         path = self._of(part)
         try:
             header, found = _read(path, self.stamp)
@@ -63,11 +63,11 @@ class Checkpoints:
             for name, generator in generators.items():
                 generator.bit_generator.state = header[name]
         except FileNotFoundError:
-            return False
+            return 0
         except Exception as error:  # a file that was made by hand, with the right checksum, can be wrong in any way
             unread = f"it cannot be read ({error.strerror})" if isinstance(error, OSError) else ""
             set_aside(path, str(error) if isinstance(error, Unfit) else unread or "its content is not a checkpoint's")
-            return False
+            return 0
         state.theta[:] = arrays.pop("theta")
         state.best = arrays.pop("best", None)
         state.optimizer = {name.partition(".")[2]: array for name, array in arrays.items()}
@@ -77,7 +77,7 @@ class Checkpoints:
                 state.views.setdefault(int(view[1]), {})[view[2]] = found[name]
         for name, generator in generators.items():
             setattr(state, name, generator)
-        return True
+        return len(history)
 
     def epochs(self) -> int:
         """How many whole epochs are kept, of all parts together."""

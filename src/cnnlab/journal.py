@@ -39,6 +39,28 @@ class Watcher:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Which of a run's trainings it is, of `count` that follow one another with as many `epochs` each."""
+
+    number: int = 0
+    count: int = 1
+    epochs: int = 0
+
+    @property
+    def name(self) -> str:
+        """The ending of its checkpoint's name."""
+        return f".{self.number}" if self.count > 1 else ""
+
+    @property
+    def before(self) -> int:
+        """The epochs of the run before its own."""
+        return self.number * self.epochs
+
+
+ALONE = Part()
+
+
+@dataclass(frozen=True)
 class Journal:
     """What a run writes down: epochs and files in its record, training states in checkpoints, progress to a watcher."""
 
@@ -60,28 +82,15 @@ class Journal:
         self.log.dataset(data.name, data.digest, "training")
         self.log.tag(DIGEST, data.digest)
 
-    def resumed(self, state: TrainingState, part: str = "", before: int = 0) -> TrainingState:
-        """The fresh state, brought to where an earlier try was cut off, if any.
+    def training(self, state: TrainingState, part: Part = ALONE) -> "KeptTraining":
+        """Follow a training from its fresh state, which is brought to where an earlier try was cut off, if any."""
+        if done := self.checkpoints.restore(state, part.name):
+            self.log.tag("cnnlab.resumed_after_epoch", str(part.before + done))
+            self.epochs(state.history, part.before)
+        return KeptTraining(self, state, part)
 
-        A run of several trainings keeps each in a `part` of its own, and counts the epochs `before` it.
-        """
-        if self.checkpoints.restore(state, part):
-            self.log.tag("cnnlab.resumed_after_epoch", str(before + len(state.history)))
-            self._write(state.history, before)
-        return state
-
-    def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
-        """Show how far the training is; raises what has gone wrong with the record meanwhile."""
-        self.log.check()
-        self.watcher.progress(done, total, batch, loss, accuracy)
-
-    def epoch(self, state: TrainingState, part: str = "", before: int = 0) -> None:
-        """Keep the state after an epoch, once the run has a record, and write down the epoch's metrics."""
-        self.log.check(begun=True)
-        self.checkpoints.save(state, part)
-        self._write(state.history[-1:], before)
-
-    def _write(self, history: Sequence[Metrics], before: int) -> None:
+    def epochs(self, history: Sequence[Metrics], before: int) -> None:
+        """Write down the metrics of epochs, `before` which a run has had others, and tell the watcher."""
         for metrics in history:
             self.history.append(metrics | {"epoch": before + metrics["epoch"]})
             self.log.epoch(self.history[-1])
@@ -129,11 +138,11 @@ class Journal:
         if not len(labels):
             return
         small = np.min_scalar_type(len(data.classes))  # a byte for each, but where there are hundreds of classes
+        self._confusion("test", confusion_matrix(labels, answers, len(data.classes)), data)
         self.log.arrays("answers.npz", answers=answers.astype(small), labels=labels.astype(small))
         margin = outputs.max(0) - outputs[labels, np.arange(len(labels))]
         worst = (data.test.pixels, labels, answers, margin, data.classes)
         self.log.figure("plots/mistakes.png", plots.mistakes, *worst)
-        self._confusion("test", confusion_matrix(labels, answers, len(data.classes)), data)
 
     def _confusion(self, name: str, matrix: Array, data: Dataset, epoch: int | None = None) -> None:
         """A confusion matrix as numbers and as a picture, which an epoch puts on the run's page."""
@@ -171,12 +180,13 @@ class Journal:
         """
         weights = next(params["W"] for params in states[0].params.values() if "W" in params)
         views = states[0].views if len(states) == 1 else {}
+        shown = self._views(views, weights, data)
         self.answers(outputs, data)
-        if not self._views(views, weights, data):
+        if not shown:
             self.log.figure("plots/kernels.png", plots.kernels, weights, KERNELS, data.shape)
         if not recipe.distortion.idle:
-            shown = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
-            self.log.figure("plots/distortions.png", plots.distortions, *shown)
+            distorted = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
+            self.log.figure("plots/distortions.png", plots.distortions, *distorted)
         self.log.figure("plots/learning_curves.png", plots.learning_curves, self.history, "learning curves")
         norms = (self.history, "grad_norm", "gradient norms", "gradient norm")
         self.log.figure("plots/gradient_norms.png", plots.by_layer, *norms, log=True)
@@ -185,3 +195,24 @@ class Journal:
         about = (data.shape, data.normalizer, data.classes)
         networks = [network_bytes(recipe.network, state.params, *about) for state in states]
         self.log.model(networks, data.shape)
+
+
+@dataclass(frozen=True)
+class KeptTraining:
+    """A training that a journal follows: its state is kept after each epoch, so that a kill costs one at most."""
+
+    journal: Journal
+    state: TrainingState
+    part: Part
+
+    def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
+        """Show how far the run is; raises what has gone wrong with its record meanwhile."""
+        self.journal.log.check()
+        before, whole = self.part.number * total, self.part.count * total
+        self.journal.watcher.progress(before + done, whole, batch, loss, accuracy)
+
+    def epoch(self) -> None:
+        """Keep the state after an epoch, once the run has a record, and write down the epoch's metrics."""
+        self.journal.log.check(begun=True)
+        self.journal.checkpoints.save(self.state, self.part.name)
+        self.journal.epochs(self.state.history[-1:], self.part.before)

@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from cnnlab.data import Dataset, Distortion, Images
-from cnnlab.journal import Journal
+from cnnlab.journal import Journal, Part
 from cnnlab.learners.network import Network
 from cnnlab.measuring import Metrics, outputs_for, scores, size
 from cnnlab.training import Recipe, TrainingState, start, train
@@ -51,11 +51,11 @@ class BoostedNetworks(Network):
                 answers = [_answers(recipe, state, data) for state in states]
                 images = find(answers, data.train, distorted.distortion, rng)
                 searched += perf_counter() - began
-            place = (f".{number}", number * self.epochs)  # its checkpoint, and the epochs before its own
-            state = journal.resumed(start(recipe, data.shape, NETWORKS * seed + number), *place)
-            for _ in train(recipe, state, replace(data, train=images), _progress(journal, number)):
-                journal.epoch(state, *place)
-            states.append(state)
+            fresh = start(recipe, data.shape, NETWORKS * seed + number)
+            training = journal.training(fresh, Part(number, NETWORKS, self.epochs))
+            states.append(training.state)
+            for _ in train(recipe, training.state, replace(data, train=images), training.progress):
+                training.epoch()
         means = {split: _mean(recipe, states, data, images) for split, images in data.splits.items()}
         found = {name: NETWORKS * value for name, value in size(recipe.network, data.shape).items()}
         for split, outputs in means.items():
@@ -63,11 +63,6 @@ class BoostedNetworks(Network):
         seconds = searched + sum(metrics["time/epoch_s"] for state in states for metrics in state.history)
         journal.trained(distorted, states, data, means["test"])
         return found | {"time/total_s": seconds}
-
-
-def _progress(journal: Journal, number: int) -> Callable[[int, int, int, float, float], None]:
-    """One network's progress as that of all three."""
-    return lambda done, total, *now: journal.progress(number * total + done, NETWORKS * total, *now)
 
 
 def _half_wrong(nets: list[Answers], images: Images, distortion: Distortion, rng: np.random.Generator) -> Images:

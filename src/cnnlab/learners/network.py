@@ -51,9 +51,10 @@ class Network:
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
         """Train, going on from a checkpoint if there is one; then test, where there are test images."""
         recipe = self.recipe(data)
-        state = journal.resumed(start(recipe, data.shape, seed))
-        for _ in train(recipe, state, data, journal.progress):
-            journal.epoch(state)
+        training = journal.training(start(recipe, data.shape, seed))
+        state = training.state
+        for _ in train(recipe, state, data, training.progress):
+            training.epoch()
         outputs = outputs_for(recipe.network, state.params, data, data.test)
         metrics = size(recipe.network, data.shape) | scores("test", outputs, data.test.labels, recipe.loss)
         if self.stop:
