@@ -61,7 +61,7 @@ def recipe(optimizer: Optimizer, schedule: Schedule, network: Sequential = NOISY
 ADAM = recipe(Adam(), OneCycle())
 RECIPES = {
     "adam one_cycle": ADAM,
-    "momentum steps": recipe(SGD(0.01, momentum=0.9), Steps()),
+    "momentum steps": recipe(SGD(weight_decay=0.01, momentum=0.9), Steps()),
     "nesterov cosine": recipe(SGD(clip_norm=1, momentum=0.9, nesterov=True), Cosine()),
     "distorted": replace(ADAM, distortion=Distortion(translation=2, alpha=20)),
     "subset, first losses": replace(ADAM, images_per_epoch=90, steps_recorded=4),

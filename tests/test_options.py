@@ -279,7 +279,7 @@ def test_what_is_chosen_of_the_data_is_part_of_a_runs_identity() -> None:
 def test_what_the_config_says_reaches_the_optimizer_and_the_recipe() -> None:
     words = ("optimizer=nesterov", "optimizer.weight_decay=0.01", "optimizer.clip_norm=2", "schedule=steps")
     made = built(*words, "schedule.at=[0.25]", "epochs=3", "batch_size=7", "lr=0.5", *SMALL)
-    assert made.recipe.optimizer == SGD(0.01, 2, momentum=0.9, nesterov=True)
+    assert made.recipe.optimizer == SGD(weight_decay=0.01, clip_norm=2, momentum=0.9, nesterov=True)
     assert [made.recipe.schedule(progress) for progress in (0.2, 0.3)] == pytest.approx([1, 0.1])
     assert (made.recipe.rate, made.recipe.epochs, made.recipe.batch_size) == (0.5, 3, 7)
     assert (len(made.data.train), len(made.data.val), len(made.data.test)) == (200, 100, 1000)

@@ -97,6 +97,11 @@ def test_optimisers_work_in_place_in_the_vectors_dtype(optimizer):
     assert state.keys() == arrays.keys()
 
 
+def test_what_all_optimisers_have_is_asked_for_by_name():
+    assert SGD(0.5) == SGD(momentum=0.5)
+    assert Adam(0.5) == Adam(beta1=0.5)
+
+
 def test_weight_decay_adds_its_share_of_theta_to_the_gradient():
     path, _ = follow(SGD(weight_decay=0.5), [np.array([1.0, 0.0])], RATE)
     assert_allclose(path[0], [1 - RATE * (1 + 0.5 * 1), -2 - RATE * (0.5 * -2)])

@@ -159,19 +159,19 @@ def optimizer(ours: nn.Optimizer, peer: str, clip_norm: float | None = None, **o
 
 OPTIMIZERS = {
     "sgd": optimizer(nn.SGD(), "SGD"),
-    "sgd-decay": optimizer(nn.SGD(0.1), "SGD", weight_decay=0.1),
-    "sgd-momentum-decay": optimizer(nn.SGD(0.1, momentum=0.9), "SGD", momentum=0.9, weight_decay=0.1),
+    "sgd-decay": optimizer(nn.SGD(weight_decay=0.1), "SGD", weight_decay=0.1),
+    "sgd-momentum-decay": optimizer(nn.SGD(weight_decay=0.1, momentum=0.9), "SGD", momentum=0.9, weight_decay=0.1),
     "sgd-nesterov-decay": optimizer(
-        nn.SGD(0.1, momentum=0.9, nesterov=True), "SGD", momentum=0.9, nesterov=True, weight_decay=0.1
+        nn.SGD(weight_decay=0.1, momentum=0.9, nesterov=True), "SGD", momentum=0.9, nesterov=True, weight_decay=0.1
     ),
     "sgd-clip": optimizer(nn.SGD(clip_norm=1.0), "SGD", 1.0),
     "sgd-clip-momentum-decay": optimizer(
-        nn.SGD(0.1, 1.0, momentum=0.9), "SGD", 1.0, momentum=0.9, weight_decay=0.1
+        nn.SGD(weight_decay=0.1, clip_norm=1.0, momentum=0.9), "SGD", 1.0, momentum=0.9, weight_decay=0.1
     ),
     "diagonal-lm": optimizer(nn.DiagonalLM(mu=1.0), "SGD"),  # before its first look at the curvature: see nn
     "adam": optimizer(nn.Adam(), "Adam"),
     "adam-decay": optimizer(
-        nn.Adam(0.1, beta1=0.8, beta2=0.99, epsilon=1e-3),
+        nn.Adam(weight_decay=0.1, beta1=0.8, beta2=0.99, epsilon=1e-3),
         "Adam", betas=(0.8, 0.99), eps=1e-3, weight_decay=0.1,
     ),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from cnnlab.nn.options import BelowOne, Natural, NotNegative, Positive, TypeChec
 OptimizerState = dict[str, Array]  # what an optimiser remembers, by name: velocity, running means, curvature
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Optimizer(TypeChecked):
     """A rule that moves `theta` in place against its gradient.
 
