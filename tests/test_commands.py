@@ -87,7 +87,7 @@ def test_the_commands_are_listed_and_there(said: Callable[..., tuple[object, str
         ("evaluate x noise=5 noise=6", "noise=6: noise=5 is there already; one at a time, please"),
         ("evaluate x --all", "unrecognized arguments: --all: choose from --help"),
         ("predict", "the following arguments are required: IMAGE"),
-        ("predict x.png", "no finished run knows digits yet: `make sweep` or `cnnlab train` makes one"),
+        ("predict x.png", "no finished run knows digits yet: `make sweep` makes some"),
         ("predict x.png --out x.jpg", "--out x.jpg: choose the name of a file that ends in .png"),
         ("report nosuch", "there is no study 'nosuch': choose from none yet"),
         ("report a b", "unrecognized arguments: b"),

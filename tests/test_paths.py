@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT, is_one_line
 
 import cnnlab.tracking  # noqa: F401 - silences MLflow before it is imported
-from cnnlab.paths import settle, sqlite_file, sqlite_uri
+from cnnlab.paths import settle, sqlite_file, sqlite_uri, typed
 
 NAMES = ["plain", "two words", "what?", "a#b", "50%41 %", "größe", "a+b@c:d;e&f=g", "[x]'\"y"]
 
@@ -91,6 +91,14 @@ def run(script: Path, folder: Path, source: Path) -> "subprocess.CompletedProces
     command = [sys.executable, str(script), "--help"]
     variables = os.environ | {"PYTHONPATH": str(source)}
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+
+
+def test_where_a_wheel_is_installed_nobody_is_told_to_type_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert typed("ui PORT=5001", "cnnlab ui --port=5001") == "`make ui PORT=5001`"
+    monkeypatch.setattr("cnnlab.paths.CHECKOUT", tmp_path)  # a folder of installed packages is no checkout
+    assert typed("ui PORT=5001", "cnnlab ui --port=5001") == "`cnnlab ui --port=5001`"
 
 
 def test_a_copy_does_not_run_the_code_of_the_original(copy: Path, tmp_path: Path) -> None:

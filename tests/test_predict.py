@@ -415,7 +415,7 @@ def test_a_damaged_picture_is_not_half_read_even_if_pillow_may() -> None:
         (["--run", "nosuch"], "--run nosuch: there is no finished run or study 'nosuch'"),
         (["--run", "no.npz"], "--run no.npz: "),
         (["--rnu", "x"], "unrecognized arguments: --rnu"),
-        ([], "no finished run knows digits yet: `make sweep` or `cnnlab train` makes one"),
+        ([], "no finished run knows digits yet: `make sweep` makes some"),
     ],
 )
 def test_words_that_cannot_be_are_one_line(words: list[str], line: str, predict: Ran) -> None:

@@ -52,6 +52,14 @@ def _is_checkout(folder: Path) -> bool:
     return (folder / "pyproject.toml").is_file() and (folder / "src/cnnlab/paths.py").is_file()
 
 
+def typed(make: str, command: str) -> str:
+    """What to type, in a line for people: a target of `make` in a checkout, the command where a wheel is installed."""
+    return f"`make {make}`" if _is_checkout(CHECKOUT) else f"`{command}`"
+
+
+UI = typed("ui", "cnnlab ui")  # what serves MLflow's pages
+
+
 def sqlite_uri(file: Path) -> str:
     """The address of an SQLite file, as SQLAlchemy and MLflow read it.
 

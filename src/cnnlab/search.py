@@ -27,7 +27,7 @@ from cnnlab.composing import Numbers, Options, Plan, load_data, planned, searche
 from cnnlab.journal import Stopped, Watcher
 from cnnlab.measuring import Metrics
 from cnnlab.orphans import reaper
-from cnnlab.paths import conf_folder, root, write_atomically
+from cnnlab.paths import UI, conf_folder, root, write_atomically
 from cnnlab.plots import png
 from cnnlab.report import searched as shown
 from cnnlab.report.searched import Tried
@@ -313,4 +313,4 @@ def _sum_up(made: _Trials, command: str) -> None:
     if study.finished(identity) is None:
         kept.log_summary(study, identity, folder, {"command": command})
     print(*lines, f"figures: {', '.join(str(folder / name) for name in figures)}", sep="\n")
-    print("MLflow, after `make ui`:", link(study))
+    print(f"MLflow, after {UI}:", link(study))

@@ -10,7 +10,7 @@ from typing import Any
 
 from cnnlab.composing import Plan, Sweep
 from cnnlab.locks import locked
-from cnnlab.paths import conf_folder, root
+from cnnlab.paths import UI, conf_folder, root
 from cnnlab.report.arms import RunRecord, arms, swept
 from cnnlab.report.contrasts import Asked
 from cnnlab.report.findings import answer
@@ -59,7 +59,7 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
                 kept.log_summary(study, identity, page.parent, asked)
     print("report:", page)
     print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
-    print("MLflow, after `make ui`:", link(study))
+    print(f"MLflow, after {UI}:", link(study))
 
 
 def rows_of(sweep: Sweep) -> Rows:

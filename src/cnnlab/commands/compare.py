@@ -23,7 +23,7 @@ def main(words: Sequence[str]) -> None:
     for name in ("a", "b"):
         parse.add_argument(name, metavar=name.upper(), help="the name of a run, or the beginning of its id")
     said = parse.parse_args(words)
-    from cnnlab.paths import root
+    from cnnlab.paths import UI, root
     from cnnlab.plots import differing, png
     from cnnlab.statistics import compare
     from cnnlab.tracking.access import store_errors
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> None:
         file.write_bytes(png(differing(*shown, f"A {names[0]}\nB {names[1]}")))
         print("images on which one of them is wrong:", file)
     for letter, (study, run) in zip("AB", found, strict=True):
-        print(f"{letter}, after `make ui`:", run_link(study, run.info.run_id))
+        print(f"{letter}, after {UI}:", run_link(study, run.info.run_id))
 
 
 def _one(word: str) -> tuple[Study, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.commands import parser
-from cnnlab.paths import is_full
+from cnnlab.paths import UI, is_full
 
 if TYPE_CHECKING:
     from cnnlab.tracking.store import Study
@@ -70,4 +70,4 @@ def _evaluate(study: Study, run: Any, asked: dict[str, float]) -> None:
             ends = {each: KINDS[kind].amounts(each, asked[kind])[-1] for each in curves}
             errors = "  ".join(f"{each} {ends[each]}: {curves[each][ends[each]]:.2f}%" for each in curves)
             print(f"  {kind:<9} {errors}  ({KINDS[kind].unit}){'' if new else '  known'}", flush=True)
-    print(f"plots/robustness.png of run {run.info.run_id} of study {study.name}; `make ui` shows it", flush=True)
+    print(f"plots/robustness.png of run {run.info.run_id} of study {study.name}; {UI} shows it", flush=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnlab.commands import parser
-from cnnlab.paths import is_full, root, write_atomically
+from cnnlab.paths import is_full, root, typed, write_atomically
 from cnnlab.pictures import FORMATS, SIDE, read, shown
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _best() -> tuple[Predictor, str]:
                 name = f"by {run.info.run_name} of study {study.name}, run {run.info.run_id[:8]}"
                 ranks = "" if run.data.params["loss"] == "cross_entropy" else RANKS
                 return records.predictor(study, run), f"{name}: validation error {error:.2f}%{ranks}"
-    raise ValueError("no finished run knows digits yet: `make sweep` or `cnnlab train` makes one")
+    raise ValueError(f"no finished run knows digits yet: {typed('sweep', 'cnnlab sweep')} makes some")
 
 
 def _is_mnist(data: Mapping[str, Any]) -> bool:

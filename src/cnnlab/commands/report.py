@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cnnlab.commands import parser
+from cnnlab.paths import UI
 
 
 def main(words: Sequence[str]) -> None:
@@ -18,4 +19,4 @@ def main(words: Sequence[str]) -> None:
         there = ", ".join(known) or "none yet: `cnnlab sweep` makes one"
         raise ValueError(f"there is no study {name!r}: choose from {there}")
     print(report_again(known[name]) / "index.html")
-    print("MLflow, after `make ui`:", link(known[name]))
+    print(f"MLflow, after {UI}:", link(known[name]))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cnnlab.commands import Parser, counting
 from cnnlab.orphans import reaper
+from cnnlab.paths import typed
 
 LOOPBACK = "127.0.0.1"
 
@@ -39,12 +40,16 @@ def refuse_taken(command: str, host: str, port: int) -> None:
     except (OSError, UnicodeError) as error:  # what is no name at all cannot be encoded as one
         number = getattr(error, "errno", None)
         if number == errno.EADDRINUSE:
-            why = f"port {port} is in use: choose another, as in `make {command} PORT={port + 1}`"
+            why = f"port {port} is in use: choose another, as in {_elsewhere(command, port + 1)}"
         elif number == errno.EACCES:
-            why = f"port {port} is not for everybody: choose one above 1023, as in `make {command} PORT=5000`"
+            why = f"port {port} is not for everybody: choose one above 1023, as in {_elsewhere(command, 5000)}"
         else:
             why = f"--host={host} is not an address of this machine: choose one, or 0.0.0.0 for all of them"
         raise ValueError(why) from None
+
+
+def _elsewhere(command: str, port: int) -> str:
+    return typed(f"{command} PORT={port}", f"cnnlab {command} --port={port}")
 
 
 def serve(command: str, said: Namespace, files: Path, more: Sequence[str], settings: Mapping[str, str]) -> None:

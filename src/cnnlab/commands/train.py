@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.commands import Parser, explained, parser
-from cnnlab.paths import conf_folder
+from cnnlab.paths import UI, conf_folder
 from cnnlab.spelling import as_text, check_words
 
 if TYPE_CHECKING:
@@ -123,5 +123,5 @@ def _make(cfg: DictConfig, context: Any) -> Outcome:
         kept = checkpoints(asked.fingerprint, asked.code).epochs()
         more = f"{count(kept, 'whole epoch')} kept: the same command goes on from there" if kept else "nothing is kept"
         raise KeyboardInterrupt(f"{asked.label}: {more}") from None
-    print(outcome, f"run {outcome.run_id or 'without an id yet'} of study {asked.study}; `make ui` shows it", sep="\n")
+    print(outcome, f"run {outcome.run_id or 'without an id yet'} of study {asked.study}; {UI} shows it", sep="\n")
     return outcome

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cnnlab.commands import parser
 from cnnlab.commands.serving import placed, refuse_taken, serve
-from cnnlab.paths import root
+from cnnlab.paths import root, typed
 
 
 def main(words: Sequence[str]) -> None:
@@ -15,7 +15,7 @@ def main(words: Sequence[str]) -> None:
 
     uri, known = tracking_uri(), studies()
     if not known:
-        raise ValueError("there are no runs yet: `make sweep` or `make train` makes some")
+        raise ValueError(f"there are no runs yet: {typed('sweep', 'cnnlab sweep')} makes some")
     for study in known:
         print(f"{study.name:<20} {link(study, said.port)}")
     if uri.startswith("http"):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cnnlab.data.dataset import Images
 from cnnlab.data.idx_format import plain_sha256, read_idx
 from cnnlab.data.source import RawData, source
+from cnnlab.paths import typed
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -146,7 +147,8 @@ def read_checked(archive: Archive, file: str, path: Path) -> NDArray[np.uint8]:
             reason = f"expected {wanted} {digest}, found {digests[kind]}"
             raise ValueError(f"{path}: cannot be verified as {archive.name}'s: {reason} (data=idx does not verify)")
     except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{error}; run `make data ARGS={archive.name}`") from None
+        fetch = typed(f"data ARGS={archive.name}", f"cnnlab data {archive.name}")
+        raise type(error)(f"{error}; run {fetch}") from None
     return array
 
 

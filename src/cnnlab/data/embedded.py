@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cnnlab.data.dataset import Images
 from cnnlab.data.source import RawData, source
 from cnnlab.data.splits import stratified_split
+from cnnlab.paths import typed
 
 DIGITS = tuple("0123456789")
 MNIST5K_DIGEST = "10061d003fb0baa9d39703021a6bc4600aa6b143556cbdb6abfc9a20e4f48e64"
@@ -55,10 +56,11 @@ def _packaged(package: str, table: str, side: int) -> Images:
 
 def _inside(package: str, file: str) -> Path:
     spec = find_spec(package)
+    again = typed("setup", "pip install cnnlab")
     folders = spec.submodule_search_locations if spec else None
     if not folders:
-        raise ModuleNotFoundError(f"{file}: expected in the package {package}, found none; run `make setup`")
+        raise ModuleNotFoundError(f"{file}: expected in the package {package}, found none; run {again}")
     path = Path(folders[0]) / file
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected in {package}, found none; run `make setup`")
+        raise FileNotFoundError(f"{path}: expected in {package}, found none; run {again}")
     return path
