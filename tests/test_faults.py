@@ -140,6 +140,7 @@ def test_a_record_that_the_store_never_took_is_filed_by_sync_once(
 ) -> None:
     monkeypatch.setattr(outbox, "PATIENCE", 1)
     known = begun("known")
+    monkeypatch.setattr(outbox, "HASTE", 0.5)
     proxy.set("refuse")
     with pytest.raises(StoreAway):
         begun("alone")
@@ -166,6 +167,7 @@ def test_a_record_that_the_store_never_took_is_filed_by_sync_once(
 def test_a_run_given_again_is_filed_first(proxy: Proxy, inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "PATIENCE", 1)
     log = begun("again")
+    monkeypatch.setattr(outbox, "HASTE", 0.5)
     proxy.set("500")
     tell(log)
     log.close("FINISHED")
@@ -298,7 +300,7 @@ def test_a_store_that_is_away_for_a_minute_is_waited_for(
 def test_a_sweep_goes_on_without_its_server(proxy: Proxy, inside: Home) -> None:
     """What was trained meanwhile is not trained again."""
     words = ("-m", *BRIEF, "epochs=20", "seed=0,1,2", "study=swept", "hydra.launcher.n_jobs=1")
-    process = inside.start(*words, MLFLOW_TRACKING_URI=proxy.uri)
+    process = inside.start(*words, MLFLOW_TRACKING_URI=proxy.uri, CNNLAB_PATIENCE="10")
     wait_for(lambda: inside.checkpoints(), process)
     proxy.set("refuse")
     out, err = process.communicate(timeout=600)

@@ -735,6 +735,7 @@ def test_an_arm_says_when_it_begins_and_how_it_ends(
 ) -> None:
     cfg = composed(*TINIEST, "study=fake", f"hydra.sweep.dir={tmp_path}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/no/such/place.db?mode=ro")
+    monkeypatch.setattr("cnnlab.tracking.outbox.HASTE", 0.5)
     outcome = make_arm(cfg, cfg.hydra)
     begun, ended = Notices(tmp_path).read()
     assert (begun["arm"], begun["status"]) == ([*TINIEST, "study='fake'"], "begun")
