@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.conftest import SMALL, Home, is_one_line, wait_for
+from tests.conftest import LIMIT, SMALL, Home, is_one_line, wait_for
 from tests.faults import Proxy, locked_file, served
 
 from cnnlab.commands import sync
@@ -39,13 +42,25 @@ def server(new_home: Callable[..., Home], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def proxy(server: int, inside: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def new_proxy(server: int) -> Iterator[Callable[[], Proxy]]:
+    """`new_proxy()`: what stands before the server."""
+    with ExitStack() as ends:
+
+        def new_proxy() -> Proxy:
+            proxy = Proxy(server)
+            ends.callback(proxy.set, "refuse")
+            return proxy
+
+        yield new_proxy
+
+
+@pytest.fixture
+def proxy(new_proxy: Callable[[], Proxy], inside: Home, monkeypatch: pytest.MonkeyPatch) -> Proxy:
     """What stands before the server, and is the store of this process and of the commands of its home."""
-    proxy = Proxy(server)
+    proxy = new_proxy()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
-    yield proxy
-    proxy.set("refuse")
+    return proxy
 
 
 def client(proxy: Proxy) -> MlflowClient:
@@ -125,6 +140,7 @@ def test_a_record_that_the_store_never_took_is_filed_by_sync_once(
 ) -> None:
     monkeypatch.setattr(outbox, "PATIENCE", 1)
     known = begun("known")
+    monkeypatch.setattr(outbox, "HASTE", 0.5)
     proxy.set("refuse")
     with pytest.raises(StoreAway):
         begun("alone")
@@ -151,6 +167,7 @@ def test_a_record_that_the_store_never_took_is_filed_by_sync_once(
 def test_a_run_given_again_is_filed_first(proxy: Proxy, inside: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "PATIENCE", 1)
     log = begun("again")
+    monkeypatch.setattr(outbox, "HASTE", 0.5)
     proxy.set("500")
     tell(log)
     log.close("FINISHED")
@@ -231,46 +248,59 @@ def test_a_locked_file_may_be_free_later(inside: Home) -> None:
 
 
 @SLOW
-def test_sqlite_that_is_locked_for_a_minute_is_waited_for(inside: Home) -> None:
-    """From the middle of a run to long after its end; and, of the next one, from before its begin."""
-    for study in ("middle", "start"):
-        words = (*BRIEF, "epochs=30", f"study={study}", "rerun=true")
-        if study == "middle":
-            process = inside.start(*words)
-            wait_for(lambda: inside.checkpoints(), process)
-        with locked_file(inside.folder / "mlflow.db"):
-            if study == "start":
-                process = inside.start(*words)
+def test_a_store_that_is_away_for_a_minute_is_waited_for(
+    new_proxy: Callable[[], Proxy], new_home: Callable[..., Home], tmp_path: Path
+) -> None:
+    """From the middle of a run to long after its end; one from before the begin of a run. All in the same minute."""
+    proxies = {how: new_proxy() for how in ("refuse", "hang")}
+    homes = {how: new_home(tmp_path / how) for how in (*proxies, "locked", "locked before")}
+    all_away = threading.Barrier(len(homes), timeout=LIMIT)
+
+    def start(how: str) -> subprocess.Popen[str]:
+        uri = proxies[how].uri if how in proxies else homes[how].uri
+        return homes[how].start(*BRIEF, "epochs=30", f"study=minute_{how[:6]}", "rerun=true", MLFLOW_TRACKING_URI=uri)
+
+    @contextmanager
+    def away(how: str) -> Iterator[None]:
+        if how in proxies:
+            proxies[how].set(how)
+            yield
+            proxies[how].set("pass")
+        else:
+            with locked_file(homes[how].folder / "mlflow.db"):
+                yield
+
+    def ended(how: str) -> tuple[int, str]:
+        process = None if how == "locked before" else start(how)
+        if process:
+            wait_for(homes[how].checkpoints, process)
+        with away(how):
+            all_away.wait()
+            process = process or start(how)
             time.sleep(60)
             assert process.poll() is None
-        out, err = process.communicate(timeout=120)
-        assert (process.returncode, err) == (0, ""), (out, err)
-        run = inside.run(study)
-        assert run.info.status == "FINISHED" and not inside.leftovers()
-        assert list(inside.curves(run)["train/loss"]) == list(range(1, 31))
+        _, err = process.communicate(timeout=120)
+        return process.returncode, err
 
-
-@SLOW
-@pytest.mark.parametrize("mode", ["refuse", "hang"])
-def test_a_command_outlives_its_server_s_absence_of_a_minute(mode: str, proxy: Proxy, inside: Home) -> None:
-    process = inside.start(*BRIEF, "epochs=30", f"study=minute_{mode}", "rerun=true", MLFLOW_TRACKING_URI=proxy.uri)
-    wait_for(lambda: inside.checkpoints(), process)
-    proxy.set(mode)
-    time.sleep(60)
-    proxy.set("pass")
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, ""), (out, err)
-    (run,) = runs(proxy, f"minute_{mode}")
-    assert run.info.status == "FINISHED" and not inside.leftovers()
-    points = client(proxy).get_metric_history(run.info.run_id, "train/loss")
-    assert [point.step for point in points] == list(range(1, 31))
+    with ThreadPoolExecutor() as threads:
+        ends = dict(zip(homes, threads.map(ended, homes), strict=True))
+    assert ends == dict.fromkeys(homes, (0, ""))
+    for how, home in homes.items():
+        if how in proxies:
+            (run,) = runs(proxies[how], f"minute_{how}")
+            points = client(proxies[how]).get_metric_history(run.info.run_id, "train/loss")
+            steps = [point.step for point in points]
+        else:
+            run = home.run("minute_locked")
+            steps = list(home.curves(run)["train/loss"])
+        assert (run.info.status, steps) == ("FINISHED", list(range(1, 31))) and not home.leftovers()
 
 
 @SLOW
 def test_a_sweep_goes_on_without_its_server(proxy: Proxy, inside: Home) -> None:
     """What was trained meanwhile is not trained again."""
     words = ("-m", *BRIEF, "epochs=20", "seed=0,1,2", "study=swept", "hydra.launcher.n_jobs=1")
-    process = inside.start(*words, MLFLOW_TRACKING_URI=proxy.uri)
+    process = inside.start(*words, MLFLOW_TRACKING_URI=proxy.uri, CNNLAB_PATIENCE="10")
     wait_for(lambda: inside.checkpoints(), process)
     proxy.set("refuse")
     out, err = process.communicate(timeout=600)

@@ -64,6 +64,10 @@ class Deadly(Tanh):
             os.kill(os.getpid(), signal.SIGKILL)
         super().f(x, y)
 """
+IMPATIENT = {  # launchers that look for 15 seconds for a result of a dead worker: a shared folder may be slow
+    "submitit_local": "from submitit.core.core import Job\n\nJob._results_timeout_s = 1\n",
+    "slurm": "from hydra_plugins import cnnlab_launchers\n\ncnnlab_launchers.LATE = 1.0\n",
+}
 
 
 def files(folder: Path) -> set[str]:
@@ -323,7 +327,7 @@ def test_an_arm_whose_worker_dies_costs_no_other(times: int, launcher: str, home
     folder, deaths = home.folder / "mine", home.folder / "deaths"
     (folder / "activation").mkdir(parents=True)
     deaths.mkdir()
-    (folder / "deadly.py").write_text(DEADLY)
+    (folder / "deadly.py").write_text(IMPATIENT.get(launcher, "") + DEADLY)
     (folder / "activation/deadly.yaml").write_text(f"_target_: deadly.Deadly\ntimes: {times}\n")
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     words = ("-m", f"--config-dir={folder}", "activation=deadly,tanh,relu", "lr=0.01", *TINY, "study=deadly")
@@ -731,6 +735,7 @@ def test_an_arm_says_when_it_begins_and_how_it_ends(
 ) -> None:
     cfg = composed(*TINIEST, "study=fake", f"hydra.sweep.dir={tmp_path}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/no/such/place.db?mode=ro")
+    monkeypatch.setattr("cnnlab.tracking.outbox.HASTE", 0.5)
     outcome = make_arm(cfg, cfg.hydra)
     begun, ended = Notices(tmp_path).read()
     assert (begun["arm"], begun["status"]) == ([*TINIEST, "study='fake'"], "begun")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 HASTE = 4.0  # seconds that a call waits for the store, so that what goes wrong is mostly known at once
 PAUSE = 1.0  # seconds between two tries
-PATIENCE = 90.0  # seconds without any progress after which the end of a run waits no longer
+PATIENCE = float(os.environ.get("CNNLAB_PATIENCE", "90"))  # seconds that a run's end waits without progress; for tests
 BRIEFLY = 5.0  # the same where somebody has interrupted the run
 
 
