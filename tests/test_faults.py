@@ -20,7 +20,7 @@ from tests.faults import Proxy, locked_file, served
 from cnnlab.commands import sync
 from cnnlab.tracking import log as logs
 from cnnlab.tracking import outbox
-from cnnlab.tracking.access import StoreAway, one_line, store_errors, without_password
+from cnnlab.tracking.access import StoreAway, one_line, seconds, store_errors, without_password
 from cnnlab.tracking.log import AlreadyFinished, RunLog
 from cnnlab.tracking.outbox import Outbox, outboxes
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND
@@ -245,6 +245,15 @@ def test_a_locked_file_may_be_free_later(inside: Home) -> None:
 
     with pytest.raises(StoreAway, match="locked"), store_errors():
         raise sqlite3.OperationalError("database is locked")
+
+
+def test_a_time_out_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seconds("CNNLAB_SAID", 90) == 90
+    monkeypatch.setenv("CNNLAB_SAID", "0.5")
+    assert seconds("CNNLAB_SAID", 90) == 0.5
+    monkeypatch.setenv("CNNLAB_SAID", "soon")
+    with pytest.raises(ValueError, match=r"^CNNLAB_SAID=soon: choose a number of seconds$"):
+        seconds("CNNLAB_SAID", 90)
 
 
 @SLOW

@@ -20,6 +20,15 @@ LOCKED = 20  # seconds for which a question waits for an SQLite file that is loc
 POSTGRES = re.compile(r"postgresql(\+psycopg2?)?://")  # beginnings of its addresses
 
 
+def seconds(variable: str, otherwise: float) -> float:
+    """A time-out, which a variable of the environment can say; tests wait no longer than they must."""
+    said = os.environ.get(variable, str(otherwise))
+    try:
+        return float(said)
+    except ValueError:
+        raise ValueError(f"{variable}={said}: choose a number of seconds") from None
+
+
 def tracking_uri() -> str:
     """Address of the store: `MLFLOW_TRACKING_URI`, or the SQLite file at the project root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(root() / "mlflow.db")

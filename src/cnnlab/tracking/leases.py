@@ -20,7 +20,6 @@ later twin is closed as KILLED, with the tag `cnnlab.twin`, which leaves it out 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -29,9 +28,9 @@ from typing import Any
 
 from cnnlab.paths import sqlite_file
 from cnnlab.signals import uninterrupted
-from cnnlab.tracking.access import POSTGRES, database, one_line, tracking_uri
+from cnnlab.tracking.access import POSTGRES, database, one_line, seconds, tracking_uri
 
-STILL = float(os.environ.get("CNNLAB_LEASE", "60"))  # seconds without a count after which an owner is dead; for tests
+STILL = seconds("CNNLAB_LEASE", 60)  # without a count, after which an owner is dead
 LOOKS = 60  # looks in that time: seconds that this process itself slept through do not count
 BEATS = 6  # counts in that time
 
