@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sys
 import threading
 import time
 import traceback
@@ -23,7 +24,7 @@ from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
 from cnnlab.streams import take_all
 from cnnlab.summaries import sum_up
-from cnnlab.tracking.access import one_line, store_errors
+from cnnlab.tracking.access import one_line, store_errors, without_password
 from cnnlab.tracking.leases import Elsewhere
 from cnnlab.tracking.log import RunLog, say_waiting
 from cnnlab.tracking.outbox import file_left, patiently
@@ -141,7 +142,7 @@ def make_arm(cfg: Any, context: Any) -> Outcome:
     except Exception as error:
         known = isinstance(error, (ValueError, OSError, ImportError))
         if not known:  # a bug, of which a line says too little
-            traceback.print_exc()
+            print(without_password(traceback.format_exc()), file=sys.stderr, flush=True)
         reason = one_line(error) if known else f"{type(error).__name__}: {one_line(error)}"
         outcome = Outcome("failed", " ".join(words), reason=reason)
     notices.post(words, outcome.status, str(outcome), outcome.reason)
