@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -40,6 +41,35 @@ def deaf() -> Iterator[None]:
     """All of them held back: a process that is started meanwhile never hears them, from its very beginning."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that are started meanwhile do not hear Ctrl-C until they are `hearing`; this one does, as before.
+
+    One that has only begun to start would answer with a traceback. What a thread holds back is inherited by all that it
+    starts; so the main thread holds Ctrl-C back, and another one hears it: Python acts on it in the main thread anyway.
+    """
+    resource_tracker.ensure_running()  # its start lets Ctrl-C through again, in Python 3.11
+    over = threading.Event()
+    threading.Thread(target=over.wait, daemon=True).start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        over.set()
+
+
+@contextmanager
+def hearing() -> Iterator[None]:
+    """Ctrl-C is heard, also in a process that was started deaf; one that it has held back comes at once."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -22,6 +22,7 @@ from cnnlab.paths import is_full
 from cnnlab.rates import GIVEN, TUNED
 from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
+from cnnlab.signals import deaf_children, hearing
 from cnnlab.streams import take_all
 from cnnlab.summaries import sum_up
 from cnnlab.tracking.access import one_line, store_errors, without_password
@@ -117,6 +118,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+@hearing()
 def make_arm(cfg: Any, context: Any) -> Outcome:
     """Make one arm of a sweep in a worker, by its composed config, and say so in the sweep's folder.
 
@@ -205,7 +207,7 @@ def make_missing(
         with reaper(name, notices.file):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                with notices.told(len(missing), sweep.workers):
+                with notices.told(len(missing), sweep.workers), deaf_children():
                     failed = _made(sweep, missing, launch, notices)
                 patiently(file_left)
             except KeyboardInterrupt:
