@@ -285,9 +285,13 @@ def test_an_interrupted_sweep_says_what_is_finished_and_kept(number: signal.Sign
 
 
 @slow
-@pytest.mark.parametrize("after", [0, 1, 4])
-def test_workers_that_are_starting_answer_ctrl_c_with_no_traceback(after: float, home: Home) -> None:
-    """It is pressed twice, in a terminal, which tells all processes of the command."""
+@pytest.mark.parametrize(
+    ("number", "after"), [(signal.SIGINT, 0), (signal.SIGINT, 1), (signal.SIGINT, 4), (signal.SIGHUP, 4)]
+)
+def test_workers_that_are_starting_answer_ctrl_c_with_no_traceback(
+    number: signal.Signals, after: float, home: Home
+) -> None:
+    """It is pressed twice, in a terminal, which tells all processes of the command; so does one that is closed."""
 
     def workers() -> list[psutil.Process]:
         with suppress(psutil.Error):
@@ -299,7 +303,7 @@ def test_workers_that_are_starting_answer_ctrl_c_with_no_traceback(after: float,
     wait_for(workers, process)
     time.sleep(after)
     for _ in range(2):
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         time.sleep(0.05)
     said = end(process)
     assert said.code != 0 and is_one_line(said.err) and said.err.startswith("interrupted: "), said.err
