@@ -96,6 +96,18 @@ def test_the_diff_is_a_patch(git: Git, tmp_path: Path) -> None:
     assert (folder / "src/größe.py").read_text() == "one\ntwo and a half\n"
 
 
+def test_the_diff_has_no_password(git: Git, tmp_path: Path) -> None:
+    """And is a patch all the same."""
+    folder = tmp_path / "checkout"
+    for name in ("src/größe.py", "src/new.py"):
+        (folder / name).write_text("store = 'postgresql://me:s3cret@host/db'\n")
+    said = changes()
+    assert said.count("postgresql://me:***@host/db") == 2 and "s3cret" not in said
+    (tmp_path / "git.diff").write_text(said, "utf-8")
+    git("checkout", "-q", ".")
+    git("apply", str(tmp_path / "git.diff"))
+
+
 def test_new_files_alone_make_a_checkout_dirty(git: Git, tmp_path: Path) -> None:
     git("config", "status.showUntrackedFiles", "no")
     (tmp_path / "checkout/src/new.py").write_text("new = 1\n")

@@ -360,6 +360,20 @@ def test_nobody_has_to_read(words: tuple[str, ...], into: str, code: int, err: s
         assert [run.info.status for run in home.runs("smoke")] == ["FINISHED"] * 2
 
 
+def test_a_terminal_that_was_closed_is_not_missed() -> None:
+    program = (
+        "from cnnlab.streams import *; take_all(); print(1, flush=True); input(); print(2); sys.stderr.write(failure())"
+    )
+    ours, its = os.openpty()
+    command = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=its, stderr=subprocess.PIPE, text=True
+    )
+    assert os.read(ours, 1) == b"1"
+    os.close(its)
+    os.close(ours)
+    assert command.communicate("\n", timeout=60) == (None, "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_what_a_terminal_cannot_show_is_escaped(encoding: str, home: Home) -> None:

@@ -20,7 +20,7 @@ from tests.faults import Proxy, locked_file, served
 from cnnlab.commands import sync
 from cnnlab.tracking import log as logs
 from cnnlab.tracking import outbox
-from cnnlab.tracking.access import StoreAway, one_line, seconds, store_errors, without_password
+from cnnlab.tracking.access import StoreAway, one_line, raise_if_away, seconds, store_errors, without_password
 from cnnlab.tracking.log import AlreadyFinished, RunLog
 from cnnlab.tracking.outbox import Outbox, outboxes
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND
@@ -238,6 +238,26 @@ def test_no_password_is_told(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told = one_line(OSError(f"{uri}/api: {uri} is away, and http://you:other@elsewhere"))
     assert "s3c" not in told and "other" not in told and told.count("host") == 2 and "elsewhere" in told
     assert without_password("at 12:30 me@host said a:b@c") == "at 12:30 me@host said a:b@c"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://me:s3c@other@127.0.0.1:1/db",  # its host is taken for other@127.0.0.1
+        "postgresql://me@127.0.0.1:1/db?password=s3c@other",
+        "postgresql://me@127.0.0.1:1/db?pasword=s3cret",
+        "postgresql://me:s3cret@127.0.0.1:port/db",
+        "http://me:s3c#other@127.0.0.1:1",  # its host is taken for me, its port for s3c
+        "http://me:123/other@127.0.0.1:1",
+    ],
+)
+def test_no_piece_of_a_password_is_told(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    if uri.startswith("postgresql"):
+        pytest.importorskip("psycopg")
+    with pytest.raises((OSError, ValueError), match=r"^the MLflow store .*\*\*\*") as caught:
+        raise_if_away(uri)
+    assert not re.search(r"s3c|other|123", str(caught.value))
 
 
 def test_a_locked_file_may_be_free_later(inside: Home) -> None:

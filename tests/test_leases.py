@@ -18,7 +18,10 @@ from typing import Any
 import pytest
 from tests.conftest import SMALL, Home, end, is_one_line, kill, plan_of, wait_for
 from tests.faults import locked_file, postgres, served
+from tests.test_sweeps import record
 
+from cnnlab.composing import Sweep
+from cnnlab.sweeps import run_sweep
 from cnnlab.tracking import leases, outbox
 from cnnlab.tracking import log as logs
 from cnnlab.tracking.access import StoreAway
@@ -195,6 +198,25 @@ def test_who_waits_for_another_home_can_be_interrupted(near: Pair) -> None:
     _, err = command.communicate(timeout=30)
     assert command.returncode == 1 and is_one_line(err) and "interrupted" in err
     assert lease.release() and near.runs() == [] and near.rows() == []
+
+
+def test_a_live_summary_is_waited_for_and_not_doubled(near: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two homes end the same sweep together: the second finds the summary of the first."""
+    with within(near.a):
+        asked, study = plan_of(*BRIEF), Study.open("shared")
+        record(asked)
+    sweep = Sweep([asked], "a command", 1, {}, [])
+    for home in (near.a, near.b):
+        other = Lease(near.uri, f"summary-{study.experiment_id}", "somebody")
+        other.wait(pytest.fail)
+        with within(home), ThreadPoolExecutor(1) as thread:
+            end = thread.submit(run_sweep, sweep, pytest.fail, home.folder / "sweep")
+            time.sleep(1)
+            assert not end.done() and other.release() and end.result(30) == 0
+        assert (home.folder / "reports/shared/index.html").exists()
+        assert [run.info.status for run in study.runs(f"tags.`{KIND}` = 'summary'")] == ["FINISHED"]
+    said = capsys.readouterr().out
+    assert "makes the summary of shared" in said and "was killed" not in said and near.rows() == []
 
 
 def test_a_live_run_is_waited_for_and_never_closed(near: Pair) -> None:

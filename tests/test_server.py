@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 import pytest
-from tests.conftest import Home, is_one_line
+from tests.conftest import Home, is_one_line, plan_of
+from tests.test_sweeps import record
 
 from cnnlab.commands import server
 from cnnlab.commands.serving import _names
@@ -144,6 +147,18 @@ def test_a_port_that_is_taken_is_one_line(command: str, inside: Home, signed: No
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"port {port} is in use: .*`make {command} PORT={port + 1}`"):
             {"server": server, "ui": ui}[command].main(["--port", str(port)])
+
+
+@SLOW
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_server_that_is_starting_answers_ctrl_c_with_no_traceback(after: float, inside: Home) -> None:
+    record(plan_of(*WORDS))
+    process = inside.start("--port", str(free_port()), command="ui")
+    assert process.stdout and any(line.startswith("serving") for line in process.stdout)
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert err in ("", "interrupted: the same command goes on after what is done\n")
 
 
 def test_a_database_that_does_not_answer_is_one_line(inside: Home, signed: None) -> None:

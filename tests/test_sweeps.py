@@ -288,6 +288,31 @@ def test_an_interrupted_sweep_says_what_is_finished_and_kept(number: signal.Sign
     assert said.code != 0 and re.search(rf"(?m)^interrupted: {kept}: the same command goes on from there$", said.err)
 
 
+@slow
+@pytest.mark.parametrize(
+    ("number", "after"), [(signal.SIGINT, 0), (signal.SIGINT, 1), (signal.SIGINT, 4), (signal.SIGHUP, 4)]
+)
+def test_workers_that_are_starting_answer_ctrl_c_with_no_traceback(
+    number: signal.Signals, after: float, home: Home
+) -> None:
+    """It is pressed twice, in a terminal, which tells all processes of the command; so does one that is closed."""
+
+    def workers() -> list[psutil.Process]:
+        with suppress(psutil.Error):
+            started = psutil.Process(process.pid).children(recursive=True)
+            return [each for each in started if "popen_loky" in " ".join(each.cmdline())]
+        return []
+
+    process = home.start("smoke", "epochs=200", "data.train=900", "--jobs=2", command="sweep")
+    wait_for(workers, process)
+    time.sleep(after)
+    for _ in range(2):
+        os.killpg(process.pid, number)
+        time.sleep(0.05)
+    said = end(process)
+    assert said.code != 0 and is_one_line(said.err) and said.err.startswith("interrupted: "), said.err
+
+
 @pytest.mark.parametrize("place", ["sweep/.submitit/%j", "mine/%j", "mine"])
 def test_a_slurm_sweep_removes_no_folder_of_the_user(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

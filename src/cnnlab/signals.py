@@ -4,8 +4,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TERMINAL = (signal.SIGINT, signal.SIGHUP)  # those that a terminal sends to all processes of a command
 
 
 def heed() -> None:
@@ -40,6 +42,37 @@ def deaf() -> Iterator[None]:
     """All of them held back: a process that is started meanwhile never hears them, from its very beginning."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes that are started meanwhile hear no Ctrl-C and no closed terminal until they are `hearing`.
+
+    One that has only begun to start would answer Ctrl-C with a traceback, and one that keeps account of the others
+    would die with the terminal. What a thread holds back is inherited by all that it starts; so the main thread holds
+    it back, and another one hears it: Python acts on it in the main thread, as before.
+    """
+    over = threading.Event()
+    threading.Thread(target=over.wait, daemon=True).start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)
+    try:
+        resource_tracker.ensure_running()  # its start lets Ctrl-C through again, in Python 3.11
+        signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        over.set()
+
+
+@contextmanager
+def hearing() -> Iterator[None]:
+    """Hear both, also in a process that was started deaf; what it has held back comes at once."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TERMINAL)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,7 +1,7 @@
 """Standard streams that a command can always write to: a reader that is gone or a full disk ends no run.
 
-What cannot be encoded is escaped, as `\\xe4`. What nobody reads any more (`| head -1`) is dropped in silence; other
-failures, such as a full disk, are said at the end.
+What cannot be encoded is escaped, as `\\xe4`. What nobody reads any more (`| head -1`, a terminal that was closed) is
+dropped in silence; other failures, such as a full disk, are said at the end.
 """
 
 import errno
@@ -52,6 +52,7 @@ def failure() -> str:
     if not isinstance(raw, Stream):
         return ""
     sys.stdout.flush()
-    if raw.lost is None or raw.lost.errno == errno.EPIPE:
+    gone = errno.EIO if sys.stdout.line_buffering else errno.EPIPE  # of a terminal, or of a pipe
+    if raw.lost is None or raw.lost.errno == gone:
         return ""
     return f"standard output took no more lines: {raw.lost.strerror}; all else was done"

@@ -21,6 +21,8 @@ from cnnlab.report.tables import terminal_table
 from cnnlab.spelling import Grammar
 from cnnlab.tracking import records as kept
 from cnnlab.tracking.access import store_errors
+from cnnlab.tracking.leases import leased
+from cnnlab.tracking.log import say_waiting
 from cnnlab.tracking.registry import register_best
 from cnnlab.tracking.store import CODE, FINGERPRINT, Study, link, state_folder
 from cnnlab.tracking.views import show
@@ -34,7 +36,7 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
     """Print the table of a study's arms, and where to see more.
 
     Their report is written, and kept in the store, unless the newest one there is of these very runs. Of sweeps that
-    end together one at a time does this, so that the others find it done.
+    end together, in this home or in others on the same store, one at a time does this, so that the others find it done.
     """
     plans = [plan for plan in sweep.plans if plan.study == study.name]
     if not runs:
@@ -49,17 +51,26 @@ def sum_up(sweep: Sweep, study: Study, runs: Runs) -> None:
     for sentence in sentences(answer(found, words, sweep.asked), results):
         print(sentence)
     page, identity = root() / "reports" / study.name / "index.html", _identity(sweep, plans, runs, rows)
-    with locked(state_folder() / f"summary-{study.experiment_id}.lock"):
-        newest = kept.newest_summary(study)
-        if not page.exists() or newest is None or newest.data.tags[FINGERPRINT] != identity:
-            report(study, runs, sweep.command, codes, sweep.asked, rows)
-            if len(runs) == len(plans) and all(run.info.status == "FINISHED" for run in runs.values()):
-                listed = [{"row": _known(row), "fingerprints": arms} for row, arms in rows.items()]
-                asked = {"fingerprints": list(runs), "command": sweep.command, "rows": listed, **asdict(sweep.asked)}
-                kept.log_summary(study, identity, page.parent, asked)
+    turn = f"summary-{study.experiment_id}"
+    with locked(state_folder() / f"{turn}.lock"):
+        if not page.exists() or not _is_newest(study, identity):  # else nothing is written: the store may refuse that
+            with leased(turn, lambda: say_waiting(f"the summary of {study.name}")):
+                is_kept = _is_newest(study, identity)
+                report(study, runs, sweep.command, codes, sweep.asked, rows)
+                is_whole = len(runs) == len(plans) and all(run.info.status == "FINISHED" for run in runs.values())
+                if is_whole and not is_kept:
+                    listed = [{"row": _known(row), "fingerprints": arms} for row, arms in rows.items()]
+                    asked = {"fingerprints": list(runs), "command": sweep.command, "rows": listed}
+                    kept.log_summary(study, identity, page.parent, asked | asdict(sweep.asked))
     print("report:", page)
     print("figures:", *(path.name for path in sorted(page.parent.glob("*.png"))))
     print(f"MLflow, after {UI}:", link(study))
+
+
+def _is_newest(study: Study, identity: str) -> bool:
+    """Whether the study's newest summary is of this identity."""
+    newest = kept.newest_summary(study)
+    return newest is not None and newest.data.tags[FINGERPRINT] == identity
 
 
 def rows_of(sweep: Sweep) -> Rows:

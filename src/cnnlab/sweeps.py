@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sys
 import threading
 import time
 import traceback
@@ -21,9 +22,10 @@ from cnnlab.paths import is_full
 from cnnlab.rates import GIVEN, TUNED
 from cnnlab.report.tables import count
 from cnnlab.runs import Outcome, make
+from cnnlab.signals import deaf_children, hearing
 from cnnlab.streams import take_all
 from cnnlab.summaries import sum_up
-from cnnlab.tracking.access import one_line, store_errors
+from cnnlab.tracking.access import one_line, store_errors, without_password
 from cnnlab.tracking.leases import Elsewhere
 from cnnlab.tracking.log import RunLog, say_waiting
 from cnnlab.tracking.outbox import file_left, patiently
@@ -116,6 +118,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+@hearing()
 def make_arm(cfg: Any, context: Any) -> Outcome:
     """Make one arm of a sweep in a worker, by its composed config, and say so in the sweep's folder.
 
@@ -141,7 +144,7 @@ def make_arm(cfg: Any, context: Any) -> Outcome:
     except Exception as error:
         known = isinstance(error, (ValueError, OSError, ImportError))
         if not known:  # a bug, of which a line says too little
-            traceback.print_exc()
+            print(without_password(traceback.format_exc()), file=sys.stderr, flush=True)
         reason = one_line(error) if known else f"{type(error).__name__}: {one_line(error)}"
         outcome = Outcome("failed", " ".join(words), reason=reason)
     notices.post(words, outcome.status, str(outcome), outcome.reason)
@@ -204,7 +207,7 @@ def make_missing(
         with reaper(name, notices.file):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                with notices.told(len(missing), sweep.workers):
+                with notices.told(len(missing), sweep.workers), deaf_children():
                     failed = _made(sweep, missing, launch, notices)
                 patiently(file_left)
             except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -53,14 +54,22 @@ def _elsewhere(command: str, port: int) -> str:
 
 
 def serve(command: str, said: Namespace, files: Path, more: Sequence[str], settings: Mapping[str, str]) -> None:
-    """Serve until interrupted; the server and its workers end with this process, however that ends."""
+    """Serve until interrupted; the server and its workers end with this process, however that ends.
+
+    They hear no Ctrl-C, to which one that is still starting would answer with a traceback: they are told to end.
+    """
     server = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--artifacts-destination", str(files)]
     server += ["--host", said.host, "--port", str(said.port), *_names(said.host, said.port, said.allowed_hosts), *more]
     lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}  # those are MLflow's own
     with suppress(KeyboardInterrupt):
         with reaper(command):
-            done = subprocess.run(server, env={**os.environ, **lean, **settings}, check=False)
-        sys.exit(done.returncode)
+            process = subprocess.Popen(server, env={**os.environ, **lean, **settings}, start_new_session=True)
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                os.killpg(process.pid, signal.SIGTERM)
+                raise
+        sys.exit(code)
 
 
 def _names(host: str, port: int, more: Sequence[str]) -> list[str]:

@@ -80,6 +80,8 @@ def run(cfg: DictConfig) -> Outcome | Exception:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from cnnlab.tracking.access import without_password
+
     context = HydraConfig.get()
     if context.mode == RunMode.MULTIRUN:
         from cnnlab.sweeps import make_arm
@@ -94,7 +96,7 @@ def run(cfg: DictConfig) -> Outcome | Exception:
         try:
             said = explained(error)
         except Exception:
-            said = traceback.format_exc().rstrip()
+            said = without_password(traceback.format_exc().rstrip())
         sys.exit(said)
     if outcome.status == "failed":
         sys.exit(1)

@@ -18,6 +18,7 @@ STRANGER = "UNAUTHENTICATED"  # its code for who is not known to a server
 ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
 LOCKED = 20  # seconds for which a question waits for an SQLite file that is locked, as MLflow's do
 POSTGRES = re.compile(r"postgresql(\+psycopg2?)?://")  # beginnings of its addresses
+PARAMETER = re.compile(r"([?&]\w*pass?w\w*=)([^\s&]+)")  # of an address, with a password: also sslpassword, pasword
 
 
 def seconds(variable: str, otherwise: float) -> float:
@@ -77,10 +78,20 @@ def one_line(error: Exception) -> str:
 
 
 def without_password(text: str) -> str:
-    """A text in which no address has a password, the store's least of all."""
-    own = re.search(r"://[^/:@]*(:.+)@", tracking_uri())
-    text = text.replace(f"{own[1]}@", ":***@") if own else text
-    text = re.sub(r"([?&]password=)[^\s&]+", r"\1***", text)
+    """A text in which no address has a password, the store's least of all.
+
+    In the store's address a password may hold characters that should be quoted there. Then programs take a piece of it
+    for something else, such as the name of a host, and may say so: the pieces are left out, too.
+    """
+    uri = tracking_uri()
+    own = re.search(r"://[^/:@]*:(.+)@", uri)
+    for password in [*([own[1]] if own else []), *(value for _, value in PARAMETER.findall(uri))]:
+        text = text.replace(f":{password}@", ":***@")
+        pieces = re.split("[@:/?#]", password)
+        for piece in pieces if len(pieces) > 1 else ():
+            if len(piece) > 2:
+                text = re.sub(rf"(?<!\w){re.escape(piece)}(?!\w)", "***", text)
+    text = PARAMETER.sub(r"\1***", text)
     return re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
 
 
@@ -111,6 +122,8 @@ def database(uri: str) -> Engine:
     patience = {"timeout": LOCKED} if uri.startswith("sqlite") else {"connect_timeout": ANSWER}
     try:
         return create_engine(uri, poolclass=NullPool, connect_args=patience)
+    except ValueError as error:  # its port is no number, say
+        raise ValueError(f"the MLflow store {without_password(uri)} is no address: {one_line(error)}") from None
     except ModuleNotFoundError as error:
         if not POSTGRES.match(uri):
             raise

@@ -11,6 +11,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from cnnlab.paths import CHECKOUT
+from cnnlab.tracking.access import without_password
 from cnnlab.tracking.store import HOST, PID
 
 SOURCES = {".j2", ".md", ".py", ".toml", ".yaml", ".yml"}  # kinds of files whose text is kept where git lacks them
@@ -77,7 +78,8 @@ def packages() -> str:
 def changes() -> str:
     """How the code differs from its commit: git's diff, then the text of source files that git does not know.
 
-    Hidden files, and what is larger than `LARGEST`, are left out, and named.
+    Hidden files, and what is larger than `LARGEST`, are left out, and named. Addresses that were written into a file
+    since the commit have no passwords here.
     """
     plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-relative", "--find-renames")
     pinned = ("--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--inter-hunk-context=0", "--submodule=short")
@@ -99,7 +101,7 @@ def _change(part: str) -> str:
     elif len(part) > LARGEST:
         reason = f"larger than {LARGEST:,} bytes"
     else:
-        return part
+        return re.sub(r"(?m)^\+.*://.*", lambda line: without_password(line[0]), part)
     return f"{head}\nleft out ({reason}): {name}\n"
 
 
@@ -115,7 +117,7 @@ def _text(name: str) -> str:
     elif path.stat().st_size > LARGEST:
         reason = f"larger than {LARGEST:,} bytes"
     else:
-        return f"\n+++ not in git: {name}\n{path.read_text('utf-8', errors='replace')}"
+        return f"\n+++ not in git: {name}\n{without_password(path.read_text('utf-8', errors='replace'))}"
     return f"\n+++ not in git, left out ({reason}): {name}\n"
 
 

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+from uuid import uuid4
 
 from cnnlab.paths import sqlite_file
 from cnnlab.signals import uninterrupted
@@ -162,3 +163,16 @@ class Lease:
         with self._database.begin() as store:
             result = store.execute(text(statement), self._names | more)
             return result.fetchall() if result.returns_rows else result.rowcount
+
+
+@contextmanager
+def leased(what: str, busy: Callable[[], object]) -> Iterator[None]:
+    """Do something that is no run, of all homes that share a database one at a time; `busy` as for `Lease.wait`."""
+    lease = Lease.of(what, uuid4().hex)
+    try:
+        if lease:
+            lease.wait(busy)
+        yield
+    finally:
+        if lease:
+            lease.release()
