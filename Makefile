@@ -48,8 +48,11 @@ endif
 .PHONY: help setup train sweep study evaluate predict compare report reproduce search ui server data test test-cluster soak parity lint bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
-	@echo 'A variable is one word, whatever is in it; ARGS="..." is read by the shell, as if typed after the command.'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {line = sprintf("make %-12s", $$1); n = split($$2, words, " "); \
+	    for (i = 1; i <= n; i++) {if (length(line words[i]) > 78) {print line; line = sprintf("%17s", "")}; \
+	    line = line " " words[i]}; print line}' Makefile # folded at 80 columns
+	@echo 'A variable is one word, whatever is in it; ARGS="..." is read by the shell, as'
+	@echo 'if typed after the command.'
 
 setup: $(READY) ## make .venv with the locked versions (about 2 minutes; every other target does it when needed)
 

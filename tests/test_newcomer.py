@@ -1,4 +1,4 @@
-"""What a newcomer adds, as the README has it or in as few lines: a file or two, and no other change.
+"""What a newcomer adds, as the README has it: a file or two, and no other change.
 
 A pooling rule, an activation, a set of images in an npz file, and a metric of each epoch with its figure.
 """
@@ -20,56 +20,16 @@ from cnnlab.data import mnist5k
 from cnnlab.networks import load_network
 from cnnlab.nn import gradcheck
 
-README = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Add a pooling rule")[2].partition("\n## ")[0]
-POOLING = dict(re.findall(r"`(\S+)`:\n\n```\w+\n(.+?)```", README, re.DOTALL))  # what to write, by name
-ACTIVATION = {
-    "src/cnnlab/swish.py": '''"""Swish."""
-
-from dataclasses import dataclass
-
-import numpy as np
-
-from cnnlab.nn import Activation
-
-
-@dataclass(frozen=True)
-class Swish(Activation):
-    """x times the logistic function of x (Ramachandran, Zoph and Le 2017)."""
-
-    def forward(self, params, x, rng=None):
-        """The slope is p + x p (1 - p)."""
-        p = 1 / (1 + np.exp(-x))
-        return x * p, lambda dy: (dy * (p + x * p * (1 - p)), {})
-''',
-    "conf/activation/swish.yaml": "_target_: cnnlab.swish.Swish\n",
-}
-IMAGES = {
-    "src/cnnlab/letters.py": '''"""Letters in an npz file."""
-
-import numpy as np
-
-from cnnlab.data import Images
-from cnnlab.data.source import RawData, source
-
-
-@source(validation=50)
-def letters(folder):
-    """Images of the letters A to J: those before the 300th train, the others test."""
-    with np.load(folder / "letters.npz") as kept:
-        images = Images(kept["pixels"], kept["labels"])
-    return RawData("letters", images[:300], images[300:], tuple("ABCDEFGHIJ"))
-''',
-    "conf/data/letters.yaml": "_target_: cnnlab.letters.letters\nvalidation: 50\nnormalization: unit\n",
-}
-METRIC = '''def largest_weight(epoch: Epoch) -> Metrics:
-    """The largest weight of each layer, whatever its sign."""
-    return {f"largest/{name}": float(abs(p["W"]).max()) for name, p in epoch.params.items() if "W" in p}
-
-
-'''
+README = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Add a pooling rule")[2]
+RULE, OTHERS = (part.partition("\n## ")[0] for part in README.split("## Add an activation, images, a metric"))
+POOLING = dict(re.findall(r"`(\S+)`:\n\n```\w+\n(.+?)```", RULE, re.DOTALL))  # what to write, by name
+SWISH, LETTERS, METRIC = re.findall(r"```python\n(.+?)```", OTHERS, re.DOTALL)
+LINES = dict(re.findall(r"`(conf/\S+)` has the line\s+`(.+?)`", OTHERS))
+ACTIVATION = {"src/cnnlab/swish.py": SWISH, "conf/activation/swish.yaml": LINES["conf/activation/swish.yaml"] + "\n"}
+IMAGES = {"src/cnnlab/letters.py": LETTERS, "conf/data/letters.yaml": LINES["conf/data/letters.yaml"] + "\n"}
 EDITS = {  # of files that are there: what is found, once, and what it becomes
     "measuring.py": {
-        "STEP_METRICS: tuple": METRIC + "STEP_METRICS: tuple",
+        "STEP_METRICS: tuple": METRIC + "\n\nSTEP_METRICS: tuple",
         "(saturated, held_out, watched)": "(saturated, held_out, watched, largest_weight)",
     },
     "journal.py": {

@@ -187,7 +187,7 @@ def test_terminal_table_says_what_its_intervals_are():
     assert len(text.splitlines()) == 2 + 23 + 1 and "new seeds and new images" in text and "Wilson" not in text
     assert "Wilson" in terminal_table(grouped(sweep(1)))
     mixed = terminal_table(grouped([run({"x": "a"}, seed) for seed in range(5)] + [run({"x": "b"}, s) for s in (0, 1)]))
-    assert "new seeds and new images; without either: fewer than 5 seeds, or answers that were not kept." in mixed
+    assert "new seeds and new images; no interval: fewer than 5 seeds, or answers that were not kept." in mixed
     assert "0.05" in text and "finished" in text
 
 

@@ -162,6 +162,6 @@ def test_rows_are_counted_by_their_verdicts_and_those_that_miss_are_named() -> N
     ]
     assert sentences(answer([], {}), results) == [
         "Of 3 rows with a goal, 1 met it, 1 missed it (b) and 1 is open.",
-        "Of 3 rows with a source's error, 1 agree with it and 2 differ from it (e, f).",
+        "Of 3 rows with a source's error, 1 agrees with it and 2 differ from it (e, f).",
     ]
     assert sentences(answer([], {})) == []

@@ -8,10 +8,11 @@ from cnnlab.journal import Watcher
 
 
 class Bar(Watcher):
-    """A progress bar in images, with loss, accuracy, images/s and time left; only on a terminal."""
+    """A progress bar with the time left, images/s, loss and accuracy; only on a terminal, of 80 columns or more."""
 
     def __init__(self) -> None:
-        self._bar = tqdm(unit=" images", disable=None, leave=False)
+        shown = "{percentage:3.0f}%|{bar}| {remaining} left, {rate_noinv_fmt}{postfix}"  # at 80 columns there is a bar
+        self._bar = tqdm(unit=" images", bar_format=shown, disable=None, leave=False)
 
     def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
         """One step of the bar, which begins where a resumed run does."""

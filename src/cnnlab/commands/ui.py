@@ -22,4 +22,5 @@ def main(words: Sequence[str]) -> None:
         return
     refuse_taken("ui", said.host, said.port)
     print("serving (10 seconds to start, Ctrl-C to stop)", flush=True)
-    serve("ui", said, root() / "mlartifacts", [], {"MLFLOW_BACKEND_STORE_URI": uri})  # it can hold a password
+    quiet = ["--uvicorn-opts", "--no-access-log"]  # a line for each request would push the addresses off the screen
+    serve("ui", said, root() / "mlartifacts", quiet, {"MLFLOW_BACKEND_STORE_URI": uri})  # it can hold a password

@@ -132,8 +132,9 @@ class Arm:
 
     @cached_property
     def val_error(self) -> Interval:
-        """The mean validation error (%) over seeds."""
-        return mean_interval([record.error("val") for record in self.finished])
+        """The mean validation error (%) over seeds; it has no bounds where there are fewer than these need."""
+        mean = mean_interval([record.error("val") for record in self.finished])
+        return replace(mean, low=math.nan, high=math.nan) if mean.n < FEWEST_SEEDS else mean
 
     def mean(self, metric: str) -> float:
         """The mean of a metric over the finished runs; nan where there is none."""

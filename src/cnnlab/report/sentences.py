@@ -122,7 +122,7 @@ def _of_rows(results: Sequence[Result]) -> list[str]:
     sources = [one for one in results if not one.row.goal and not math.isnan(one.row.paper)]
     said = [
         _counted(goals, "a goal", {"met": "met it", "missed": "missed it"}),
-        _counted(sources, "a source's error", {"agrees": "agree with it", "differs": "differ from it"}),
+        _counted(sources, "a source's error", {"agrees": "agree{s} with it", "differs": "differ{s} from it"}),
     ]
     return [sentence for sentence in said if sentence]
 
@@ -132,7 +132,7 @@ def _counted(results: Sequence[Result], what: str, verdicts: Mapping[str, str]) 
     if not results:
         return ""
     names = {verdict: [one.row.name for one in results if one.verdict == verdict] for verdict in verdicts}
-    parts = [f"{len(names[verdict])} {said}" for verdict, said in verdicts.items()]
+    parts = [f"{(n := len(names[verdict]))} {said.format(s='s' * (n == 1))}" for verdict, said in verdicts.items()]
     if bad := [*names.values()][-1]:
         parts[-1] += f" ({', '.join(bad)})"
     if unknown := len(results) - sum(map(len, names.values())):

@@ -60,11 +60,12 @@ def legend(arms: Sequence[Arm]) -> str:
     said = {
         (True, True): "±: 95% interval for new seeds and new images",
         (False, True): "[ ]: 95% binomial (Wilson) interval of one seed's test set, blind to other seeds",
-        (True, False): f"without either: fewer than {FEWEST_SEEDS} seeds, or answers that were not kept",
+        (True, False): f"no interval: fewer than {FEWEST_SEEDS} seeds, or answers that were not kept",
     }
     intervals = "; ".join(text for kind, text in said.items() if kind in kinds)
     others = any(record.other_code for arm in arms for record in arm.finished)
-    return " ".join(filter(None, (intervals + "." * bool(intervals), OTHER_CODE * others)))
+    sentence = intervals[:1].upper() + intervals[1:] + "." * bool(intervals)
+    return " ".join(filter(None, (sentence, OTHER_CODE * others)))
 
 
 def contrast_rows(answer: Answer) -> list[dict[str, str]]:
