@@ -134,6 +134,9 @@ def test_tags_say_where_it_comes_from(finished: Finished, digits: Dataset) -> No
     expected |= {"cnnlab.sweep": "runs", "cnnlab.kind": "run"}
     assert expected.items() <= tags.items()
     assert tags["blas"] not in ("", "unknown")
+    errors = [f"{finished.run.data.metrics[f'{split}/error_percent']:.2f}%" for split in ("val", "test")]
+    found = "{}: validation error {}, test error {}.".format(finished.run.info.run_name, *errors)
+    assert tags["mlflow.note.content"] == found
     assert {"cnnlab.host", "cnnlab.pid", "python", "machine"} <= tags.keys()
     assert not {"diverged", "cnnlab.resumed_after_epoch", "cnnlab.made_in"} & tags.keys()
     (used,) = finished.run.inputs.dataset_inputs

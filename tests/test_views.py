@@ -238,7 +238,7 @@ def test_own_tags_and_a_description_describe_a_run_and_make_no_other(inside: Hom
     run = made(*OWN)
     found = inside.client().get_run(run).data.tags
     assert (found["course"], found["group"]) == ("ml101", "3")
-    assert found["mlflow.note.content"] == "Of **lesson 2**, as asked"
+    assert found["mlflow.note.content"].startswith(f"Of **lesson 2**, as asked\n\n{plain.label}: validation error ")
     assert {name for name in found if "." not in name} == {"course", "group", *OURS} - {"diverged"}
     again = make(plan_of(*BRIEF, "tags.group=4"), RunLog(), Watcher())  # finished, and described anew
     assert (again.status, again.run_id) == ("skipped", run)

@@ -18,7 +18,8 @@ from cnnlab.tracking import circumstances
 from cnnlab.tracking.access import one_line
 from cnnlab.tracking.leases import Elsewhere
 from cnnlab.tracking.log import AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, SWEEP, checkpoints, own_tags, run_lock
+from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, NOTE, SWEEP, checkpoints, own_tags, run_lock
+from cnnlab.tracking.views import note
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,19 @@ def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = Ma
     kept = checkpoints(plan.fingerprint, plan.code)
     journal, rerun, begun = Journal(log, kept, watcher), plan.config["rerun"], False
     tags = {FINGERPRINT: plan.fingerprint, CODE: plan.code, KIND: "run", SWEEP: plan.study}
+    own = own_tags(plan.config)
     tags |= {LR_SOURCE: plan.lr_source} if plan.lr_source else {}
     with threads(plan.config["threads"]), locked(run_lock(plan.fingerprint), lambda: log.busy(plan.label)):
         try:
             tags |= circumstances.process() | dict(more)
-            log.begin(plan.study, plan.label, plan.words, tags, rerun, own_tags(plan.config))
+            log.begin(plan.study, plan.label, plan.words, tags, rerun, own)
             if kept.retired:
                 log.check(begun=True)  # a run that is finished would not be begun
                 kept.recover(again=rerun == "true")
             begun, data = True, load_data(plan)
             journal.asked(plan.config, plan.overrides, plan.description, data)
             metrics = plan.learner.learn(data, plan.config["seed"], journal)
+            log.tag(NOTE, note(plan.label, journal.last | metrics, own, "finished"))
             journal.finished(metrics)
             return Outcome("finished", plan.label, log.run_id, journal.last | metrics)
         except AlreadyFinished as known:

@@ -75,17 +75,22 @@ def _describe(study: Study, text: str) -> None:
         study.client.set_experiment_tag(study.experiment_id, NOTE, text[:LONGEST])
 
 
+def note(name: str, metrics: Mapping[str, float], tags: Mapping[str, str], status: str, question: str = "") -> str:
+    """The description of a run: what its maker's tags say of it, then what it found."""
+    known = {said: metrics.get(f"{split}/error_percent", math.nan) for split, said in ERRORS.items()}
+    errors = ", ".join(f"{said} {error:.2f}%" for said, error in known.items() if not math.isnan(error))
+    found = f"{name}: {errors or status.lower()}. {question}".strip()
+    return "\n\n".join(filter(None, (tags.get(DESCRIPTION), found)))
+
+
 def _call(study: Study, run: Run, name: str, arm: str, question: str) -> None:
     """Give a run its name, that of its arm, and a line on what it found, after what its maker says of it."""
     from mlflow.entities import RunTag
 
-    known = {said: run.data.metrics.get(f"{split}/error_percent", math.nan) for split, said in ERRORS.items()}
-    errors = ", ".join(f"{said} {error:.2f}%" for said, error in known.items() if not math.isnan(error))
-    found = f"{name}: {errors or run.info.status.lower()}. {question}".strip()
-    note = "\n\n".join(filter(None, (run.data.tags.get(DESCRIPTION), found)))
+    text = note(name, run.data.metrics, run.data.tags, run.info.status, question)
     if run.info.run_name != name:
         study.client.update_run(run.info.run_id, name=name)
-    new = [RunTag(key, said) for key, said in ((ARM, arm), (NOTE, note)) if said != run.data.tags.get(key, "")]
+    new = [RunTag(key, said) for key, said in ((ARM, arm), (NOTE, text)) if said != run.data.tags.get(key, "")]
     if new:
         study.client.log_batch(run.info.run_id, tags=new)
 
