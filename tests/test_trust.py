@@ -111,6 +111,11 @@ def test_no_sign_before_an_option_of_hydra_leads_to_advice_that_is_refused(sign:
     assert code == 1 and "write hydra.launcher.n_jobs=..." in text
 
 
+def test_a_value_with_commas_in_brackets_is_refused_whole(said: Said) -> None:  # noqa: F811
+    code, text = said("train", "lr=interval(0.01,0.1)")
+    assert code == 1 and text.startswith("lr=interval(0.01,0.1): choose a number above 0")
+
+
 def test_what_is_refused_says_nothing_to_the_terminal(marker: Path, said: Said) -> None:  # noqa: F811
     """A file's name may hold a command that clears the screen, or colours what follows."""
     own = preset(marker.parent, '_target_: "evil.\\x1b[2J\\u202eMine"\n', "activation/mine")

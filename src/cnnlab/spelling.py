@@ -211,8 +211,8 @@ def _check_values(name: str, value: str) -> None:
 
 
 def _parts(value: str) -> list[str]:
-    """The values of a list with commas, without quotes; what is in brackets is one value."""
-    return [value] if set(value) & set("[{") else [part.strip().strip("'\"") for part in value.split(",")]
+    """The values of a list with commas, without quotes; what is in brackets of any kind is one value."""
+    return [value] if set(value) & set("[{(") else [part.strip().strip("'\"") for part in value.split(",")]
 
 
 def _parsed(word: str) -> Any:
