@@ -101,3 +101,16 @@ def test_the_reader_of_imports_sees_every_form():
     tree = ast.parse("import a.b\nfrom . import c\nfrom ..d import e\ndef f():\n    from g.h import i\n")
     assert list(imports(tree, "nn/conv.py")) == ["a.b", "cnnlab.nn.c", "cnnlab.d.e", "g.h.i"]
     assert list(imports(tree, "nn/conv.py", lazy=False)) == ["a.b", "cnnlab.nn.c", "cnnlab.d.e"]
+
+
+def test_text_is_read_and_written_in_a_named_encoding() -> None:
+    """Without one it is the locale's: in an ASCII one a report's `\u00b1` ended a sweep."""
+    unnamed = [
+        f"{name}:{node.lineno}"
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if (node.func.attr == "read_text" and not (node.args or node.keywords))
+        or (node.func.attr == "write_text" and len(node.args) + len(node.keywords) < 2)
+    ]
+    assert not unnamed

@@ -103,6 +103,28 @@ def test_a_command_line_imports_nothing(words: tuple[str, ...], marker: Path, sa
     assert code in (1, 2) and is_one_line(text), text
 
 
+@pytest.mark.parametrize("sign", ["+", "++", "~"])
+def test_no_sign_before_an_option_of_hydra_leads_to_advice_that_is_refused(sign: str, said: Said) -> None:  # noqa: F811
+    code, text = said("train", f"{sign}hydra.callbacks.x=1")
+    assert code == 1 and text.startswith(f"{sign}hydra.callbacks.x=1: of Hydra's own options, choose from ")
+    code, text = said("train", f"{sign}hydra.launcher.n_jobs=1")
+    assert code == 1 and "write hydra.launcher.n_jobs=..." in text
+
+
+def test_a_value_with_commas_in_brackets_is_refused_whole(said: Said) -> None:  # noqa: F811
+    code, text = said("train", "lr=interval(0.01,0.1)")
+    assert code == 1 and text.startswith("lr=interval(0.01,0.1): choose a number above 0")
+
+
+def test_what_is_refused_says_nothing_to_the_terminal(marker: Path, said: Said) -> None:  # noqa: F811
+    """A file's name may hold a command that clears the screen, or colours what follows."""
+    own = preset(marker.parent, '_target_: "evil.\\x1b[2J\\u202eMine"\n', "activation/mine")
+    code, text = said("train", "activation=mine", f"hydra.searchpath=[{own}]", "data=digits")
+    assert code == 1 and is_one_line(text) and r"evil.\x1b[2J\u202eMine: is not imported" in text
+    code, text = said("train", "--no\x1b[2J")
+    assert code == 2 and is_one_line(text) and r"--no\x1b[2J" in text
+
+
 def test_the_main_config_may_not_search_packages(marker: Path, inside: Home, said: Said) -> None:  # noqa: F811
     (inside.folder / "conf").unlink()
     (inside.folder / "conf").mkdir()
@@ -175,6 +197,10 @@ def test_a_record_of_a_run_imports_nothing(marker: Path) -> None:
     with pytest.raises(ValueError, match=r"evil:Mine is no layer.*CNNLAB_TRUST=evil$"):
         load_network(marker.parent / "network.npz")
     assert not marker.exists()
+    header["network"]["type"] = "cnnlab.__main__:main"  # type: ignore[index]
+    np.savez(marker.parent / "network.npz", header=np.array(json.dumps(header)), theta=np.zeros(1))
+    with pytest.raises(ValueError, match=r"cnnlab\.__main__:main is no layer, normaliser or initialiser of cnnlab$"):
+        load_network(marker.parent / "network.npz")
 
 
 def test_a_package_that_is_trusted_may_be_named(marker: Path, monkeypatch: pytest.MonkeyPatch) -> None:

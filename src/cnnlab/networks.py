@@ -134,6 +134,7 @@ def _decode(value: Any) -> Any:
     kind = getattr(importlib.import_module(module), name, None) if trusted(module) else None
     if not (isinstance(kind, type) and issubclass(kind, KINDS) and is_dataclass(kind)):
         package = " ".join(module.partition(".")[0].split())
-        also = "" if trusted(module) else f"; name its package in CNNLAB_TRUST if you trust it: CNNLAB_TRUST={package}"
+        also = f"; name its package in CNNLAB_TRUST if you trust it: CNNLAB_TRUST={package}"
+        also = "" if package == "cnnlab" or trusted(module) else also
         raise ValueError(f"{' '.join(value['type'].split())} is no layer, normaliser or initialiser of cnnlab{also}")
     return kind(**{name: _decode(item) for name, item in value["fields"].items()})

@@ -165,7 +165,10 @@ def _check_hydra(word: str, name: str, value: str) -> None:
 def _check_name(word: str, name: str, said: Mapping[str, str], grammar: Grammar) -> None:
     """Refuse what is no option, of the main config or of the choice that is made in a group."""
     if name.startswith(("+", "~")):
-        raise ValueError(f"{word}: every option is there already, and stays; write {name.lstrip('+~')}=...")
+        bare = name.lstrip("+~")
+        if bare.startswith("hydra"):
+            _check_hydra(word, bare, word.partition("=")[2])
+        raise ValueError(f"{word}: every option is there already, and stays; write {bare}=...")
     known = list(dict.fromkeys([*grammar.groups, *RunConfig.__annotations__]))
     group, dot, option = name.partition(".")
     if group == "tags":
@@ -208,8 +211,8 @@ def _check_values(name: str, value: str) -> None:
 
 
 def _parts(value: str) -> list[str]:
-    """The values of a list with commas, without quotes; what is in brackets is one value."""
-    return [value] if set(value) & set("[{") else [part.strip().strip("'\"") for part in value.split(",")]
+    """The values of a list with commas, without quotes; what is in brackets of any kind is one value."""
+    return [value] if set(value) & set("[{(") else [part.strip().strip("'\"") for part in value.split(",")]
 
 
 def _parsed(word: str) -> Any:

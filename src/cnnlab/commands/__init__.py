@@ -38,7 +38,7 @@ class Parser(ArgumentParser):
         if message.startswith("unrecognized arguments: -"):
             known = ", ".join(action.option_strings[-1] for action in self._actions if action.option_strings)
             message += f": choose from {known}; a word has no dashes, as in epochs=3"
-        self.exit(2, f"{self.prog}: {' '.join(message.splitlines())}\n")
+        self.exit(2, f"{one_line(f'{self.prog}: {message}')}\n")
 
 
 def parser(name: str, examples: str = "") -> Parser:
@@ -119,7 +119,13 @@ def in_one_line() -> Iterator[None]:
 
 def explained(error: Exception) -> str:
     """One line on an error in words, files or a store; any other is a bug, and is raised again with its traceback."""
-    return " ".join(_explained(error).split("\n"))
+    return one_line(_explained(error))
+
+
+def one_line(text: str) -> str:
+    """A text on one line; what cannot be printed, such as a command to the terminal, is escaped, as in `\\x1b`."""
+    letters = " ".join(text.splitlines())
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in letters)
 
 
 def _explained(error: Exception) -> str:

@@ -233,8 +233,9 @@ def summarised(study: Study, summary: Run) -> dict[str, Any]:
 def log_summary(study: Study, identity: str, folder: Path, sweep: Mapping[str, Any]) -> str:
     """A run without metrics that keeps a sweep's report, and what `summarised` gives back."""
     study.close_stale(identity)
-    text = [line for line in (folder / "report.md").read_text().splitlines() if not line.startswith("![")]
-    tags = {KIND: SUMMARY, FINGERPRINT: identity, NOTE: "\n".join(text)[:5000]}
+    lines = (folder / "report.md").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("!["))
+    tags = {KIND: SUMMARY, FINGERPRINT: identity, NOTE: text[:5000]}
     run = study.client.create_run(study.experiment_id, tags=tags, run_name=f"summary of {study.name}")
     for file in sorted(folder.iterdir()):
         if file.is_file():  # a folder is the report of a study in the group that has this one's name
