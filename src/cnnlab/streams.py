@@ -11,6 +11,12 @@ import sys
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """A text on one line; what cannot be printed, such as a command to the terminal, is escaped, as in `\\x1b`."""
+    letters = " ".join(text.splitlines())
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in letters)
+
+
 class Stream(io.FileIO):
     """A file that takes everything; after the first failure, which it keeps as `lost`, it drops what it is given."""
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Never
 
+from cnnlab.streams import printable
+
 COMMANDS = {
     "train": "one run, in words: activation=relu epochs=3; with -m, a sweep over lists of words",
     "sweep": "an ablation: the arms of a file in conf/sweep",
@@ -38,7 +40,7 @@ class Parser(ArgumentParser):
         if message.startswith("unrecognized arguments: -"):
             known = ", ".join(action.option_strings[-1] for action in self._actions if action.option_strings)
             message += f": choose from {known}; a word has no dashes, as in epochs=3"
-        self.exit(2, f"{one_line(f'{self.prog}: {message}')}\n")
+        self.exit(2, f"{printable(f'{self.prog}: {message}')}\n")
 
 
 def parser(name: str, examples: str = "") -> Parser:
@@ -119,13 +121,7 @@ def in_one_line() -> Iterator[None]:
 
 def explained(error: Exception) -> str:
     """One line on an error in words, files or a store; any other is a bug, and is raised again with its traceback."""
-    return one_line(_explained(error))
-
-
-def one_line(text: str) -> str:
-    """A text on one line; what cannot be printed, such as a command to the terminal, is escaped, as in `\\x1b`."""
-    letters = " ".join(text.splitlines())
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in letters)
+    return printable(_explained(error))
 
 
 def _explained(error: Exception) -> str:

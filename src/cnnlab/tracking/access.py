@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cnnlab.paths import root, sqlite_uri
+from cnnlab.streams import printable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -74,7 +75,7 @@ def _is_stranger(error: Exception) -> bool:
 def one_line(error: Exception) -> str:
     """What an error says, without passwords, the SQL statement that it came from and SQLAlchemy's remarks on it."""
     text = re.sub(r"\((raised as a result|Background on this error)[^()]*\)", "", str(error).split("[SQL")[0])
-    return " ".join(without_password(text).split())[:300]
+    return printable(" ".join(without_password(text).split()))[:300]
 
 
 def without_password(text: str) -> str:
