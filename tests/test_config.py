@@ -213,7 +213,7 @@ def test_values_that_cannot_be_make_no_plan(words: list[str], said: str) -> None
 
 def test_an_option_that_its_target_does_not_take(default: Plan) -> None:
     config = default.config | {"optimizer": {"_target_": "cnnlab.nn.SGD", "speed": 1}}
-    with pytest.raises(ValueError, match=r"^optimizer\.speed: cnnlab\.nn\.SGD takes weight_decay, .*momentum"):
+    with pytest.raises(ValueError, match=r"^optimizer\.speed: cnnlab\.nn\.SGD takes momentum, .*weight_decay"):
         typed(config)
     for target in ("cnnlab.nn.Nothing", "nowhere.Something", "word"):
         with pytest.raises(ValueError, match=f"^_target_={target}: there is no such class or function$"):
