@@ -76,7 +76,7 @@ report: $(READY) ## the tables and figures of a finished SWEEP=first_look, in re
 	@$(CNNLAB) report $(call held,SWEEP)
 
 study: $(ENGINE) ## a question on the full MNIST (needs `make data`): STUDY=pooling JOBS=2 tunes, runs and writes experiments/pooling/; derivations: offline, the formulas and a notebook
-ifeq ($(filter $(ALONE),$(value STUDY)),)
+ifneq ($(filter $(ALONE),$(value STUDY)),$(or $(value STUDY),none))
 	@$(CNNLAB) tune $(call held,STUDY) $(call option,JOBS,--jobs) $(call option,LAUNCHER,--launcher)
 	@$(CNNLAB) sweep $(call held,STUDY) $(call option,JOBS,--jobs) $(call option,LAUNCHER,--launcher) || test $$? = 1 # an arm failed: the page says so
 	@$(BIN)/python experiments/study.py $(call held,STUDY)

@@ -178,7 +178,7 @@ def test_a_pattern_means_the_files_that_are_there(bench: Bench) -> None:
     assert not (place / "y").exists()
 
 
-@pytest.mark.parametrize("study", ["$(shell touch y)", "../../elsewhere", "%", "x ../elsewhere"])
+@pytest.mark.parametrize("study", ["$(shell touch y)", "../../elsewhere", "%", "x ../elsewhere", "x cost"])
 def test_only_the_project_s_own_programs_are_part_of_a_study(study: str, bench: Bench) -> None:
     place = bench.checkout("ours")
     bench.make(place, "setup")
