@@ -267,6 +267,35 @@ def test_a_locked_file_may_be_free_later(inside: Home) -> None:
         raise sqlite3.OperationalError("database is locked")
 
 
+def test_a_question_that_meets_its_own_repetition_is_asked_again(proxy: Proxy) -> None:
+    """A server that was stopped for a while answers both at once."""
+    from mlflow.entities import Param
+
+    of, params = client(proxy), [Param(f"p{number}", "a") for number in range(30)]
+    experiment = of.create_experiment("clash")
+
+    def write(run_id: str) -> Exception | None:
+        together.wait()
+        try:
+            with store_errors():
+                of.log_batch(run_id, params=params)
+        except OSError as error:
+            return error
+        return None
+
+    together = threading.Barrier(10, timeout=LIMIT)
+    with ThreadPoolExecutor(10) as threads:
+        for _ in range(50):
+            run_id = of.create_run(experiment).info.run_id
+            if failed := [error for error in threads.map(write, [run_id] * 10) if error]:
+                break
+    assert failed and {type(error) for error in failed} == {StoreAway}
+    assert len(of.get_run(run_id).data.params) == 30
+    with pytest.raises(OSError, match="does not work") as caught, store_errors():
+        of.log_batch(run_id, params=[Param("p0", "b")])
+    assert not isinstance(caught.value, StoreAway)
+
+
 def test_a_time_out_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds("CNNLAB_SAID", 90) == 90
     monkeypatch.setenv("CNNLAB_SAID", "0.5")
@@ -299,7 +328,7 @@ def test_a_store_that_is_away_for_a_minute_is_waited_for(
             with locked_file(homes[how].folder / "mlflow.db"):
                 yield
 
-    def ended(how: str) -> tuple[int, str]:
+    def ended(how: str) -> str:
         process = None if how == "locked before" else start(how)
         if process:
             wait_for(homes[how].checkpoints, process)
@@ -308,12 +337,12 @@ def test_a_store_that_is_away_for_a_minute_is_waited_for(
             process = process or start(how)
             time.sleep(60)
             assert process.poll() is None
-        _, err = process.communicate(timeout=120)
-        return process.returncode, err
+        out, err = process.communicate(timeout=120)
+        return "" if (process.returncode, err) == (0, "") else f"{process.returncode}: {out}{err}"
 
     with ThreadPoolExecutor() as threads:
         ends = dict(zip(homes, threads.map(ended, homes), strict=True))
-    assert ends == dict.fromkeys(homes, (0, ""))
+    assert not "".join(ends.values()), ends
     for how, home in homes.items():
         if how in proxies:
             (run,) = runs(proxies[how], f"minute_{how}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 PASSING = "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"  # MLflow's codes of what may pass
+CLASH = re.compile("UNIQUE constraint|UniqueViolation|Duplicate entry")  # databases' words for what is there already
 STRANGER = "UNAUTHENTICATED"  # its code for who is not known to a server
 ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
 LOCKED = 20  # seconds for which a question waits for an SQLite file that is locked, as MLflow's do
@@ -64,7 +65,15 @@ def _may_pass(error: Exception) -> bool:
     """Whether the store is out of order: MLflow has a code for what is wrong with a question itself."""
     answer = getattr(error, "response", None)  # of an HTTP server that keeps files
     code = getattr(error, "error_code", PASSING[0])
-    return code in PASSING and (answer is None or answer.status_code >= 500)
+    return is_clash(error) or (code in PASSING and (answer is None or answer.status_code >= 500))
+
+
+def is_clash(error: Exception) -> bool:
+    """Whether another wrote the same at the same time, so that it is there for whoever asks again.
+
+    That other may be a question's own repetition: a server that was stopped for a while answers them together.
+    """
+    return getattr(error, "error_code", "") == "BAD_REQUEST" and bool(CLASH.search(str(error)))
 
 
 def _is_stranger(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnlab.tracking.access import PASSING
+from cnnlab.tracking.access import is_clash
 from cnnlab.tracking.store import MADE_IN, SWEEP, Study
 
 if TYPE_CHECKING:
@@ -60,6 +60,6 @@ def write_inputs(client: MlflowClient, run_id: str, inputs: list[DatasetInput]) 
     try:
         client.log_inputs(run_id, inputs)
     except MlflowException as error:
-        if error.error_code in PASSING:
+        if not is_clash(error):
             raise
         client.log_inputs(run_id, inputs)  # the other's are there now
