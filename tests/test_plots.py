@@ -479,6 +479,24 @@ def test_the_gradient_ratio_is_that_of_the_first_layer_to_the_last(arms):
         assert curves.gradient_ratio([Arm({"a": "x"}, [1], [history])], {}) is None
 
 
+def test_gradients_go_back_layer_by_layer_where_networks_differ_in_depth():
+    def arm(name: str, norms: list[dict[str, float]]) -> Arm:
+        return Arm({"a": name}, [1] * len(norms), [[{"epoch": 1, **of}, {"epoch": 2}] for of in norms])
+
+    deep = arm("deep", [{f"grad_norm/{n}": scale * 10.0**n for n in range(4)} for scale in (1, 3)])
+    shallow, none = arm("shallow", [{"grad_norm/C1": 8.0, "grad_norm/F6": 2.0}]), arm("none", [{"grad_norm/C1": 1.0}])
+    figure = curves.layer_gradients([deep, shallow, none, Arm({"a": "not run"})], {"a": ("deep", "shallow")}, "a study")
+    (axes,) = figure.axes
+    assert data(axes.lines[0]) == ([0, 1, 2, 3], pytest.approx([1, 0.1, 0.01, 0.001]))
+    assert data(axes.lines[1]) == ([0, 1], pytest.approx([1, 4])) and texts(axes) == ["shallow  4", "deep  0.001"]
+    assert axes.get_yscale() == "log" and axes.get_xlabel() == "layers back from the last one"
+    drawn(figure)
+    assert (
+        curves.layer_gradients([deep, none], {}) is None
+        and curves.layer_gradients([Arm({"a": "x"}, [1], [[]]), deep], {}) is None
+    )
+
+
 def test_panels_are_capped_and_may_be_none():
     many = [Arm({"lr": str(i)}, [1], [history(1)], matrix(9)) for i in range(40)]
     assert panels.confusion_grid(many, "many").get_suptitle() == "many: 30 of 40 arms (the first ones)"

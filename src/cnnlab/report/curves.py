@@ -1,4 +1,4 @@
-"""What the arms of a sweep did epoch by epoch: one line an arm, named at its end."""
+"""What the arms of a sweep did epoch by epoch, or layer by layer: one line an arm, named at its end."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ IN_LEGEND = 4  # options side by side
 
 
 class Curve(NamedTuple):
-    """Some number of one arm, epoch by epoch: a mean over seeds, as far as every seed went; nan where one has none."""
+    """Some number of one arm at each epoch, or other place: a mean over seeds; nan where a seed has none."""
 
     arm: Arm
-    epochs: Array
+    places: Array
     values: Array
 
     @property
@@ -40,7 +40,7 @@ class Curve(NamedTuple):
 
     @classmethod
     def of(cls, arm: Arm, values_of: Callable[[History], Array]) -> Curve:
-        """The mean of what is taken from each seed's history."""
+        """The mean of what is taken from each seed's history, epoch by epoch as far as every seed went."""
         histories = [history[: min(map(len, arm.histories))] for history in arm.histories]
         return cls(arm, style.series(histories[0], "epoch"), np.mean([values_of(of) for of in histories], axis=0))
 
@@ -66,18 +66,41 @@ def gradient_ratio(arms: Sequence[Arm], words: Options, title: str = "") -> Figu
 
     Far below 1 the gradient vanishes on its way down. None where no run has the norms of two layers.
     """
-    curves = [Curve(of.arm, of.epochs, np.exp(of.values)) for of in _curves(arms, _log_ratio)]
+    curves = [Curve(of.arm, of.places, np.exp(of.values)) for of in _curves(arms, lambda of: _log_ratios(of)[0])]
     return _lines(curves, words, "gradient norm, first layer / last layer", title, True, ".2g") if curves else None
 
 
-def _log_ratio(history: History) -> Array:
+@style.own_style()
+def layer_gradients(arms: Sequence[Arm], words: Options, title: str = "") -> Figure | None:
+    """The norm of each layer's gradient over that of the last one after the first epoch, from the last to the first.
+
+    A geometric mean over seeds. None where all networks have the same number of layers: the ratio of the first layer
+    says it then.
+    """
+    curves = []
+    for arm in arms:
+        if (
+            arm.histories
+            and all(arm.histories)
+            and len(ratios := np.mean([_log_ratios(of)[::-1, 0] for of in arm.histories], axis=0)) > 1
+        ):
+            curves.append(Curve(arm, np.arange(len(ratios)), np.exp(ratios)))
+    if len({len(curve.places) for curve in curves}) < 2:
+        return None
+    figure = _lines(curves, words, "gradient norm after the first epoch, layer / last layer", title, True, ".2g")
+    figure.axes[0].set_xlabel("layers back from the last one")
+    return figure
+
+
+def _log_ratios(history: History) -> Array:
+    """The logarithm of each layer's gradient norm over the last one's, [layers, epochs]; one row of nan for a layer."""
     layers = style.layers_of(history, "grad_norm")
     if len(layers) < 2:
-        return np.full(len(history), np.nan)
-    first, last = (style.series(history, f"grad_norm/{layer}") for layer in (layers[0], layers[-1]))
+        return np.full((1, len(history)), np.nan)
+    norms = np.array([style.series(history, f"grad_norm/{layer}") for layer in layers])
     with np.errstate(all="ignore"):  # a norm of 0 has no logarithm
-        ratio = np.log(first / last)
-    return np.where(np.isfinite(ratio), ratio, np.nan)
+        ratios = np.log(norms / norms[-1])
+    return np.where(np.isfinite(ratios), ratios, np.nan)
 
 
 def _curves(arms: Sequence[Arm], values_of: Callable[[History], Array]) -> list[Curve]:
@@ -102,8 +125,8 @@ def _lines(curves: Sequence[Curve], words: Options, ylabel: str, title: str, log
     figure = style.canvas(6.7 + beside, height, (0.75, below, beside, 0.1), title)
     axes = figure.subplots()
     for curve in curves:
-        plain: dict[str, Any] = {"color": style.TRAIN, "marker": "." if len(curve.epochs) < 4 else ""}
-        axes.plot(curve.epochs, curve.values, linewidth=1.3, **(plain | look.get(curve.arm.words.get(word, ""), {})))
+        plain: dict[str, Any] = {"color": style.TRAIN, "marker": "." if len(curve.places) < 4 else ""}
+        axes.plot(curve.places, curve.values, linewidth=1.3, **(plain | look.get(curve.arm.words.get(word, ""), {})))
     if log:
         axes.set_yscale("log")
         style.plain_numbers(axes.yaxis)
@@ -130,11 +153,11 @@ def _name_lines(axes: Axes, curves: Sequence[Curve], names: Sequence[str]) -> No
     axes.set_xlim(axes.get_xlim())
     ordered = sorted(zip(curves, names, axes.lines, strict=True), key=lambda line: -line[0].end)
     to_fraction = axes.transData + axes.transAxes.inverted()
-    wished = [to_fraction.transform((curve.epochs[-1], curve.end))[1] for curve, *_ in ordered]
+    wished = [to_fraction.transform((curve.places[-1], curve.end))[1] for curve, *_ in ordered]
     steps = min(0.055, 1 / len(curves)) * np.arange(len(curves))
     places = np.minimum.accumulate(wished + steps) - steps  # pushed down where they are crowded
     for (curve, name, line), place in zip(ordered, np.maximum(places, steps[::-1]), strict=True):  # up from the floor
-        colour, end = line.get_color(), (curve.epochs[-1], curve.end)
+        colour, end = line.get_color(), (curve.places[-1], curve.end)
         arrow = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5), "shrinkA": 1}
         beside: dict[str, Any] = {"xytext": (1.04, place), "textcoords": "axes fraction", "va": "center"}
         axes.annotate(name, end, fontsize=7.5, color=colour, arrowprops=arrow, **beside)

@@ -32,6 +32,7 @@ FIGURES: dict[str, Callable[[Sequence[Arm], Options, Answer, str], Figure | None
     "heat_map.png": lambda arms, words, said, title: figures.heat_map(arms, words, title),
     "learning_curves.png": lambda arms, words, said, title: curves.learning_curves(arms, words, title),
     "gradient_ratio.png": lambda arms, words, said, title: curves.gradient_ratio(arms, words, title),
+    "layer_gradients.png": lambda arms, words, said, title: curves.layer_gradients(arms, words, title),
     "confusion.png": lambda arms, words, said, title: panels.confusion_grid(arms, title),
 }
 
