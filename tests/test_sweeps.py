@@ -828,9 +828,10 @@ def test_arms_are_told_by_what_they_do_not_share(
 def test_the_line_of_an_arm_has_its_short_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     notices = Notices(tmp_path)
     notices.post(["seed=0"], "finished", "finished relu mlp seed=0  test error 1.00%  2.0 s")
-    with notices.told(1, 1, {("seed=0",): ("relu mlp seed=0", "seed=0")}):
+    with notices.told(1, 1, {("seed=0",): ("relu mlp seed=0", "seed=0")}, "all arms have relu mlp"):
         pass
-    assert capsys.readouterr().out == "1 of 1 done: finished seed=0  test error 1.00%  2.0 s\n"
+    first, second = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("all arms have relu mlp", "1 of 1 done: finished seed=0  test error 1.00%  2.0 s")
 
 
 def test_half_a_notice_is_left_out(tmp_path: Path) -> None:

@@ -78,8 +78,13 @@ class Notices:
         return said
 
     @contextmanager
-    def told(self, todo: int, workers: int | None, names: Names = MappingProxyType({})) -> Iterator[None]:
-        """Print a line for each arm that ends meanwhile: how many of `todo` are done, and how long the others take."""
+    def told(
+        self, todo: int, workers: int | None, names: Names = MappingProxyType({}), shared: str = ""
+    ) -> Iterator[None]:
+        """Print a line for each arm that ends meanwhile: how many of `todo` are done, and how long the others take.
+
+        Before the first, a line says what is `shared` by all arms, if anything.
+        """
         over = threading.Event()
 
         def tell() -> None:
@@ -91,6 +96,8 @@ class Notices:
                     began = began or time.monotonic()  # the first arm's begin: workers took a while to start
                 ended = {tuple(notice["arm"]): notice["line"] for notice in said if notice["line"]}
                 for arm, line in list(ended.items())[told:]:
+                    if shared and not told:
+                        print(shared, flush=True)
                     told += 1
                     left = time_left(time.monotonic() - began, told, todo, workers)
                     print(f"{told} of {todo} done{left}: {line.replace(*names.get(arm, ('', '')), 1)}", flush=True)
@@ -205,17 +212,16 @@ def make_missing(
     if others := sum(_is_of_other_code(arm, runs) for arm in done):
         print(f"{name}: {others} of these were made by other code than today's; rerun=changed makes them again")
     shared, called = told_apart(sweep.plans)
-    if missing and shared:
-        print(f"{name}: all arms have {shared}", flush=True)
     failed: dict[int, str] = {}
     described = [studies[arm.study].describe(runs[arm.key], own_tags(arm.config)) for arm in done]
     if missing:
         notices = Notices(folder)
+        common = f"{name}: all arms have {shared}" if shared else ""
         names = {arm.overrides: (arm.label, short) for arm, short in zip(sweep.plans, called, strict=True)}
         with reaper(name, notices.file):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                with notices.told(len(missing), sweep.workers, names), deaf_children():
+                with notices.told(len(missing), sweep.workers, names, common), deaf_children():
                     failed = _made(sweep, missing, launch, notices)
                 patiently(file_left)
             except KeyboardInterrupt:
