@@ -35,6 +35,7 @@ Wrong = NDArray[np.bool_]  # (seeds, images)
 def main(page: Path = study.FOLDER / "README.md") -> None:
     """Write the table and the sentence under it."""
     write_atomically(page, replaced(page.read_text(encoding="utf-8"), "spread", told()).encode())
+    print(f"written: {page}")
 
 
 def told() -> str:

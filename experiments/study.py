@@ -95,6 +95,7 @@ def main(name: str, words: Sequence[str] = (), folder: Path | None = None) -> No
     for file, figure in drawn(name, records, sweep.asked).items():
         write_atomically(folder / file, plots.png(figure))
     write_figures(name, folder)
+    print(f"written: {folder / 'README.md'}")
     ended = [of for of in records if of.status not in ("FINISHED", "RUNNING")]
     if wrong := [of.run_id for of in ended if not of.reason.startswith(Diverged.__name__)]:
         print(f"{name}: {count(len(wrong), 'run')} failed, or was killed; `make study STUDY={name}` makes it again")

@@ -267,6 +267,16 @@ def test_the_profile_names_every_layer(network):
     assert parts == [*ours.NETWORKS[network](background=0.0).layers, "loss", "optimiser", "rest", "step"]
     assert all(line.endswith("%") for line in lines[4:])
     assert lines[-1].endswith("100.0%")
+    shares = [float(line.split()[-1].removesuffix("%")) for line in lines[4:]]
+    assert sum(shares[:-1]) == pytest.approx(100, abs=0.05 * len(shares))
+
+
+def test_a_profile_adds_up_where_each_step_is_held_up_in_another_part():
+    parts = ("C1", "C3", "loss")
+    steps = [{(part, "forward"): 1e-3 + 9e-3 * (part == slow) for part in parts} for slow in parts]
+    clocks = [step | {ours.WHOLE: sum(step.values()) + 1e-3} for step in steps]
+    table = ours._profile_table(dict.fromkeys(parts, "Layer"), clocks).splitlines()[2:]
+    assert [line.split()[-1] for line in table] == ["30.8%", "30.8%", "30.8%", "7.7%", "100.0%"]
 
 
 def test_clocks_change_no_number():

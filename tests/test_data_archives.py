@@ -117,9 +117,10 @@ def test_the_sub_folder_and_the_gz_come_first(tmp_path: Path, archive: archives.
 @pytest.mark.parametrize("file", FILES)
 def test_a_missing_file_is_one_line_that_says_what_to_do(folder: Path, file: str) -> None:
     (folder / file).unlink()
-    refused(FileNotFoundError, mnist, f"/mnist/{file}.gz: expected ", "; run `make data ARGS=mnist`")
+    names = [f"{name}.gz" for name in FILES]
+    refused(FileNotFoundError, mnist, f"/mnist/{file}.gz: expected ", *names, "; run `make data ARGS=mnist`")
     (folder / "fashion_mnist" / f"{file}.gz").unlink()
-    refused(FileNotFoundError, fashion_mnist, f"{file}.gz: expected ", "; run `make data ARGS=fashion_mnist`")
+    refused(FileNotFoundError, fashion_mnist, f"{file}.gz: expected ", *names, "; run `make data ARGS=fashion_mnist`")
 
 
 @pytest.mark.parametrize("file", FILES)

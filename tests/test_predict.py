@@ -341,6 +341,18 @@ def test_the_picture_shows_original_image_and_probabilities() -> None:
     plots.png(page), plots.png(many)
 
 
+def test_a_long_title_makes_no_picture_wider() -> None:
+    image, shares = np.zeros((28, 28), np.uint8), np.full(10, 0.1)
+    long = "by relu cross_entropy max same lenet5 glorot momentum mnist seed=0 of study pooling, run 0123abcd" * 3
+    short, page = (
+        plots.predictions([np.zeros((9, 9, 3), np.uint8)], image[None], shares[None], ["a"], DIGITS, title)
+        for title in ("by me", long)
+    )
+    title = words_on(page)[0]
+    assert page.width == short.width and page.height > short.height
+    assert title.count("\n") > 2 and title.split() == long.split()
+
+
 def header(width: int, height: int) -> bytes:
     """A PNG whose header promises an image of this size."""
     content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)

@@ -61,7 +61,9 @@ def test_a_killed_run_goes_on_bit_equal(home: Home, new_home: Callable[..., Home
     assert theta_of(ours[network]).tobytes() == theta_of(theirs[network]).tobytes()
     matrices = [name for name in ours if name.startswith("confusion/") and name.endswith(".json")]
     assert len(matrices) == EPOCHS + 1
-    assert [name for name in matrices if ours[name].read_bytes() != theirs[name].read_bytes()] == []
+    pictures = [name for name in ours if name.startswith("images/")]
+    assert any("+step+0+" in name for name in pictures) and any(f"+step+{EPOCHS}+" in name for name in pictures)
+    assert [name for name in matrices + pictures if ours[name].read_bytes() != theirs[name].read_bytes()] == []
 
 
 def test_a_killed_run_is_closed_by_the_next_command_on_its_study(home: Home) -> None:

@@ -49,6 +49,7 @@ def signed(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("", PASSWORD, "needs a name and a password: set MLFLOW_AUTH_ADMIN_USERNAME and MLFLOW_AUTH_ADMIN_PASSWORD"),
         (ADMIN, "", "needs a name and a password"),
+        ("", "", r"or give --admin FILE \(with make: ADMIN=FILE\)$"),
         ("admin", "password1234", "the one that MLflow once came with: choose another"),
         (ADMIN, "too-brief", "choose one of 12 characters or more"),
     ],

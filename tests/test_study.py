@@ -218,7 +218,8 @@ def test_a_sweep_that_asks_for_changed_images_has_them_on_its_page(
     assert list(tmp_path.glob("*.csv")) == []
     monkeypatch.setattr(study, "sweep_of", lambda name, words: replace(sweep, plans=sweep.plans[:3]))
     main("robustness", folder=tmp_path)
-    assert "mlp, seed 0: shift\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "mlp, seed 0: shift\n" in said and said.endswith(f"written: {tmp_path / 'README.md'}\n")
     lines = list(csv.DictReader((tmp_path / "changed.csv").read_text().splitlines()))
     assert len(lines) == 3 * (4 * 3 + 2 * 2)
     by_place = {(x["arm"], x["seed"], x["kind"], x["direction"], x["amount"]): float(x["error"]) for x in lines}

@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from tests import fake_slurm
 from tests.conftest import CONF, SMALL, Home, Said, arms_of, composed, end, is_one_line, plan_of, theta_of, wait_for
 
-from cnnlab.composing import Plan, Sweep, sweep_of
+from cnnlab.composing import Plan, Sweep, sweep_of, told_apart
 from cnnlab.orphans import MARK
 from cnnlab.report.arms import RunRecord, swept
 from cnnlab.report.arms import arms as group
@@ -113,6 +113,9 @@ def test_the_first_time_every_arm_is_made(smoke: tuple[Home, list[Said]]) -> Non
     first, second = arms_said(said)
     assert first.startswith("1 of 2 done: finished ")  # one of two workers says nothing of the time that is left
     assert second.startswith("2 of 2 done: finished ")
+    assert {line.split()[5] for line in (first, second)} == {"relu", "tanh"} and "seed" not in first + second
+    shared = [line for line in lines if line.startswith("smoke: all arms have ")]
+    assert len(shared) == 1 and "cross_entropy" in shared[0] and shared[0].endswith(" seed=0 epochs=1")
     assert any(line.startswith("report: ") and "reports/smoke/index.html" in line for line in lines)
     assert any("/#/experiments/" in line for line in lines)
     runs = home.runs("smoke")
@@ -798,6 +801,37 @@ def test_the_clock_of_a_sweep_starts_with_its_first_arm(
     with notices.told(3, workers=1):
         pass
     assert capsys.readouterr().out == "1 of 3 done, about 20 s left: finished seed=0\n"
+
+
+@pytest.mark.parametrize(
+    ("arms", "shared", "called"),
+    [
+        (("activation=tanh",), "", None),
+        (("activation=tanh", "activation=relu"), "seed=0 epochs=1", ["tanh", "relu"]),
+        (("seed=0", "seed=1"), "relu", ["seed=0", "seed=1"]),
+        (("epochs=1", "epochs=2"), "seed=0", ["epochs=1", "epochs=2"]),
+        (("lr=0.1 seed=5", "lr=0.2 seed=5"), "seed=5", ["lr=0.1", "lr=0.2"]),
+        (("optimizer.momentum=0.5", "seed=0"), "relu", ["optimizer.momentum=0.5", None]),
+        (("study=a", "study=b"), "relu", None),
+    ],
+)
+def test_arms_are_told_by_what_they_do_not_share(
+    arms: Sequence[str], shared: str, called: list[str | None] | None
+) -> None:
+    plans = [plan_of(*TINIEST, *words.split()) for words in arms]
+    said, names = told_apart(plans)
+    assert shared in said
+    for plan, name, expected in zip(plans, names, called or [None] * len(plans), strict=True):
+        assert name == (plan.label if expected is None else expected)
+
+
+def test_the_line_of_an_arm_has_its_short_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notices = Notices(tmp_path)
+    notices.post(["seed=0"], "finished", "finished relu mlp seed=0  test error 1.00%  2.0 s")
+    with notices.told(1, 1, {("seed=0",): ("relu mlp seed=0", "seed=0")}, "all arms have relu mlp"):
+        pass
+    first, second = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("all arms have relu mlp", "1 of 1 done: finished seed=0  test error 1.00%  2.0 s")
 
 
 def test_half_a_notice_is_left_out(tmp_path: Path) -> None:

@@ -159,20 +159,47 @@ def test_a_store_that_keeps_no_views_fails_no_report(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_shows_pictures_by_epoch(inside: Home) -> None:
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (("epochs=1",), (1,)),  # with one step alone there is no slider: the page shows that one
+        (("epochs=2",), (0, 2)),
+        (("epochs=6",), (0, 2, 4, 6)),
+        (("epochs=5", "confusion_every=2"), (0, 4, 5)),
+    ],
+)
+def test_a_run_shows_pictures_by_epoch_from_the_untrained_network_on(
+    words: tuple[str, ...], steps: tuple[int, ...], inside: Home
+) -> None:
+    """No more of them than there are epochs to see: the slider of MLflow's page opens at step 0."""
     from PIL import Image
 
-    run = inside.client().get_run(made("epochs=6"))
+    run = inside.client().get_run(made(*words))
     files = inside.artifacts(run)
     assert run.data.tags["mlflow.loggedImages"] == "True"
     shown = [name.removeprefix("images/").split("+") for name in files if name.startswith("images/")]
-    steps = {(key, int(step)) for key, _, step, *_ in shown}
-    assert steps == {(key, step) for key in ("confusion", "kernels", "activations") for step in (1, 3, 4, 6)}
-    assert len(shown) == 2 * len(steps)  # each large and small
+    found = {(key, int(step)) for key, _, step, *_ in shown}
+    assert found == {(key, step) for key in ("confusion", "kernels", "activations") for step in steps}
+    assert len(shown) == 2 * len(found)  # each large and small
     for name, file in files.items():
         if name.startswith("images/"):
             assert name.endswith(("+compressed.webp", ".png")) and len(np.unique(np.asarray(Image.open(file)))) > 10
-    assert {f"confusion/val_epoch_00{epoch}.{kind}" for epoch in range(1, 7) for kind in ("png", "json")} <= set(files)
+    every = 2 if "confusion_every=2" in words else 1
+    epochs = {*range(every, steps[-1] + 1, every), steps[-1]}
+    kept = {"test", *(f"val_epoch_00{epoch}" for epoch in epochs)}
+    matrices = {name for name in files if name.startswith("confusion/")}
+    assert matrices == {f"confusion/{name}.{kind}" for name in kept for kind in ("png", "json")}
+
+
+def test_runs_of_one_seed_show_the_same_untrained_network(inside: Home) -> None:
+    def shown(words: str, step: int) -> dict[str, bytes]:
+        files = inside.artifacts(inside.client().get_run(made(words)))
+        return {name.split("+")[0]: file.read_bytes() for name, file in files.items() if f"+step+{step}+" in name}
+
+    first = shown("epochs=2", 0)
+    assert len(first) == 3 and first == shown("epochs=3", 0)
+    other, trained = shown("seed=1", 0), shown("epochs=4", 4)
+    assert all(first[key] not in (other[key], trained[key]) for key in first)
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own

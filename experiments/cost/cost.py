@@ -58,6 +58,7 @@ def main(folder: Path = FOLDER, rounds: int = ROUNDS) -> None:
     on = {"machine": where["machine"], "blas": where["blas"], "load_before": busy}
     write_atomically(folder / "results.csv", as_csv([line | on for line in lines]).encode())
     write(folder)
+    print(f"written: {folder / 'README.md'}")
 
 
 def counted(name: str, shape: tuple[int, ...]) -> dict[str, Any]:

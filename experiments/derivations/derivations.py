@@ -44,6 +44,7 @@ def main(folder: Path = FOLDER) -> None:
         write_atomically(folder / f"{name}.png", plots.png(section.figure))
         text = replaced(text, name, section.markdown())
     write_atomically(page, text.encode())
+    print(f"written: {page} and its {len(SECTIONS)} pictures", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,3 +31,4 @@ def executed(file: Path = NOTEBOOK) -> str:
 def renew() -> None:
     """Run the notebook and keep it with its outputs."""
     write_atomically(NOTEBOOK, executed().encode())
+    print(f"written: {NOTEBOOK}")

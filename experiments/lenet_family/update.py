@@ -57,6 +57,7 @@ def main(folder: Path = FOLDER) -> None:
         data = load_data(plan)
         star = predictor(study, run)
         look_inside(*star.networks[0], data, star.outputs(data.test.pixels), folder)
+    print(f"written: {folder / 'README.md'}")
 
 
 def update(rows: Sequence[Row], records: Mapping[str, Sequence[RunRecord]], folder: Path = FOLDER) -> list[Result]:

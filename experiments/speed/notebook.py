@@ -150,3 +150,4 @@ if __name__ == "__main__":
     refuse_other_checkout()
     with in_one_line():
         main(Path(sys.argv[1]) if sys.argv[1:] else root() / "bench.json")
+        print(f"written: {FOLDER / 'README.md'}")

@@ -186,13 +186,17 @@ def _race(case: Case) -> Work:
 # Where the time of a training step goes: layer by layer, forward and backward.
 
 SECONDS, FEWEST = 3.0, 30  # how long a profile takes, and how many steps at least
+SHOWN = 10  # one of so many steps is shown, the fastest: what else is going on here has slowed the others
 FORWARD, BACKWARD = "forward", "backward"
 Clock = dict[tuple[str, str], float]  # seconds of one step, by part and direction
 WHOLE = ("step", FORWARD)
 
 
 def profile(network: str, batch: int, seconds: float = SECONDS) -> str:
-    """The table of a step's parts: median milliseconds forward and backward, and their share of the step."""
+    """The table of a step's parts: milliseconds forward and backward, and their share of the step.
+
+    They are means over the fastest steps, and over the same ones for all parts and for the whole: so they add up.
+    """
     clock: Clock = {}
     how = instrumented(recipe(Case(STEP, network, batch), STEP_RATE), clock)
     step = _clocked(stepping(how), clock, WHOLE)
@@ -203,9 +207,10 @@ def profile(network: str, batch: int, seconds: float = SECONDS) -> str:
         clock.clear()
         step()
         steps.append(dict(clock))
+    fastest = sorted(steps, key=lambda measured: measured[WHOLE])[: len(steps) // SHOWN]
     parts = how.network.layers | {"loss": how.loss, "optimiser": how.optimizer}
-    title = f"{network}, batch {batch}: medians of {len(steps)} steps"
-    return f"{title}\n\n{_profile_table({name: type(part).__name__ for name, part in parts.items()}, steps)}"
+    title = f"{network}, batch {batch}: means of the {len(fastest)} fastest of {len(steps)} steps"
+    return f"{title}\n\n{_profile_table({name: type(part).__name__ for name, part in parts.items()}, fastest)}"
 
 
 def instrumented(how: Recipe, clock: Clock) -> Recipe:
@@ -255,11 +260,11 @@ def _profile_table(parts: Mapping[str, str], steps: Sequence[Clock]) -> str:
     from tabulate import tabulate
 
     def milliseconds(part: str, way: str) -> float:
-        return 1e3 * statistics.median(step.get((part, way), 0.0) for step in steps)
+        return 1e3 * statistics.fmean(step.get((part, way), 0.0) for step in steps)
 
     whole = milliseconds(*WHOLE)
-    rest = 1e3 * statistics.median(2 * step[WHOLE] - sum(step.values()) for step in steps)
     times = [(name, kind, milliseconds(name, FORWARD), milliseconds(name, BACKWARD)) for name, kind in parts.items()]
+    rest = whole - sum(forward + backward for *_, forward, backward in times)
     times += [("rest", "", rest, 0.0), ("step", "", whole, 0.0)]
     rows = [
         (name, kind, *(f"{time:.3f}" if time else "" for time in pair), f"{sum(pair) / whole:.1%}")

@@ -20,7 +20,7 @@ from cnnlab.tracking.log import DIVERGED, PRUNED, REASON, RunLog
 from cnnlab.tracking.store import DIGEST
 from cnnlab.training import Diverged, Recipe, TrainingState
 
-ON_PAGE = 4  # epochs whose pictures are on a run's page: their drawing takes a tenth of a second
+ON_PAGE = 4  # epochs whose pictures are on a run's page, 0 among them: their drawing takes a tenth of a second
 KERNELS = "first-layer kernels"  # a title
 
 
@@ -145,24 +145,27 @@ class Journal:
         self.log.figure("plots/mistakes.png", plots.mistakes, *worst)
 
     def _confusion(self, name: str, matrix: Array, data: Dataset, epoch: int | None = None) -> None:
-        """A confusion matrix as numbers and as a picture, which an epoch puts on the run's page."""
-        self.log.json(f"confusion/{name}.json", {"classes": data.classes, "rows are truth": matrix.tolist()})
+        """A confusion matrix as numbers and as a picture, which an epoch puts on the run's page; of epoch 0 no more."""
+        if epoch != 0:
+            self.log.json(f"confusion/{name}.json", {"classes": data.classes, "rows are truth": matrix.tolist()})
         file, drawn = f"confusion/{name}.png", (plots.confusion, matrix, data.classes, name.replace("_", " "))
         if epoch is None:
             self.log.figure(file, *drawn)
         else:
-            self.log.picture("confusion", epoch, *drawn, file=file)
+            self.log.picture("confusion", epoch, *drawn, file=file if epoch else "")
 
     def _views(self, views: Mapping[int, Mapping[str, Array]], weights: Array, data: Dataset) -> bool:
         """What there was to see of a network after some epochs, beside a slider over these on the run's page.
 
-        Of many epochs a few are on the page, the first and the last among them; confusion matrices of all are kept.
-        Kernels that are the network's own, its first `weights`, are kept as a file, too; returns whether some are.
+        Epoch 0 is the untrained network. Of many epochs a few are on the page, the first and the last among them;
+        confusion matrices of all trained ones are kept. Kernels that are the network's own, its first `weights`, are
+        kept as a file, too; returns whether some are.
         """
-        kept = False
-        places = np.linspace(0, len(views) - 1, min(len(views), ON_PAGE)).round().astype(int)
-        shown = {epoch for place, epoch in enumerate(views) if place in places}
-        for epoch, view in views.items():
+        kept, epochs = False, sorted(views)
+        count = min(ON_PAGE, sum(epoch > 0 for epoch in epochs))
+        places = np.linspace(len(epochs) - 1, 0, count).round().astype(int)  # of one alone: the last
+        shown = {epochs[place] for place in places}
+        for epoch, view in sorted(views.items()):
             if "confusion" in view:
                 name = f"val_epoch_{epoch:03}"
                 self._confusion(name, view["confusion"], data, epoch if epoch in shown else None)

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from cnnlab.composing import Plan, Sweep, plan
+from cnnlab.composing import Plan, Sweep, plan, told_apart
 from cnnlab.journal import Watcher
 from cnnlab.orphans import reaper
 from cnnlab.paths import is_full
@@ -35,6 +36,9 @@ ELSEWHERE = "elsewhere"  # how an arm ends here that another process makes
 TRIES = 3  # how often the worker of an arm may die, or the launcher stop before any arm begins
 
 Launch = Callable[[Sequence[int]], Any]  # make the arms of these numbers, each by `make_arm`
+Names = Mapping[
+    tuple[str, ...], tuple[str, str]
+]  # the label of each arm, by its words, and what it is called for short
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,13 @@ class Notices:
         return said
 
     @contextmanager
-    def told(self, todo: int, workers: int | None) -> Iterator[None]:
-        """Print a line for each arm that ends meanwhile: how many of `todo` are done, and how long the others take."""
+    def told(
+        self, todo: int, workers: int | None, names: Names = MappingProxyType({}), shared: str = ""
+    ) -> Iterator[None]:
+        """Print a line for each arm that ends meanwhile: how many of `todo` are done, and how long the others take.
+
+        Before the first, a line says what is `shared` by all arms, if anything.
+        """
         over = threading.Event()
 
         def tell() -> None:
@@ -86,10 +95,12 @@ class Notices:
                 if said:
                     began = began or time.monotonic()  # the first arm's begin: workers took a while to start
                 ended = {tuple(notice["arm"]): notice["line"] for notice in said if notice["line"]}
-                for line in list(ended.values())[told:]:
+                for arm, line in list(ended.items())[told:]:
+                    if shared and not told:
+                        print(shared, flush=True)
                     told += 1
                     left = time_left(time.monotonic() - began, told, todo, workers)
-                    print(f"{told} of {todo} done{left}: {line}", flush=True)
+                    print(f"{told} of {todo} done{left}: {line.replace(*names.get(arm, ('', '')), 1)}", flush=True)
 
         teller = threading.Thread(target=tell, daemon=True)
         teller.start()
@@ -200,14 +211,17 @@ def make_missing(
         print(f"{name}: nothing to do, {count(len(done), 'arm')} finished", flush=True)
     if others := sum(_is_of_other_code(arm, runs) for arm in done):
         print(f"{name}: {others} of these were made by other code than today's; rerun=changed makes them again")
+    shared, called = told_apart(sweep.plans)
     failed: dict[int, str] = {}
     described = [studies[arm.study].describe(runs[arm.key], own_tags(arm.config)) for arm in done]
     if missing:
         notices = Notices(folder)
+        common = f"{name}: all arms have {shared}" if shared else ""
+        names = {arm.overrides: (arm.label, short) for arm, short in zip(sweep.plans, called, strict=True)}
         with reaper(name, notices.file):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                with notices.told(len(missing), sweep.workers), deaf_children():
+                with notices.told(len(missing), sweep.workers, names, common), deaf_children():
                     failed = _made(sweep, missing, launch, notices)
                 patiently(file_left)
             except KeyboardInterrupt:

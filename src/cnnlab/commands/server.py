@@ -73,7 +73,7 @@ def _administrator(file: str | None) -> tuple[str, str]:
         name, password = _read(file)
     name = name.strip()
     if not name or not password:
-        needed = f"set {' and '.join(ADMIN)}, or give --admin FILE"
+        needed = f"set {' and '.join(ADMIN)}, or give --admin FILE (with make: ADMIN=FILE)"
         raise ValueError(f"an administrator needs a name and a password: {needed}")
     if password == KNOWN:
         raise ValueError("the administrator's password is the one that MLflow once came with: choose another")

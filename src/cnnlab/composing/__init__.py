@@ -3,7 +3,7 @@
 from cnnlab.composing.configs import complete, composed, launch, show
 from cnnlab.composing.grids import Arms, Sweep, asked_of, sweep, sweep_of
 from cnnlab.composing.objects import load
-from cnnlab.composing.plans import Plan, learner_of, load_data, plan, planned
+from cnnlab.composing.plans import Plan, learner_of, load_data, plan, planned, told_apart
 from cnnlab.composing.spaces import Numbers, Options, searched
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "show",
     "sweep",
     "sweep_of",
+    "told_apart",
 ]

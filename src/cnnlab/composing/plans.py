@@ -60,11 +60,30 @@ class Plan:
     @property
     def label(self) -> str:
         """Its words in short: what a list of runs calls it."""
-        said = [self.words[word] for word in GROUPS if self.words[word] != "none"]
+        return " ".join(self.terms.values())
+
+    @property
+    def terms(self) -> dict[str, str]:
+        """What its label says, by word."""
+        said = {word: self.words[word] for word in GROUPS if self.words[word] != "none"}
         more = [name for name in self.words if name not in (*GROUPS, *NUMBERS)]
         more += ["lr"] if self.lr_source == rates.GIVEN else []
         more += ["batch_size"] if any(word.startswith("batch_size=") for word in self.overrides) else []
-        return " ".join([*said, *(f"{name}={self.words[name]}" for name in (*more, "seed"))])
+        return said | {name: f"{name}={self.words[name]}" for name in (*more, "seed")}
+
+
+def told_apart(plans: Sequence[Plan]) -> tuple[str, list[str]]:
+    """What several plans have in common, as text, and what each of them is called: by what not all share.
+
+    That is what their labels say, and the epochs. One that nothing of this tells apart has its whole label.
+    """
+    if len(plans) == 1:
+        return "", [plans[0].label]
+    said = [plan.terms | {"epochs": f"epochs={plan.words['epochs']}"} for plan in plans]
+    said = [{word: text for word, text in terms.items() if text != "epochs=none"} for terms in said]
+    shared = dict(item for item in said[0].items() if all(item in terms.items() for terms in said))
+    own = [" ".join(text for word, text in terms.items() if word not in shared) for terms in said]
+    return " ".join(shared.values()), [text or plan.label for text, plan in zip(own, plans, strict=True)]
 
 
 @dataclass(frozen=True)

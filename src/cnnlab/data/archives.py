@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,7 @@ def locate(archive: Archive, file: str, folder: Path) -> Path:
 
 def read_checked(archive: Archive, file: str, path: Path) -> NDArray[np.uint8]:
     """The array of one of the four files, proved by its digest; else FileNotFoundError or ValueError, in one line."""
+    fetch = typed(f"data ARGS={archive.name}", f"cnnlab data {archive.name}")
     try:
         array = read_idx(path)
         digests = _digests(path, array)
@@ -146,10 +147,20 @@ def read_checked(archive: Archive, file: str, path: Path) -> NDArray[np.uint8]:
             wanted = {"sha256": "plain bytes of SHA-256", "md5": "the .gz as it was published, of MD5"}[kind]
             reason = f"expected {wanted} {digest}, found {digests[kind]}"
             raise ValueError(f"{path}: cannot be verified as {archive.name}'s: {reason} (data=idx does not verify)")
-    except (FileNotFoundError, ValueError) as error:
-        fetch = typed(f"data ARGS={archive.name}", f"cnnlab data {archive.name}")
-        raise type(error)(f"{error}; run {fetch}") from None
+    except FileNotFoundError:
+        others = listed(each for each in FILES if each != file)
+        raise FileNotFoundError(
+            f"{path}: expected an IDX file, and beside it {others}, found none; run {fetch}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{error}; run {fetch}") from None
     return array
+
+
+def listed(files: Iterable[str]) -> str:
+    """The names of some of the four files, as they are published, as text."""
+    *most, last = (f"{file}.gz" for file in files)
+    return f"{', '.join(most)} and {last}"
 
 
 def _digests(path: Path, array: NDArray[Any]) -> dict[str, str]:

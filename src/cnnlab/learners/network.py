@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cnnlab.data import Dataset, Distortion
 from cnnlab.journal import Journal
-from cnnlab.measuring import Metrics, outputs_for, scores, size
+from cnnlab.measuring import Epoch, Metrics, outputs_for, scores, size, view
 from cnnlab.models import describe
 from cnnlab.nn import Loss, Optimizer, Schedule, Sequential
 from cnnlab.training import Recipe, start, train
@@ -61,5 +61,8 @@ class Network:
             best = state.history[state.best_epoch - 1]
             metrics |= {key: value for key, value in best.items() if key.startswith("val/")}
             metrics["stop/best_epoch"] = state.best_epoch
+        if len(state.views) > 1:  # then the run's page has a slider, and it opens at epoch 0
+            untrained = start(recipe, data.shape, seed).params
+            state.views[0] = view(Epoch(recipe.network, untrained, self.loss, data))
         journal.trained(recipe, [state], data, outputs)
         return metrics | {"time/total_s": sum(epoch["time/epoch_s"] for epoch in state.history)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.plots import style
-from cnnlab.plots.page import Page, size
+from cnnlab.plots.page import Page, size, wrapped
 from cnnlab.plots.style import Array
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _captioned(pictures: Array, above: Sequence[str], below: Sequence[str], top:
     height, width = zoom * pictures.shape[1], zoom * pictures.shape[2]
     over = 12 + 17 * (1 + max(text.count("\n") for text in above))
     across, down = max(width, *(size(text, 9)[0] for text in (*above, *below))) + 14, over + height + 18
+    title = wrapped(title, max(columns * across, 500) - 20)
     head = 20 + size(title)[1]
     page = Page(max(columns * across, 500, size(title)[0] + 20), head + 6 + -(-len(pictures) // columns) * down)
     page.write(title, page.width / 2, 12, "ma")
@@ -124,9 +125,10 @@ def predictions(
     side, bar, gap, over = 112, 16, 14, 26
     across, down = 2 * (side + gap) + bar * len(classes) + 2 * gap, side + over + 34
     columns = min(count, 1 + (count > 3) + (count > 12))
-    head = 16 + size(title + more)[1]
+    title = wrapped(title + more, columns * across + gap - 20)
+    head = 16 + size(title)[1]
     page = Page(max(columns * across + gap, size(title)[0] + 20), head + -(-count // columns) * down)
-    page.write(title + more, page.width / 2, 10, "ma")
+    page.write(title, page.width / 2, 10, "ma")
     for number in range(count):
         row, column = divmod(number, columns)
         left, upper = gap + column * across, head + row * down + over

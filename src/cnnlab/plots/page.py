@@ -126,6 +126,21 @@ def size(text: str, points: float = 10, turn: int = 0) -> tuple[int, int]:
     return _written(text, points, turn).size
 
 
+def wrapped(text: str, width: float, points: float = 10) -> str:
+    """The text in lines that are no wider than this, if no word of it is."""
+    lines = []
+    for words in map(str.split, text.split("\n")):
+        line = ""
+        for word in words:
+            if line and size(f"{line} {word}", points)[0] > width:
+                lines.append(line)
+                line = word
+            else:
+                line = f"{line} {word}".strip()
+        lines.append(line)
+    return "\n".join(lines)
+
+
 @lru_cache(maxsize=1000)  # pages show the same numbers and names again and again
 def _written(text: str, points: float, turn: int) -> Image:
     """A text as a mask: 255 where there is ink. Its lines are centred."""
