@@ -36,9 +36,7 @@ ELSEWHERE = "elsewhere"  # how an arm ends here that another process makes
 TRIES = 3  # how often the worker of an arm may die, or the launcher stop before any arm begins
 
 Launch = Callable[[Sequence[int]], Any]  # make the arms of these numbers, each by `make_arm`
-Names = Mapping[
-    tuple[str, ...], tuple[str, str]
-]  # the label of each arm, by its words, and what it is called for short
+Names = Mapping[tuple[str, ...], tuple[str, str]]  # of each arm, by its words: its label, and what it is called instead
 
 
 @dataclass(frozen=True)
