@@ -9,10 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cnnlab.config import RunConfig, Tags
 from cnnlab.nn.options import Natural, annotated, choices, fits, refuse
+from cnnlab.texts import text, values
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text, even if it looks like a number
@@ -45,7 +44,7 @@ class Grammar:
     @cached_property
     def defaults(self) -> dict[str, str | None]:
         """The groups, and the choice of each where nobody chooses."""
-        entries = yaml.safe_load(self.main.read_text(encoding="utf-8"))["defaults"]
+        entries = values(self.main)["defaults"]
         pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
         return {group: choice for group, choice in pairs if " " not in group}
 
@@ -58,9 +57,13 @@ class Grammar:
         """The files of a group."""
         return [file for folder in self.folders for file in sorted((folder / group).glob("*.yaml"))]
 
+    def file(self, group: str, choice: str) -> Path:
+        """The file of a choice."""
+        return next(file for file in self.files(group) if file.stem == choice)
+
     def text(self, group: str, choice: str) -> str:
         """What is in the file of a choice."""
-        return next(file for file in self.files(group) if file.stem == choice).read_text(encoding="utf-8")
+        return text(self.file(group, choice))
 
     def about(self, group: str, choice: str) -> str:
         """What the comment at the head of that file says: its first paragraph, on one line."""
@@ -69,7 +72,7 @@ class Grammar:
 
     def options(self, group: str, choice: str) -> dict[str, Any]:
         """Every option of a choice, with its value; those inside another are joined by dots."""
-        node = yaml.safe_load(self.text(group, choice))
+        node = values(self.file(group, choice))
         if not isinstance(node, dict) or node == {group: None}:
             return {}
         bases = [base for base in node.pop("defaults", []) if base in self.groups[group]]
