@@ -340,7 +340,7 @@ def test_what_is_confirmed_is_made(said: Callable[..., tuple[object, str]], monk
     assert not code and text.endswith(" of 2 arms are finished\n")
 
 
-FULL = "standard output took no more lines: No space left on device; all else was done\n"
+FULL = "standard output took no more lines: No space left on device; nothing else went wrong\n"
 
 
 @pytest.mark.slow
