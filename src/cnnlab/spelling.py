@@ -27,6 +27,7 @@ HYDRA = (
 )  # and hydra.launcher.OPTION
 NEEDS = dict.fromkeys(("slurm", "submitit_local", "submitit_slurm"), ("submitit", "slurm"))
 NEEDS["ray_cluster"] = ("hydra_plugins.hydra_ray_launcher", "ray")  # a module of each launcher in an extra, and which
+QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""  # text in quotes
 SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
 
@@ -129,6 +130,11 @@ def _quoted(text: str) -> str:
     return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + f"\\{found[2]}" * bool(found[2]), text) + "'"
 
 
+def _unquoted(text: str) -> str:
+    """The text that Hydra reads in these quotes."""
+    return re.sub(rf"(\\+)({text[0]}|\Z)", lambda found: found[1][: len(found[1]) // 2] + found[2], text[1:-1])
+
+
 def seeds(count: int) -> str:
     """The word for the seeds 0 to count - 1, which is never long."""
     return f"seed={','.join(map(str, range(count)))}" if count <= 1000 else f"seed=range(0,{count})"
@@ -146,7 +152,8 @@ def _searched(value: str) -> list[Path]:
     """The folders of the word `hydra.searchpath=[...]`."""
     if not re.fullmatch(r"\[.*\]", value):
         raise ValueError(f"hydra.searchpath={value}: choose a list of folders, as in [/my/conf]")
-    return [local_folder(place) for place in _parts(value[1:-1]) if place]
+    parts = re.findall(rf"\s*({QUOTED}|[^,]*?)\s*(?:,|\Z)", value[1:-1])
+    return [local_folder(_unquoted(place) if re.fullmatch(QUOTED, place) else place) for place in parts if place]
 
 
 def guess(name: str, known: Collection[str]) -> str:
