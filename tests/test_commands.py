@@ -312,6 +312,25 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
         commands.main(["report"])
 
 
+@pytest.mark.parametrize("place", ["report.main", "train._make"])
+def test_an_error_of_tidying_up_after_an_interruption_is_none_of_the_program(
+    place: str,
+    said: Callable[..., tuple[object, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of argparse, which was interrupted in the middle of its own."""
+
+    def interrupted(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            {}["what was not begun"]
+
+    monkeypatch.setattr(f"cnnlab.commands.{place}", interrupted)
+    words = ["report"] if place == "report.main" else ["train", "data=digits", "model=mlp"]
+    assert said(*words) == (1, commands.INTERRUPTED)
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -340,7 +359,7 @@ def test_what_is_confirmed_is_made(said: Callable[..., tuple[object, str]], monk
     assert not code and text.endswith(" of 2 arms are finished\n")
 
 
-FULL = "standard output took no more lines: No space left on device; all else was done\n"
+FULL = "standard output took no more lines: No space left on device; nothing else went wrong\n"
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from tests.conftest import LIMIT, SMALL, Home, is_one_line, wait_for
@@ -238,6 +239,59 @@ def test_no_password_is_told(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told = one_line(OSError(f"{uri}/api: {uri} is away, and http://you:other@elsewhere"))
     assert "s3c" not in told and "other" not in told and told.count("host") == 2 and "elsewhere" in told
     assert without_password("at 12:30 me@host said a:b@c") == "at 12:30 me@host said a:b@c"
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("http://s3cret@host:5000", "http://***@host:5000"),
+        ("https://s3cret:@host/a", "https://***:@host/a"),
+        ("HTTPS://s3cret@host", "HTTPS://***@host"),
+        ("http://s3c%2Fret@host", "http://***@host"),
+        ("http://s3c/other@host:5000", "http://***@host:5000"),
+        ("https://host/mlflow?token=s3cret", "https://host/mlflow?token=***"),
+        ("https://host?a=1&X-Amz-Signature=s3cret&b=2", "https://host?a=1&X-Amz-Signature=***&b=2"),
+        ("https://host?api_key=s3cret", "https://host?api_key=***"),
+        ("postgresql://me@host/db?token=s3cret", "postgresql://me@host/db?token=***"),
+        ("postgresql://me@host/db?a=b&sslpassword=s3cret", "postgresql://me@host/db?a=b&sslpassword=***"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("postgresql://me:@host/db", "postgresql://me:@host/db"),
+        ("http://me:s3cret@host", "http://me:***@host"),
+        ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
+    ],
+)
+def test_of_an_address_all_but_the_secret_is_told(uri: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the store's own, and of another one, such as in a line of code or of git's."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert without_password(f"{uri} is away") == f"{told} is away"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    if "/other@" not in uri:  # that its slash belongs to the secret can be known of the store's own alone
+        assert without_password(f"at {uri}\n({uri} )") == f"at {told}\n({told} )"
+
+
+@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD"])
+def test_no_secret_of_the_environment_is_told(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "s3cret+/a")
+    assert without_password("Bearer s3cret+/a: no such token 's3cret+/a'") == "Bearer ***: no such token '***'"
+
+
+@pytest.mark.parametrize("uri", ["http://{}@{}", "http://{}:@{}"])
+def test_no_token_is_in_lines_links_tags_and_logs(uri: str, proxy: Proxy, inside: Home) -> None:
+    """Of a run in a store that is named with a token, of its pages' links, and where the store is away."""
+    token = uuid4().hex  # no file has it: what git lacks of the code is kept with a run
+    uri, study = uri.format(token, proxy.uri.partition("//")[2]), f"token{uri.count(':')}"
+    words = ("model=mlp", "model.hidden=[4]", *SMALL, "epochs=1", f"study={study}")
+    done = inside.train(*words, MLFLOW_TRACKING_URI=uri)
+    shown = inside.command("ui", MLFLOW_TRACKING_URI=uri)
+    assert (done.code, shown.code) == (0, 0) and proxy.uri in shown.out, done.err + shown.err
+    (run,) = runs(proxy, study)
+    kept = [file for file in Path(client(proxy).download_artifacts(run.info.run_id, "")).rglob("*") if file.is_file()]
+    assert kept and not any(token.encode() in file.read_bytes() for file in kept)
+    proxy.set("refuse")
+    away = inside.train(*words, "rerun=true", MLFLOW_TRACKING_URI=uri)
+    assert away.code == 1 and is_one_line(away.err) and "***" in away.err
+    told = [done.out, done.err, shown.out, shown.err, away.out, away.err, str(run.to_dictionary())]
+    assert token not in "".join(told)
 
 
 @pytest.mark.parametrize(

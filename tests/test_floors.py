@@ -15,7 +15,7 @@ SOURCE = Path(cnnlab.__file__).parent
 FILES = {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
 MODULES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 FLOORS = (  # from the ground up: a room imports from lower floors only, wherever in its files
-    "code locks nn npz paths pictures signals statistics streams",
+    "code locks nn npz paths pictures signals statistics streams texts",
     "config data models plots trust",
     "report spelling",
     "changes measuring rates",

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +347,90 @@ def test_a_store_that_is_away_costs_nobody_its_lease(near: Pair, monkeypatch: py
         log.close("FINISHED")
         with pytest.raises(AlreadyFinished):
             other.result(60)
+
+
+class Away(Lease):
+    """A lease that another has, in a store that answers to the first look and then, from `gone` on, to no other."""
+
+    gone, looks = True, 0
+
+    def _execute(self, statement: str, more: dict[str, Any]) -> Any:
+        from sqlalchemy.exc import OperationalError
+
+        self.looks += 1
+        if self.looks > 1 and self.gone:
+            raise OperationalError(statement, {}, ConnectionError("refused"))
+        return super()._execute(statement, more)
+
+
+def test_who_waits_for_a_store_that_stays_away_gives_up(near: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    monkeypatch.setattr(leases, "PATIENCE", 1)
+    owner, other = Lease(near.uri, "f", "owner"), Away(near.uri, "f", "other")
+    owner.wait(pytest.fail)
+    began = time.monotonic()
+    with pytest.raises(OperationalError, match="refused"):
+        other.wait(lambda: None)
+    assert 1 < time.monotonic() - began < 30 and not other.held and owner.release()
+
+
+def test_who_waits_for_a_store_that_answers_now_and_then_goes_on(near: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "PATIENCE", 1)
+    owner, other = Lease(near.uri, "f", "owner"), Away(near.uri, "f", "other")
+    owner.wait(pytest.fail)
+    with ThreadPoolExecutor() as threads:
+        waits = threads.submit(other.wait, lambda: None)
+        for _ in range(6):
+            for other.gone in (True, False):
+                time.sleep(0.4)
+        assert not waits.done() and owner.release()
+        waits.result(30)
+    assert other.held and other.release()
+
+
+@pytest.mark.parametrize("other", ["nobody", "somebody"])
+def test_an_arm_that_waits_is_begun_all_the_same(other: str, near: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the store is away at its begin: it is finished if no other home makes it by then."""
+    monkeypatch.setattr(leases, "PATIENCE", 1)
+    owner = Lease(near.uri, "f", "owner")
+    owner.wait(pytest.fail)
+    made: list[Away] = []
+
+    def of(run: str, token: str) -> Lease:
+        made.append(Away(near.uri, run, token))
+        return made[0]
+
+    monkeypatch.setattr(Lease, "of", of)
+    with pytest.raises(StoreAway, match="refused"):
+        begun(near.a)
+    made.clear()
+    log = RunLog(of_sweep=True, busy=lambda name: None)
+    log.begin("shared", "a name", {"seed": "0"}, TAGS)
+    made[0].gone = False
+    if other == "nobody":
+        owner.release()
+        log.close("FINISHED")
+    else:
+        with pytest.raises(Elsewhere):
+            log.close("FINISHED")
+        owner.release()
+    assert ends(near) == ["FINISHED" if other == "nobody" else "KILLED"] and near.rows() == []
+
+
+@slow
+def test_a_command_that_waits_ends_in_one_line_where_the_store_is_gone(near: Pair) -> None:
+    with ExitStack() as server:
+        near.uri = server.enter_context(postgres())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_URI", near.uri)
+            Study.open("shared")
+        Lease(near.uri, plan_of(*BRIEF).fingerprint, "somebody").wait(pytest.fail)
+        command = near.b.start(*BRIEF, MLFLOW_TRACKING_URI=near.uri, CNNLAB_PATIENCE="5")
+        assert command.stdout is not None
+        assert any("waiting for another process" in line for line in command.stdout)
+    said = end(command)
+    assert said.code == 1 and is_one_line(said.err) and "the MLflow store postgresql" in said.err, said
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

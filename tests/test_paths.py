@@ -1,16 +1,20 @@
 """Folders with unusual names, addresses of SQLite files, and code of another checkout."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
-from tests.conftest import ROOT, is_one_line
+from tests.conftest import ROOT, SMALL, Home, is_one_line
 
 import cnnlab.tracking  # noqa: F401 - silences MLflow before it is imported
 from cnnlab.paths import settle, sqlite_file, sqlite_uri, typed
+from cnnlab.spelling import _quoted, _searched
 
 NAMES = ["plain", "two words", "what?", "a#b", "50%41 %", "größe", "a+b@c:d;e&f=g", "[x]'\"y"]
 
@@ -74,6 +78,56 @@ def test_mlflow_finds_the_file_and_makes_nothing_else(
     assert Path(client.download_artifacts(run.info.run_id, "plots/note.txt")).read_text() == "text"
     assert {path.relative_to(folder).parts[0] for path in folder.iterdir()} == {"mlflow.db", "mlartifacts"}
     assert list(folder.parent.iterdir()) == [folder] and list(tmp_path.iterdir()) == [folder.parent]
+
+
+ODD = "-a b'\"%41 #1?größe日[x]{y};e&f=g :h@i,j$k\\l"  # signs that mean something to a shell, in SQL, in an address
+
+
+@pytest.mark.slow
+def test_commands_work_in_a_folder_of_an_odd_name(new_home: Callable[..., Home], tmp_path: Path) -> None:
+    """The home and the current folder of a new store, its runs' files, workers, a report, and configs of one's own."""
+    from mlflow import MlflowClient
+
+    home = new_home(tmp_path / ODD, fresh=True)
+    own = home.folder / "-own, [x]"
+    (own / "activation").mkdir(parents=True)
+    (own / "activation/mine.yaml").write_text("_target_: cnnlab.nn.Tanh\namplitude: 1.5\n")
+    words = ("model=mlp", "model.hidden=[8]", "epochs=1", *SMALL)
+    page = home.folder / "reports/smoke/index.html"
+    asked: dict[str, tuple[str, ...]] = {
+        "sweep": ("smoke", "--jobs=2", *words),
+        "train": (f"hydra.searchpath=[{_quoted(str(own))}]", "activation=mine", "study=smoke", *words),
+        "report": ("smoke",),
+        "predict": (str(ROOT / "tests/digits/font_4.png"), "--out", str(home.folder / "four.png")),
+    }
+    for command, arguments in asked.items():
+        said = home.command(command, *arguments)
+        assert (said.code, said.err) == (0, ""), (command, said)
+        assert command != "report" or str(page) in said.out
+    client = MlflowClient(sqlite_uri(home.folder / "mlflow.db"))
+    (study,) = [known for known in client.search_experiments() if known.name == "smoke"]
+    runs = client.search_runs([study.experiment_id])
+    assert sorted(run.data.params.get("activation", "summary") for run in runs) == ["mine", "relu", "summary", "tanh"]
+    for run in runs:
+        place = f"mlartifacts/smoke/{run.info.run_id}/artifacts"
+        kept = {path.relative_to(home.folder / place) for path in (home.folder / place).rglob("*") if path.is_file()}
+        assert kept and {Path(file.path) for file in client.list_artifacts(run.info.run_id) if not file.is_dir} <= kept
+    pictures = re.findall(r'(?:src|href)="([^"#:]+)"', page.read_text("utf-8"))
+    assert [name for name in pictures if not (page.parent / unquote(name)).exists()] == []
+    there = {path.name for path in home.folder.iterdir()}
+    assert there == {"-own, [x]", "conf", "four.png", "mlartifacts", "mlflow.db", "outputs", "reports"}
+    assert {path.name for path in tmp_path.iterdir()} == {ODD, f"{ODD}.tmp"}
+
+
+@pytest.mark.parametrize("name", [*NAMES, ODD, "end\\", "a\\'b"])
+def test_folders_to_search_are_those_that_hydra_finds(name: str, tmp_path: Path) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    places = [tmp_path / name, tmp_path]
+    places[0].mkdir()
+    word = f'hydra.searchpath=[{_quoted(str(places[0]))}, "{tmp_path}"]'
+    assert list(map(Path, OverridesParser.create().parse_override(word).value())) == places  # type: ignore[arg-type]
+    assert _searched(word.partition("=")[2]) == places
 
 
 @pytest.fixture

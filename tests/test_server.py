@@ -97,6 +97,7 @@ def test_a_file_without_an_administrator_is_one_line(text: bytes, tmp_path: Path
     [
         ("--store=postgresql://me:s3cret@host/db", "others can see a password on a command line"),
         ("--store=postgresql://host/db?password=s3cret", "others can see a password on a command line"),
+        ("--store=postgresql://me@host/db?ssl=1&token=s3cret", "others can see a password on a command line"),
         ("--store=http://host:5000", "choose postgresql://USER@HOST/DATABASE or sqlite:///FILE"),
         ("--store=sqlite://", "choose postgresql"),
         ("--host=no.such.host.invalid", "no.such.host.invalid is not an address of this machine"),

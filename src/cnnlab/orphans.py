@@ -42,7 +42,8 @@ def reaper(name: str, *leftovers: Path) -> Iterator[Path]:
     """
     token = uuid4().hex[:12]
     mark = f"{name} {token}"
-    folder = Path(tempfile.gettempdir()).resolve() / f"cnnlab-{token}"  # asked now, so that this process's own stays
+    place = Path(tempfile.gettempdir()).resolve()  # asked now, so that this process's own stays
+    folder = (place if str(place).isascii() else Path("/tmp")) / f"cnnlab-{token}"  # joblib's must be written in ASCII
     changed = {MARK: mark, **dict.fromkeys(TEMPORARY, str(folder))}
     before = {variable: os.environ.get(variable) for variable in changed}
     command = [sys.executable, "-P", __file__, str(os.getpid()), mark, str(folder), *map(os.path.abspath, leftovers)]

@@ -16,6 +16,7 @@ from cnnlab.config import GROUPS, NO_RESULT
 from cnnlab.locks import locked
 from cnnlab.paths import conf_folder, write_atomically
 from cnnlab.spelling import Grammar
+from cnnlab.texts import LARGEST, parsed, text, values
 
 TUNED = "tuned for this on validation images, see conf/rates.yaml"
 DEFAULT = "default of the optimizer"
@@ -26,6 +27,7 @@ SETTING = ("data", "schedule", "augment", "stop")  # with epochs and batch size
 UNSAID = ("none", "network", "early")  # choices that a key does not name
 UNUSED = ("data.test", *(f"data.{name}" for name in NO_RESULT))  # what a rate does not hang on
 OFF = (None, "none")
+MOST = 10 * LARGEST  # letters of the file, which grows with every sweep that is tuned
 
 
 class Key(NamedTuple):
@@ -127,16 +129,16 @@ def _difference(tuned: Key, wanted: Key) -> str:
 @cache
 def table() -> dict[str, Any]:
     """What conf/rates.yaml says: `tuned` by setting and arm, `default` by optimizer."""
-    return yaml.safe_load(file().read_text(encoding="utf-8"))
+    return values(file(), MOST)
 
 
 def save(entries: Mapping[Key, Mapping[str, Any]]) -> Path:
     """Write entries into conf/rates.yaml, in place of those of the same keys; the file."""
     place = file()
     with locked(place.with_name(f".{place.name}.lock")):
-        text = place.read_text(encoding="utf-8")
-        note = "".join(line for line in text.splitlines(True) if line.startswith("#"))
-        known = yaml.safe_load(text)
+        content = text(place, MOST)
+        note = "".join(line for line in content.splitlines(True) if line.startswith("#"))
+        known = parsed(content, str(place), MOST)
         for (arm, setting), entry in entries.items():
             known["tuned"].setdefault(setting, {})[arm] = dict(entry)
         listed = yaml.safe_dump(known, sort_keys=True, default_flow_style=None, width=200)

@@ -18,6 +18,17 @@ def heed() -> None:
 
 
 @contextmanager
+def ending() -> Iterator[None]:
+    """The last words of this process: none of them is heard meanwhile, and later each ends it at once, in silence."""
+    heard = [number for number in ENDS if callable(signal.getsignal(number))]
+    for number in heard:
+        signal.signal(number, signal.SIG_IGN)
+    yield
+    for number in heard:
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let Ctrl-C, and the others where they are heard, wait for the end of the block: half a write locks the store."""
     if threading.current_thread() is not threading.main_thread():

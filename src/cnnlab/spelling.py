@@ -9,10 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cnnlab.config import RunConfig, Tags
 from cnnlab.nn.options import Natural, annotated, choices, fits, refuse
+from cnnlab.texts import text, values
 
 PRESETS = ("experiment", "sweep")  # groups that set other groups, and may be left out
 TEXT = ("study", "data.folder", "data.name", "hydra/launcher")  # these are text, even if it looks like a number
@@ -28,6 +27,7 @@ HYDRA = (
 )  # and hydra.launcher.OPTION
 NEEDS = dict.fromkeys(("slurm", "submitit_local", "submitit_slurm"), ("submitit", "slurm"))
 NEEDS["ray_cluster"] = ("hydra_plugins.hydra_ray_launcher", "ray")  # a module of each launcher in an extra, and which
+QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""  # text in quotes
 SEVERAL = ("choice(", "range(", "glob(", "sort(", "shuffle(")  # Hydra's lists of values
 
 
@@ -45,7 +45,7 @@ class Grammar:
     @cached_property
     def defaults(self) -> dict[str, str | None]:
         """The groups, and the choice of each where nobody chooses."""
-        entries = yaml.safe_load(self.main.read_text(encoding="utf-8"))["defaults"]
+        entries = values(self.main)["defaults"]
         pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
         return {group: choice for group, choice in pairs if " " not in group}
 
@@ -58,9 +58,13 @@ class Grammar:
         """The files of a group."""
         return [file for folder in self.folders for file in sorted((folder / group).glob("*.yaml"))]
 
+    def file(self, group: str, choice: str) -> Path:
+        """The file of a choice."""
+        return next(file for file in self.files(group) if file.stem == choice)
+
     def text(self, group: str, choice: str) -> str:
         """What is in the file of a choice."""
-        return next(file for file in self.files(group) if file.stem == choice).read_text(encoding="utf-8")
+        return text(self.file(group, choice))
 
     def about(self, group: str, choice: str) -> str:
         """What the comment at the head of that file says: its first paragraph, on one line."""
@@ -69,7 +73,7 @@ class Grammar:
 
     def options(self, group: str, choice: str) -> dict[str, Any]:
         """Every option of a choice, with its value; those inside another are joined by dots."""
-        node = yaml.safe_load(self.text(group, choice))
+        node = values(self.file(group, choice))
         if not isinstance(node, dict) or node == {group: None}:
             return {}
         bases = [base for base in node.pop("defaults", []) if base in self.groups[group]]
@@ -126,6 +130,11 @@ def _quoted(text: str) -> str:
     return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + f"\\{found[2]}" * bool(found[2]), text) + "'"
 
 
+def _unquoted(text: str) -> str:
+    """The text that Hydra reads in these quotes."""
+    return re.sub(rf"(\\+)({text[0]}|\Z)", lambda found: found[1][: len(found[1]) // 2] + found[2], text[1:-1])
+
+
 def seeds(count: int) -> str:
     """The word for the seeds 0 to count - 1, which is never long."""
     return f"seed={','.join(map(str, range(count)))}" if count <= 1000 else f"seed=range(0,{count})"
@@ -143,7 +152,8 @@ def _searched(value: str) -> list[Path]:
     """The folders of the word `hydra.searchpath=[...]`."""
     if not re.fullmatch(r"\[.*\]", value):
         raise ValueError(f"hydra.searchpath={value}: choose a list of folders, as in [/my/conf]")
-    return [local_folder(place) for place in _parts(value[1:-1]) if place]
+    parts = re.findall(rf"\s*({QUOTED}|[^,]*?)\s*(?:,|\Z)", value[1:-1])
+    return [local_folder(_unquoted(place) if re.fullmatch(QUOTED, place) else place) for place in parts if place]
 
 
 def guess(name: str, known: Collection[str]) -> str:

@@ -61,4 +61,4 @@ def failure() -> str:
     gone = errno.EIO if sys.stdout.line_buffering else errno.EPIPE  # of a terminal, or of a pipe
     if raw.lost is None or raw.lost.errno == gone:
         return ""
-    return f"standard output took no more lines: {raw.lost.strerror}; all else was done"
+    return f"standard output took no more lines: {raw.lost.strerror}; nothing else went wrong"

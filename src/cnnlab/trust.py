@@ -16,7 +16,7 @@ from cnnlab.code import LEFT_OUT
 TOOLS = (  # cnnlab's modules that are no part of what is computed: data, learners, models and nn are
     *(*LEFT_OUT, "__main__", "api", "changes", "config", "estimator", "locks", "measuring", "npz", "pictures"),
     *("predictor", "rates", "robustness", "search", "signals", "spelling", "statistics", "streams", "training"),
-    *("trust", "tuning"),
+    *("texts", "trust", "tuning"),
 )
 FETCHES = "cnnlab.data.download"  # writes files
 PLUGINS = {

@@ -31,6 +31,8 @@ usage: cnnlab COMMAND ...
 
 `cnnlab COMMAND --help` says more. Runs are kept in the folder that CNNLAB_HOME names, else in the checkout or here."""
 
+INTERRUPTED = "interrupted: the same command goes on after what is done"
+
 
 class Parser(ArgumentParser):
     """A parser that complains in one line."""
@@ -75,12 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signals.heed()
         streams.take_all()
         try:
-            with in_one_line():
-                main(sys.argv[1:])
-        except SystemExit as over:
-            if over.code:
-                raise
-        sys.exit(streams.failure() or None)
+            code = _ended(sys.argv[1:])
+        except KeyboardInterrupt:  # once more, while the first was answered
+            code = INTERRUPTED
+        with signals.ending():
+            code = code or streams.failure()
+            if isinstance(code, str) and code:
+                print(code, file=sys.stderr)
+                code = 1
+        sys.exit(code or None)
     name, *words = arguments or [""]
     if name in ("-h", "--help"):
         print(HELP)
@@ -97,6 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         said = f"there is no command {name}{guess(name, COMMANDS)}" if name else "no command given"
         sys.exit(f"cnnlab: {said}: choose from {', '.join(COMMANDS)}; cnnlab --help says more")
+
+
+def _ended(words: Sequence[str]) -> str | int | None:
+    """What a command exits with: a code, or the line that says why."""
+    try:
+        with in_one_line():
+            main(words)
+    except SystemExit as over:
+        return over.code
+    return 0
 
 
 def _run(name: str, words: Sequence[str]) -> None:
@@ -116,12 +131,17 @@ def in_one_line() -> Iterator[None]:
     except Exception as error:
         sys.exit(explained(error))
     except KeyboardInterrupt as stop:
-        sys.exit(f"interrupted: {str(stop) or 'the same command goes on after what is done'}")
+        sys.exit(f"interrupted: {stop}" if str(stop) else INTERRUPTED)
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    """Whether an error is one of tidying up after an interruption: few libraries can be interrupted everywhere."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _is_interrupted(error.__context__))
 
 
 def explained(error: Exception) -> str:
     """One line on an error in words, files or a store; any other is a bug, and is raised again with its traceback."""
-    return printable(_explained(error))
+    return INTERRUPTED if _is_interrupted(error) else printable(_explained(error))
 
 
 def _explained(error: Exception) -> str:

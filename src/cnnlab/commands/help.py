@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cnnlab.spelling import PRESETS, Grammar
+from cnnlab.texts import text
 
 USAGE = """\
 usage: cnnlab train [-m] [--yes] [--cfg job] [--config-dir DIR] [WORD=OPTION ...]
@@ -25,7 +26,7 @@ Numbers and switches, with their defaults:
 def listing(conf: Path) -> str:
     """Every option of a run, with its choices and what the configs say of it."""
     grammar = Grammar((conf,))
-    main = grammar.main.read_text(encoding="utf-8").partition("\nhydra:")[0]
+    main = text(grammar.main).partition("\nhydra:")[0]
     values = re.findall(r"(?m)^(\w+): (\S+) *# (.*)", main)
     lines = [USAGE + table((f"{name}={value}", said) for name, value, said in values)]
     lines += ["", "Words, with their choices and the options of each choice:"]
@@ -56,10 +57,10 @@ def _inside(grammar: Grammar, group: str, default: str | None) -> Iterable[tuple
     found: dict[str, dict[str, str]] = {}
     said: dict[str, str] = {}
     for choice in choices:
-        text = grammar.text(group, choice)
+        content = grammar.text(group, choice)
         for name, value in grammar.options(group, choice).items():
             found.setdefault(name, {})[choice] = json.dumps(value, separators=(",", ":")).strip('"')
-            comment = re.search(rf"(?m)^ *{name.rpartition('.')[2]}: *[^#\n]*# (.*)", text)
+            comment = re.search(rf"(?m)^ *{name.rpartition('.')[2]}: *[^#\n]*# (.*)", content)
             said.setdefault(name, comment[1] if comment else "")
     for name, values in found.items():
         whose = f"({', '.join(values)}) " if len(values) < len(choices) else ""

@@ -100,9 +100,9 @@ def _read(file: str) -> tuple[str, str]:
 
 def _store(given: str | None) -> str:
     """The address of the database, empty where none is named; ValueError for what others could see or cannot be."""
-    from cnnlab.tracking.access import POSTGRES
+    from cnnlab.tracking.access import PARAMETER, POSTGRES
 
-    if given and re.search("://[^/@:]*:[^@]*@|[?&]password=", given):
+    if given and (re.search("://[^/@:]*:[^@]*@", given) or PARAMETER.search(given)):
         raise ValueError(f"--store: others can see a password on a command line: set {STORE}, or keep it in ~/.pgpass")
     uri = given or os.environ.get(STORE, "")
     if uri and not POSTGRES.match(uri) and not sqlite_file(uri):

@@ -9,17 +9,21 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from cnnlab.config import RunConfig
 from cnnlab.paths import conf_folder
 from cnnlab.spelling import as_text, local_folder
+from cnnlab.texts import values
 from cnnlab.trust import check_targets
 
 SCHEMA = OmegaConf.structured(RunConfig)
@@ -28,8 +32,25 @@ OmegaConf.set_struct(SCHEMA.tags, False)  # they may have any names
 ConfigStore.instance().store(name="schema", node=SCHEMA)  # the name that conf/train.yaml calls the types by
 
 
+class Repository(ConfigRepository):
+    """Hydra's access to the files of configs, which refuses those that are damaged or made to do harm."""
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """What a file says; ValueError, in one line that names it, where that cannot be read."""
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source and source.scheme() == "file":
+            file = Path(source.path, f"{config_path.removesuffix('.yaml')}.yaml")
+            if not isinstance(values(file), dict | list | None):  # of text, OmegaConf would read the YAML in it
+                raise ValueError(f"{file}: says no options: write NAME: VALUE")
+        return super().load_config(config_path)
+
+
 class Loader(ConfigLoaderImpl):
     """Hydra's loader of configs, which refuses names of code that are not trusted before anything is imported."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = Repository(config_search_path)
 
     def load_configuration(self, *arguments: Any, **options: Any) -> DictConfig:
         """The composed config, also of each arm of a sweep; ValueError, in one line, for what it may not name."""

@@ -1,4 +1,4 @@
-"""The way to the store: its address, whether it answers, and what goes wrong there, in one line without passwords."""
+"""The way to the store: its address, whether it answers, and what goes wrong there, in one line without secrets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from cnnlab.paths import root, sqlite_uri
 from cnnlab.streams import printable
@@ -20,7 +21,10 @@ STRANGER = "UNAUTHENTICATED"  # its code for who is not known to a server
 ANSWER = 5  # seconds in which a server must answer before anything else is asked of it
 LOCKED = 20  # seconds for which a question waits for an SQLite file that is locked, as MLflow's do
 POSTGRES = re.compile(r"postgresql(\+psycopg2?)?://")  # beginnings of its addresses
-PARAMETER = re.compile(r"([?&]\w*pass?w\w*=)([^\s&]+)")  # of an address, with a password: also sslpassword, pasword
+SECRET = "pass?w|token|secret|credential|auth|jwt|sig|(?:api|access)[_-]?key"  # in names: also sslpassword, pasword
+PARAMETER = re.compile(rf"(?i)([?&](?:[\w-]*(?:{SECRET})[\w-]*)=)([^\s&]+)")  # of an address, with a secret
+TOKEN = re.compile(r"(?i)(https?://)([^\s/:@?#]+)(:?@)")  # in the place of a user's name, where there is no password
+VARIABLES = "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD"  # that hold a secret
 
 
 def seconds(variable: str, otherwise: float) -> float:
@@ -30,6 +34,9 @@ def seconds(variable: str, otherwise: float) -> float:
         return float(said)
     except ValueError:
         raise ValueError(f"{variable}={said}: choose a number of seconds") from None
+
+
+PATIENCE = seconds("CNNLAB_PATIENCE", 90)  # for which a store that does not answer is waited for
 
 
 def tracking_uri() -> str:
@@ -88,21 +95,27 @@ def one_line(error: Exception) -> str:
 
 
 def without_password(text: str) -> str:
-    """A text in which no address has a password, the store's least of all.
+    """A text in which no address has a password or a token, the store's least of all.
 
-    In the store's address a password may hold characters that should be quoted there. Then programs take a piece of it
+    In the store's address a secret may hold characters that should be quoted there. Then programs take a piece of it
     for something else, such as the name of a host, and may say so: the pieces are left out, too.
     """
     uri = tracking_uri()
-    own = re.search(r"://[^/:@]*:(.+)@", uri)
-    for password in [*([own[1]] if own else []), *(value for _, value in PARAMETER.findall(uri))]:
-        text = text.replace(f":{password}@", ":***@")
-        pieces = re.split("[@:/?#]", password)
-        for piece in pieces if len(pieces) > 1 else ():
+    own, token = re.search(r"://[^/:@]*:(.+)@", uri), re.search(r"(?i)^https?://([^@]+?):?@", uri)
+    passwords = [own[1]] if own else []
+    tokens = [token[1]] if token and not own else []
+    tokens += [value for _, value in PARAMETER.findall(uri)]
+    tokens += [value for variable in VARIABLES if (value := os.environ.get(variable, ""))]
+    for secret in dict.fromkeys(spelt for each in passwords + tokens for spelt in (each, unquote(each))):
+        text = text.replace(f":{secret}@", ":***@")
+        pieces = re.split("[@:/?#]", secret)
+        whole = [secret] if secret not in passwords else []  # a password may be a common word, a user's name, say
+        for piece in [*whole, *(pieces if len(pieces) > 1 else ())]:
             if len(piece) > 2:
                 text = re.sub(rf"(?<!\w){re.escape(piece)}(?!\w)", "***", text)
     text = PARAMETER.sub(r"\1***", text)
-    return re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
+    text = re.sub(r"(://[^\s/:@]*):[^\s/@]+@", r"\1:***@", text)
+    return TOKEN.sub(r"\1***\3", text)
 
 
 def raise_if_away(uri: str) -> bool:

@@ -9,10 +9,10 @@ clock is compared with another machine's. An owner that was only asleep finds th
 the next count, and ends its run as KILLED.
 
 While the store is away nobody can take a run over: training goes on, the owner tries to count up every ten seconds, and
-who waits begins again to count its looks. (An SQLite file is away, too, while a process is stopped in the middle of a
-write to it.) An arm of a sweep that begins meanwhile has no lease, and a record that stays on disk keeps its lease only
-while its process lives. Such a run is FINISHED if no other home has made it, or makes it, by the time that its record
-is filed; else it is KILLED.
+who waits begins again to count its looks, and gives up where it has had no answer for a minute and a half. (An SQLite
+file is away, too, while a process is stopped in the middle of a write to it.) An arm of a sweep that begins meanwhile
+has no lease, and a record that stays on disk keeps its lease only while its process lives. Such a run is FINISHED if no
+other home has made it, or makes it, by the time that its record is filed; else it is KILLED.
 
 Behind a server (HTTP) there are no leases: homes may make a run at the same time. Then the first to end counts, and a
 later twin is closed as KILLED, with the tag `cnnlab.twin`, which leaves it out of reports and of what is finished.
@@ -29,7 +29,7 @@ from uuid import uuid4
 
 from cnnlab.paths import sqlite_file
 from cnnlab.signals import uninterrupted
-from cnnlab.tracking.access import POSTGRES, database, one_line, seconds, tracking_uri
+from cnnlab.tracking.access import PATIENCE, POSTGRES, database, one_line, seconds, tracking_uri
 
 STILL = seconds("CNNLAB_LEASE", 60)  # without a count, after which an owner is dead
 LOOKS = 60  # looks in that time: seconds that this process itself slept through do not count
@@ -74,18 +74,21 @@ class Lease:
     def wait(self, busy: Callable[[], object]) -> None:
         """Take the run: at once where no other has it, else when they let it go or are dead.
 
-        `busy` is called after each look that found another; what it raises comes out.
+        `busy` is called after each look that found another; what it raises comes out. So does what the store answers
+        instead of working, at the first look, and later where it has done so for `PATIENCE`.
         """
-        seen, looks = None, 0
+        seen, looks, limit = None, 0, 0.0
         while not self.held:
             try:
                 row = self.take()
                 looks, seen = (looks + 1 if row == seen else 0), row
                 self.held = row is None or (looks >= LOOKS and self._take_over(row))
             except Exception:
-                if seen is None:
+                looks, limit = 0, limit or time.monotonic() + PATIENCE  # it is away, for the owner perhaps too
+                if seen is None or time.monotonic() > limit:
                     raise
-                looks = 0  # the store is away, for its owner perhaps too
+            else:
+                limit = 0.0
             if self.held:
                 threading.Thread(target=self._keep, daemon=True).start()
             else:

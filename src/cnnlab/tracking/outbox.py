@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from cnnlab.locks import locked
-from cnnlab.tracking.access import StoreAway, one_line, seconds, store_errors
+from cnnlab.tracking.access import PATIENCE, StoreAway, one_line, store_errors
 from cnnlab.tracking.copies import write_inputs, write_points
 from cnnlab.tracking.leases import Elsewhere, Lease, taken_over
 from cnnlab.tracking.store import AGAIN, ASKED, CODE, FINGERPRINT, OUTBOX, RECORD, Study, refuse, run_lock, state_folder
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 HASTE = 4.0  # seconds that a call waits for the store, so that what goes wrong is mostly known at once
 PAUSE = 1.0  # seconds between two tries
-PATIENCE = seconds("CNNLAB_PATIENCE", 90)  # without any progress, after which the end of a run waits no longer
 BRIEFLY = 5.0  # the same where somebody has interrupted the run
 
 

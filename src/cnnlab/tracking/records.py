@@ -15,14 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from cnnlab import code
 from cnnlab.config import targets
 from cnnlab.npz import unpacked
 from cnnlab.report.arms import RunRecord, mean
 from cnnlab.report.tables import count
 from cnnlab.spelling import guess
+from cnnlab.texts import parsed
 from cnnlab.tracking.access import store_errors
 from cnnlab.tracking.log import REASON
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, NOTE, Study, studies
@@ -149,7 +148,11 @@ def code_today(study: Study, run: Run) -> str:
 
 def config(study: Study, run: Run) -> dict[str, Any]:
     """The resolved config that a run was made by."""
-    return yaml.safe_load(_artifact(study, run, "config/config.yaml"))
+    content = _artifact(study, run, "config/config.yaml")
+    try:
+        return parsed(content.decode(), "config/config.yaml")
+    except ValueError:
+        raise _gone(study, run, "has a damaged file config/config.yaml") from None
 
 
 def environments(runs: Sequence[Run]) -> str:

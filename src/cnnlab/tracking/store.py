@@ -28,6 +28,7 @@ FINGERPRINT, CODE, KIND, SWEEP = "cnnlab.fingerprint", "cnnlab.code", "cnnlab.ki
 LR_SOURCE = "cnnlab.lr_source"  # where a run's learning rate is from: given, tuned for this or for another, a default
 MADE_IN = "cnnlab.made_in"  # the run of another study that a run is a copy of
 ARM = "cnnlab.arm"  # the name of a run's arm among those of its study
+FILES = "_MLFLOW_SERVER_ARTIFACT_ROOT"  # the variable that tells MLflow where a new store has its files
 VIEW = "cnnlab-won"  # the key of the saved view that a link opens
 HOST, PID, DIGEST = "cnnlab.host", "cnnlab.pid", "cnnlab.data.digest"  # who makes a run, of which images
 NOTE = "mlflow.note.content"  # the description, of an experiment and of a run
@@ -260,6 +261,8 @@ def _client(uri: str) -> MlflowClient:
     """MLflow's client. While MLflow is imported no garbage is collected, nor is any looked for in it later.
 
     That would take a sixth of the import, and a sixth of the time of all figures that are drawn after it.
+    MLflow puts the folder of a new store's files into SQL as it is, the current one by default: the home's as a URI has
+    neither quotes nor colons.
     """
     first = gc.isenabled() and "mlflow" not in sys.modules
     if first:
@@ -267,7 +270,12 @@ def _client(uri: str) -> MlflowClient:
     try:
         from mlflow import MlflowClient
 
-        return MlflowClient(uri)
+        before = os.environ.get(FILES)
+        os.environ[FILES] = (root() / "mlartifacts").as_uri()
+        try:
+            return MlflowClient(uri)
+        finally:
+            os.environ.pop(FILES) if before is None else os.environ.update({FILES: before})
     finally:
         if first:
             gc.freeze()
@@ -308,4 +316,5 @@ def view_tag(key: str) -> str:
 
 def _pages(port: int) -> str:
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return re.sub("//.*@", "//", store).rstrip("/") if store.startswith("http") else f"http://127.0.0.1:{port}"
+    there = re.sub("//.*@", "//", store).partition("?")[0].rstrip("/")  # without secrets
+    return there if store.startswith("http") else f"http://127.0.0.1:{port}"
