@@ -1,6 +1,7 @@
 """Text files of one's own that are damaged, or made to do harm: one line that names them, soon, in little memory."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -146,3 +147,24 @@ def test_the_lab_s_own_configs_have_room_to_grow(file: Path) -> None:
 def test_a_file_without_end_is_not_read_to_it() -> None:
     with within(10**7), pytest.raises(ValueError, match=r"^/dev/zero: has more than"):
         text(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("name", ["tags.a{}", ".a{}", "tags[a{}]", "oc.select:tags.a{}, x"])
+def test_options_that_name_each_other(name: str, said: Said) -> None:  # noqa: F811
+    named = [f"${{{name.format(number)}}}" for number in range(40)]
+    words = [f"tags.a{number + 1}='{named[number]} {named[number]}'" for number in range(39)]
+    began = time.process_time()
+    with within(5 * 10**7):
+        code, line = said("train", "tags.a0=0123456789", *words)
+    assert code == 1 and is_one_line(line), line
+    assert re.match(r"tags\.a1\d: is too much: more than 500,000 letters with all \$\{\.\.\.\} written out", line), line
+    assert time.process_time() - began < 20
+
+
+def test_a_name_made_of_names_and_one_of_itself(said: Said) -> None:  # noqa: F811
+    code, line = said("train", "tags.a='${tags.${seed}}'")
+    assert (code, line.strip()) == (1, "tags.a=${tags.${seed}}: ${...} inside ${...} is not allowed")
+    code, line = said("train", "tags.a='${tags.a}'")
+    assert code == 1 and is_one_line(line) and "tags.a" in line
+    code, line = said("train", "tags.a='${seed} of ${study}'", "tags.b='${.a} ${oc.env:HOME}'", "--cfg", "job")
+    assert code == 0, line

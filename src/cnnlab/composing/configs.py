@@ -20,6 +20,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from cnnlab.composing.sizes import check_size
 from cnnlab.config import RunConfig
 from cnnlab.paths import conf_folder
 from cnnlab.spelling import as_text, local_folder
@@ -58,7 +59,8 @@ class Loader(ConfigLoaderImpl):
             cfg = super().load_configuration(*arguments, **options)
         except KeyError as error:
             raise ValueError(f"hydra.job.env_copy: there is no variable {error} in the environment") from None
-        check_targets(OmegaConf.to_container(cfg))
+        check_targets(plain := OmegaConf.to_container(cfg))
+        check_size(plain)
         return cfg
 
     def _process_config_searchpath(self, config_name: Any, parsed_overrides: list[Override], repo: Any) -> None:
