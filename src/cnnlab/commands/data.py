@@ -1,6 +1,5 @@
 """`cnnlab data`: fetches a dataset's four files into the data folder; files that are there and right are kept."""
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,6 +12,5 @@ def main(words: Sequence[str]) -> None:
     """Fetch the dataset of this name."""
     parse = parser("data")
     parse.add_argument("name", nargs="?", choices=sorted(ARCHIVES), default="mnist", help="default %(default)s")
-    say = partial(print, file=sys.stderr, flush=True)  # of what is going on; where the files are is the answer
-    for line in fetch(ARCHIVES[parse.parse_args(words).name], say=say):
+    for line in fetch(ARCHIVES[parse.parse_args(words).name], say=partial(print, flush=True)):
         print(line, flush=True)
