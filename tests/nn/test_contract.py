@@ -112,6 +112,13 @@ def test_only_stochastic_layers_care_about_the_generator(case):
     assert (predicted == trained).all() != any(layer.stochastic for layer in inside)
 
 
+def test_no_samples_have_no_outputs(case):
+    """As where a learning rate is tuned, and test images are hidden."""
+    params, x = start(case)
+    some, none = (case.layer.forward(params, x[..., :count])[0] for count in (1, 0))
+    assert none.shape == (*some.shape[:-1], 0)
+
+
 def test_samples_do_not_see_each_other(case):
     params, x = start(case)
     together, backward = case.layer.forward(params, x)

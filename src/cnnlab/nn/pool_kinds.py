@@ -116,7 +116,7 @@ class StochasticPool(Pool):
 
     def rule(self, tiles: list[Array], rng: Rng | None) -> tuple[Array, Spread]:
         """A sampled tile while training, the probability-weighted mean when predicting."""
-        if min(tile.min() for tile in tiles) < 0:
+        if min(tile.min(initial=0) for tile in tiles) < 0:  # of no images there is no lowest
             raise ValueError("stochastic pooling needs activations that are never negative (relu, sigmoid, softplus)")
         return self._expected(tiles) if rng is None else self._sampled(tiles, rng)
 
