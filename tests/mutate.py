@@ -29,7 +29,7 @@ ROOMS = {  # what is changed, and the tests that should notice, quickest first
     "data": sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("test_data_*.py")),
     "training.py": ["tests/test_training.py", "tests/test_data_distortion.py"],
     "measuring.py": ["tests/test_training.py"],
-    "statistics": ["tests/test_statistics.py", "tests/test_shares.py"],
+    "statistics": [f"tests/test_{name}.py" for name in ("statistics", "shares", "statistics_coverage", "contrasts")],
 }
 SWAPS: dict[type, type] = {
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult},

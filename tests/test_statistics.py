@@ -261,7 +261,12 @@ def test_the_smallest_difference_that_could_have_been_seen():
         assert found.smallest_visible(comparisons) == pytest.approx(t * deviation)
     for seeds in (1, 3, 5):
         assert crossed(np.zeros((seeds, 100))).smallest_visible() == pytest.approx(0.037)
+    assert crossed(np.zeros((5, 100))).seeds_needed(difference=0) == math.inf
     assert effect(sd=0.001, seeds=10).smallest_visible() == pytest.approx(0.001, rel=0.02)  # 10 seeds are needed for it
+
+
+def test_two_seeds_without_a_mistake_have_mean_squares_of_0():
+    assert MeanSquares.of(np.zeros((2, 9))) == MeanSquares(2, 9, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("shape", [(100,), (1, 100), (3, 100), (8, 100)])

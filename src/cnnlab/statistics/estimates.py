@@ -68,7 +68,7 @@ class MeanSquares:
         parts = self.by_image**2 / by_images + self.by_seed**2 / by_seeds + self.rest**2 / (by_images * by_seeds)
         return (self.variance * self.seeds * self.images) ** 2 / parts
 
-    def half_width(self, confidence: float = 0.95) -> float:
+    def half_width(self, confidence: float) -> float:
         """The x of "mean ± x" for new seeds and new images; where nothing varies 3.7 / images, for 95%.
 
         3.7 is -log(0.025): an event that happens to more than 3.7 / images of all would happen to one of these, but for
