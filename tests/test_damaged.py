@@ -160,6 +160,16 @@ def test_networks_whose_description_was_changed(tmp_path: Path, tries: Tries) ->
     assert refused > TRIES / 2
 
 
+def test_a_network_whose_options_are_beyond_float32(tmp_path: Path) -> None:
+    arrays = unpacked(FILE)
+    header = json.loads(arrays["header"].item())
+    changed = [place for place, key in nodes(header) if key == "amplitude"]
+    for place in changed:
+        place["amplitude"] = 1e300
+    np.savez(tmp_path / "network.npz", header=np.array(json.dumps(header)), theta=arrays["theta"])
+    assert changed and "outputs are not finite" in refusal(lambda: answered(tmp_path / "network.npz"))
+
+
 def packed(name: str, content: bytes, how: int = zipfile.ZIP_DEFLATED) -> bytes:
     """A zip file of one member."""
     buffer = io.BytesIO()

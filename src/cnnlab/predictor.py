@@ -60,14 +60,21 @@ class Predictor:
         return outputs / outputs.sum(1, keepdims=True)
 
     def outputs(self, pixels: NDArray[np.uint8]) -> Array:
-        """The sum of the networks' outputs `[classes, N]` for bytes (N, H, W) or (N, H, W, 3)."""
+        """The sum of the networks' outputs `[classes, N]` for bytes (N, H, W) or (N, H, W, 3).
+
+        ValueError where they are not finite: a file may describe a network whose options are beyond float32.
+        """
         (rows, channels, columns), table = self.shape, self.normalizer.table
         maps = pixels.reshape(-1, rows, columns, channels).transpose(1, 3, 2, 0)
-        each = (
-            predict(network, params, self.shape, len(pixels), lambda part: table[maps[..., part]])
-            for network, params in self.networks
-        )
-        return np.sum(list(each), axis=0)
+        with np.errstate(all="ignore"):  # what comes of it is looked at below
+            each = [
+                predict(network, params, self.shape, len(pixels), lambda part: table[maps[..., part]])
+                for network, params in self.networks
+            ]
+            outputs = np.sum(each, axis=0)
+        if not np.isfinite(outputs).all():
+            raise ValueError("the network's outputs are not finite: its weights or its options are too large")
+        return outputs
 
     def pixels(self, images: ArrayLike) -> NDArray[np.uint8]:
         """Images as bytes, (N, H, W) or (N, H, W, 3); ValueError, in one line, where the networks do not take them."""
