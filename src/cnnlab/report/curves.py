@@ -79,12 +79,9 @@ def layer_gradients(arms: Sequence[Arm], words: Options, title: str = "") -> Fig
     """
     curves = []
     for arm in arms:
-        if (
-            arm.histories
-            and all(arm.histories)
-            and len(ratios := np.mean([_log_ratios(of)[::-1, 0] for of in arm.histories], axis=0)) > 1
-        ):
-            curves.append(Curve(arm, np.arange(len(ratios)), np.exp(ratios)))
+        ratios = [_log_ratios(history)[::-1, 0] for history in arm.histories if history]
+        if ratios and len(ratios[0]) > 1:
+            curves.append(Curve(arm, np.arange(len(ratios[0])), np.exp(np.mean(ratios, axis=0))))
     if len({len(curve.places) for curve in curves}) < 2:
         return None
     figure = _lines(curves, words, "gradient norm after the first epoch, layer / last layer", title, True, ".2g")
