@@ -1,6 +1,9 @@
 """Training: the same bits again, every measurement against its literal definition, divergence at its step."""
 
+import platform
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -106,6 +109,25 @@ def test_the_seed_decides_every_bit(chosen: Recipe, digits: Dataset) -> None:
     assert [untimed(record) for record in one.history] == [untimed(record) for record in same.history]
     assert not np.allclose(one.theta, other.theta)
     assert one.history[-1]["train/loss"] != other.history[-1]["train/loss"]
+
+
+def test_no_velocity_is_subnormal_and_no_weight_differs_for_it(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = replace(digits, train=digits.train[:500])  # at this rate and these images, units stop to fire
+    wild = recipe(network=mlp((20,), ReLU()), optimizer=SGD(momentum=0.8), rate=0.5, batch_size=1)
+    flushed = trained(wild, few)
+    monkeypatch.setattr("cnnlab.training.subnormals_flushed", nullcontext)
+    kept = trained(wild, few)
+
+    def subnormal(state: TrainingState) -> int:
+        size = abs(state.optimizer["velocity"])
+        return int(((size > 0) & (size < np.finfo(size.dtype).tiny)).sum())
+
+    assert subnormal(kept) > 1000, "none to flush: this test shows nothing"
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        assert subnormal(flushed) == 0
+    assert flushed.theta.tobytes() == kept.theta.tobytes()
 
 
 @pytest.mark.parametrize(

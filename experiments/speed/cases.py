@@ -1,6 +1,7 @@
 """What the benchmark measures, and its targets. Importing this needs no NumPy."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -24,7 +25,7 @@ PREDICTED = 10_000  # images of one prediction
 PREDICT_BATCH = 256  # of predictions, and of PyTorch's evaluation in an epoch: cnnlab's train() has a size of its own
 PEAK_SIZE = 1024  # rows of the square matrices whose product is the machine's peak
 # A step is repeated thousands of times on one batch. At a higher rate the batch would be learned by heart, and
-# its gradients would become denormal numbers, which processors are slow with.
+# its gradients would become subnormal numbers, which processors are slow with: ours flushes them, PyTorch does not.
 STEP_RATE = 1e-4
 EPOCH_RATE = 0.01
 MOMENTUM = 0.9
@@ -150,13 +151,15 @@ class Work:
     """A case ready to be timed: `run` does one unit of it, as often as it is called.
 
     `flops` are the floating-point operations of a unit, 0 where they are not known. `rehearse` is a short unit that
-    warms up all that `run` uses, for units that take too long to be run untimed.
+    warms up all that `run` uses, for units that take too long to be run untimed. A turn of units is done `within` a
+    context.
     """
 
     run: Callable[[], float | None]
     parameters: int = 0
     flops: int = 0
     rehearse: Callable[[], float | None] | None = None
+    within: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def rehearsed(images: int, batch: int) -> int:

@@ -49,6 +49,7 @@ from cnnlab.nn import (
     SoftmaxCrossEntropy,
     Tanh,
     Workspace,
+    subnormals_flushed,
 )
 from cnnlab.training import Recipe, start, train
 
@@ -144,7 +145,8 @@ def step_flops(network: Sequential, shape: tuple[int, ...], batch: int) -> int:
 
 def _step(case: Case) -> Work:
     how = recipe(case, STEP_RATE)
-    return Work(stepping(how), how.network.cost(SHAPE).parameters, step_flops(how.network, SHAPE, case.batch))
+    parameters, flops = how.network.cost(SHAPE).parameters, step_flops(how.network, SHAPE, case.batch)
+    return Work(stepping(how), parameters, flops, within=subnormals_flushed)  # as `train` does
 
 
 def _predict(case: Case) -> Work:
@@ -201,12 +203,13 @@ def profile(network: str, batch: int, seconds: float = SECONDS) -> str:
     how = instrumented(recipe(Case(STEP, network, batch), STEP_RATE), clock)
     step = _clocked(stepping(how), clock, WHOLE)
     steps: list[Clock] = []
-    for _ in range(5):
-        step()  # the first steps are slower
-    while sum(measured[WHOLE] for measured in steps) < seconds or len(steps) < FEWEST:
-        clock.clear()
-        step()
-        steps.append(dict(clock))
+    with subnormals_flushed():
+        for _ in range(5):
+            step()  # the first steps are slower
+        while sum(measured[WHOLE] for measured in steps) < seconds or len(steps) < FEWEST:
+            clock.clear()
+            step()
+            steps.append(dict(clock))
     fastest = sorted(steps, key=lambda measured: measured[WHOLE])[: len(steps) // SHOWN]
     parts = how.network.layers | {"loss": how.loss, "optimiser": how.optimizer}
     title = f"{network}, batch {batch}: means of the {len(fastest)} fastest of {len(steps)} steps"

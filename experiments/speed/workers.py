@@ -70,8 +70,9 @@ class Bench:
     def turn(self) -> Turn:
         """Work for one turn."""
         began, used = perf_counter(), _processor_seconds()
-        for _ in range(self._units):
-            result = self._work.run()
+        with self._work.within():
+            for _ in range(self._units):
+                result = self._work.run()
         seconds, processor = perf_counter() - began, _processor_seconds() - used
         return Turn(seconds / self._units, processor / self._units, result)
 

@@ -27,6 +27,7 @@ from cnnlab.nn import (
     Workspace,
     mean_curvature,
     pack,
+    subnormals_flushed,
     unpack,
 )
 
@@ -111,7 +112,7 @@ def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progres
     workspace = Workspace(recipe.network, state.params, data.shape)
     while not _ended(recipe, state):
         began = perf_counter()
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), subnormals_flushed():
             metrics = _epoch(recipe, state, data, workspace, progress)
             seconds = perf_counter() - began
             epoch = measuring.Epoch(recipe.network, state.params, recipe.loss, data)

@@ -25,6 +25,7 @@ from cnnlab.nn.pool import Pool
 from cnnlab.nn.pool_kinds import AvgPool, GlobalAvgPool, MaxPool, MixedPool, StochasticPool
 from cnnlab.nn.schedules import Constant, Cosine, OneCycle, Schedule, Stages, Steps
 from cnnlab.nn.sequential import Sequential, saturation
+from cnnlab.nn.subnormals import subnormals_flushed
 from cnnlab.nn.workspace import Workspace, mean_curvature, predict, split
 
 __all__ = [
@@ -89,5 +90,6 @@ __all__ = [
     "saturation",
     "segments",
     "split",
+    "subnormals_flushed",
     "unpack",
 ]
