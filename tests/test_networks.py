@@ -14,7 +14,7 @@ import pytest
 from cnnlab import models
 from cnnlab.data import Dataset, Normalizer
 from cnnlab.measuring import outputs_for
-from cnnlab.networks import load_network, network_bytes, trusted
+from cnnlab.networks import known_of_images, load_network, network_bytes, trusted
 from cnnlab.nn import Dense, MaxPool, ReLU, Sequential, StochasticPool, Subsample
 
 NORMALIZER = Normalizer(1.0, 0.0)
@@ -110,6 +110,14 @@ def test_parameters_of_another_network_are_refused(tmp_path: Path) -> None:
     for wrong in (np.zeros(7, np.float32), np.zeros(9, np.float32), np.zeros((2, 4), np.float32)):
         with pytest.raises(ValueError, match=rf"^x\.npz: {wrong.size} parameters where its layers have 8$"):
             load_network(write(tmp_path / "x.npz", theta=wrong))
+
+
+def test_what_is_known_of_the_images_goes_along_and_files_of_old_know_nothing(tmp_path: Path) -> None:
+    assert known_of_images(network_file(tmp_path / "x.npz")) == ((), False)
+    assert known_of_images(write(tmp_path / "x.npz", classes=["a", "b"], dark_ground=True)) == (("a", "b"), True)
+    for wrong in ({"classes": "ab"}, {"classes": [1, 2]}, {"dark_ground": "yes"}):
+        with pytest.raises(ValueError, match=r"^x\.npz: what it says of its images makes no sense$"):
+            known_of_images(write(tmp_path / "x.npz", **wrong))
 
 
 def test_what_is_trusted_is_a_package_and_not_how_a_name_begins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from tests.conftest import Home, is_one_line, plan_of
 
 from cnnlab import load, models
 from cnnlab.composing import load_data
-from cnnlab.data import Dataset, Normalizer
+from cnnlab.data import Dataset, Images, Normalizer
+from cnnlab.data.dataset import grounds
 from cnnlab.journal import Watcher
 from cnnlab.measuring import outputs_for
 from cnnlab.networks import network_bytes
@@ -108,6 +110,32 @@ def test_several_networks_add_up() -> None:
     assert (three.outputs(images) == np.sum([one.outputs(images) for one in ones], axis=0)).all()
 
 
+@pytest.mark.parametrize("levels", [255, 16])
+def test_dark_strokes_on_a_bright_ground_are_refused_where_all_of_training_was_the_other_way_round(levels: int) -> None:
+    any_ground = predictor((6, 1, 5), levels)
+    dark_ground = replace(any_ground, dark_ground=True)
+    drawn = pictures(4, 6, 5, levels=levels)
+    drawn[:, [0, -1]] = drawn[:, :, [0, -1]] = 0
+    drawn[1, 0, 0] = levels  # a stroke may touch the edge
+    turned = levels - drawn
+    mixed = np.stack([drawn[0], turned[1], drawn[2], turned[3]])
+    assert (dark_ground.predict(drawn) == any_ground.predict(drawn)).all()
+    for images, bright in ((mixed, 2), (turned, 4), (turned / levels, 4), (turned.reshape(4, -1), 4), (turned[0], 1)):
+        any_ground.predict(images)
+        with pytest.raises(ValueError, match=rf"^{bright} of \d images have a bright ground") as refused:
+            dark_ground.predict(images)
+        assert is_one_line(str(refused.value)) and f"({levels} - pixels)" in str(refused.value)
+
+
+def test_a_ground_is_dark_where_that_of_every_training_image_is(digits: Dataset) -> None:
+    assert digits.dark_ground
+    one_turned = np.concatenate([digits.train.pixels[:9], 255 - digits.train.pixels[9:10]])
+    labels = digits.train.labels[:10]
+    assert not replace(digits, train=Images(one_turned, labels)).dark_ground
+    assert grounds(one_turned).tolist() == [0] * 9 + [255]
+    assert grounds(np.repeat(one_turned[..., None], 3, axis=3)).tolist() == [0] * 9 + [255]  # in colour
+
+
 def test_what_it_says_of_itself() -> None:
     assert repr(predictor()) == "<Predictor: 4x3 grey images, 5 classes>"
     assert repr(predictor((8, 3, 8), seeds=3)) == "<Predictor: 3 networks, 8x8 colour images, 5 classes>"
@@ -156,6 +184,9 @@ def test_the_network_of_a_run_answers_as_the_run_did(inside: Home, tmp_path: Pat
     for place in (run.info.run_id, run.info.run_id[:12], tmp_path / "downloaded"):
         assert (load(place).predict(pixels) == answers).all()
     assert (inside.model(run).predict(pixels) == answers).all()
+    for asked in (load(run.info.run_id), inside.model(run)):
+        with pytest.raises(ValueError, match="100 of 100 images have a bright ground, none of training had"):
+            asked.predict(255 - pixels)
     with pytest.raises(ValueError, match=r"^runs has 2 finished runs: choose one by its id: \w+, \w+$"):
         load("runs")
     with pytest.raises(ValueError, match=r"^model=linear is no network, and only networks are kept$"):

@@ -195,7 +195,7 @@ class Journal:
         self.log.figure("plots/gradient_norms.png", plots.by_layer, *norms, log=True)
         self.log.curve("first_steps/loss", states[0].losses)
         self.log.text("history.csv", as_csv(self.history))
-        about = (data.shape, data.normalizer, data.classes)
+        about = (data.shape, data.normalizer, data.classes, data.dark_ground)
         networks = [network_bytes(recipe.network, state.params, *about) for state in states]
         self.log.model(networks, data.shape)
 

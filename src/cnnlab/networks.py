@@ -22,10 +22,19 @@ FEW = 10**6  # parameters that a network may have without having them in its fil
 
 
 def network_bytes(
-    network: Sequential, params: Params, shape: tuple[int, ...], rule: Normalizer, classes: Sequence[str] = ()
+    network: Sequential,
+    params: Params,
+    shape: tuple[int, ...],
+    rule: Normalizer,
+    classes: Sequence[str] = (),
+    dark_ground: bool = False,
 ) -> bytes:
-    """The content of the file: layers, image shape, normalisation and classes as JSON, and the packed parameters."""
-    header = {"network": _encode(network), "shape": shape, "normalizer": _encode(rule), "classes": list(classes)}
+    """The content of the file: the packed parameters, and as JSON the layers and what is known of the images.
+
+    That is their shape and normalisation, the names of the classes, and `Dataset.dark_ground`.
+    """
+    header = {"network": _encode(network), "shape": shape, "normalizer": _encode(rule)}
+    header |= {"classes": list(classes), "dark_ground": dark_ground}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, header=np.array(json.dumps(header)), theta=pack(params))
     return buffer.getvalue()
@@ -57,12 +66,13 @@ def load_network(path: Path) -> tuple[Sequential, Params, tuple[int, ...], Norma
     return network, unpack(theta, like), shape, rule
 
 
-def class_names(path: Path) -> tuple[str, ...]:
-    """The names of the classes that a network's file knows; files of old know none."""
-    names = _read(path)[0].get("classes", [])
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise ValueError(f"{path.name}: its classes are no list of names")
-    return tuple(names)
+def known_of_images(path: Path) -> tuple[tuple[str, ...], bool]:
+    """The names of the classes, and whether training images were dark at their edges; files of old know neither."""
+    header = _read(path)[0]
+    names, dark = header.get("classes", []), header.get("dark_ground", False)
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names) and isinstance(dark, bool)):
+        raise ValueError(f"{path.name}: what it says of its images makes no sense")
+    return tuple(names), dark
 
 
 def _read(path: Path) -> tuple[dict[str, Any], np.ndarray]:

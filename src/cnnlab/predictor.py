@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cnnlab.data import Normalizer
-from cnnlab.networks import class_names, load_network
+from cnnlab.data.dataset import grounds
+from cnnlab.networks import known_of_images, load_network
 from cnnlab.nn import Array, Params, Sequential, Sigmoid, Softmax, predict
 
 
@@ -25,13 +26,14 @@ class Predictor:
     channels may also come first, (N, C, H, W), and a grey image's last, (N, H, W, 1).
     Pixels are whole numbers from 0 (background) to 255, or floats: from 0 to 1 where none of them all is above 1, else
     from 0 to 255, rounded to one of the 256 levels. A network for scikit-learn's 8x8 digits takes 0 to 16 instead of
-    255.
+    255. After training on images with a `dark_ground` one with a bright ground is refused: it would be misread.
     """
 
     networks: Sequence[tuple[Sequential, Params]]
     shape: tuple[int, int, int]
     normalizer: Normalizer
     classes: tuple[str, ...]
+    dark_ground: bool = False
 
     @classmethod
     def of(cls, files: Sequence[Path]) -> Predictor:
@@ -39,8 +41,9 @@ class Predictor:
         loaded = [load_network(file) for file in files]
         network, _, shape, rule = loaded[0]
         rows, channels, columns = shape
-        names = class_names(files[0]) or tuple(map(str, range(network.shapes(shape)[-1][0])))
-        return cls([each[:2] for each in loaded], (rows, channels, columns), rule, names)
+        names, dark = known_of_images(files[0])
+        names = names or tuple(map(str, range(network.shapes(shape)[-1][0])))
+        return cls([each[:2] for each in loaded], (rows, channels, columns), rule, names, dark)
 
     def predict(self, images: ArrayLike) -> NDArray[np.int64]:
         """The number of the class of each image, (N,): `classes` has its name."""
@@ -95,7 +98,12 @@ class Predictor:
             found = np.rint(found * (levels if found.size and found.max() <= 1 else 1))
         if found.shape[1:] == first != last:
             found = np.moveaxis(found, 1, -1)
-        return found.astype(np.uint8).reshape(-1, *one)
+        pixels = found.astype(np.uint8).reshape(-1, *one)
+        bright = int((grounds(pixels) > levels / 2).sum()) if self.dark_ground else 0
+        if bright:
+            turned = f"turn them round ({levels} - pixels), if their strokes are dark"
+            raise ValueError(f"{bright} of {len(pixels)} images have a bright ground, none of training had: {turned}")
+        return pixels
 
     def __repr__(self) -> str:
         rows, channels, columns = self.shape

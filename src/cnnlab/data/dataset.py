@@ -24,6 +24,13 @@ def whole(word: str, value: int | str, least: int, most: int) -> int:
     raise ValueError(f"{word}={value}: choose a whole number from {least} to {most}")
 
 
+def grounds(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How bright what each image is drawn on is, (N,): the median of its outermost pixels."""
+    edge = np.ones(pixels.shape[1:3], bool)
+    edge[1:-1, 1:-1] = False
+    return np.median(pixels[:, edge].reshape(len(pixels), -1), axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class Images:
     """Labelled images: `pixels` uint8, grey (N, H, W) or colour (N, H, W, 3), and `labels` int64 (N,).
@@ -138,6 +145,11 @@ class Dataset:
             raise ValueError(f"{self.name}: expected labels from 0 to {len(self.classes) - 1}, found {found}")
         if self.watch_test and len(self.val):
             raise ValueError(f"{self.name}: test images are watched in place of validation images, found both")
+
+    @property
+    def dark_ground(self) -> bool:
+        """Whether every training image is drawn on a ground in the darkest quarter of its levels."""
+        return bool((grounds(self.train.pixels) < self.normalizer.levels / 4).all())
 
     @property
     def splits(self) -> dict[str, Images]:
