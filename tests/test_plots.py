@@ -330,9 +330,11 @@ def test_error_bars_show_every_seed_and_of_enough_seeds_the_mean_and_its_interva
     arms[1] = Arm(arms[1].words, [8.1, 8.2, 8.3, 8.4, 8.5])
     figure = figures.error_bars(arms, "a study: 23 arms")
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [arm.label for arm in arms]
-    seeds, bar, mean, five = axes.lines[:4]
-    assert data(seeds) == (pytest.approx([8, 8.1]), [0, 0])  # two seeds have no interval
+    ordered = sorted((arm for arm in arms if arm.errors), key=lambda arm: sum(arm.errors) / len(arm.errors))
+    assert ordered[-1] is arms[1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [arm.label for arm in (*ordered, arms[5])]
+    seeds, (bar, mean, five, _) = axes.lines[0], axes.lines[-4:]
+    assert data(seeds) == (pytest.approx(ordered[0].errors), [0, 0])  # two seeds have no interval
     assert data(bar)[0] == pytest.approx([arms[1].error.low, arms[1].error.high])
     assert data(mean)[0] == pytest.approx([8.3]) and data(five)[0] == arms[1].errors
     assert texts(axes) == ["no finished run"] and figure.get_suptitle() == "a study: 23 arms"

@@ -222,7 +222,7 @@ def _sum_up(name: str, command: str, study: Study, entries: Mapping[rates.Key, M
     budget = [entry["budget"] for entry in entries.values()]
     cost = f"{sum(each['runs'] for each in budget)} runs, {sum(each['seconds'] for each in budget)} s of training"
     write_atomically(folder / "report.md", f"# Learning rates of {name}\n\n`{command}`\n\n{table}\n\n{cost}\n".encode())
-    write_atomically(folder / "rates.png", plots.png(rate_curves(_labelled(entries))))
+    write_atomically(folder / "rates.png", plots.png(rate_curves(_labelled(entries), name)))
     identity = hashlib.sha256(f"{command} {json.dumps([*entries.items()])}".encode()).hexdigest()[:16]
     if study.finished(identity) is None:
         kept.log_summary(study, identity, folder, {"command": command})

@@ -24,10 +24,11 @@ INTERVAL = "95% interval for new seeds and new images"
 
 @style.own_style()
 def error_bars(arms: Sequence[Arm], title: str = "") -> Figure:
-    """The test error of each arm in the order given: every seed a dot, and of enough seeds the mean and its interval.
+    """The test error of each arm, the lowest on top: every seed a dot, and of enough seeds the mean and its interval.
 
-    Arms without a result are named.
+    Arms without a result are named, below.
     """
+    arms = sorted(arms, key=lambda arm: np.nan_to_num(arm.error.mean, nan=math.inf))
     figure = style.canvas(8, 1.3 + 0.26 * max(len(arms), 3), title=title)
     axes = figure.subplots()
     beside = axes.get_yaxis_transform()  # 0 is the left edge of the frame

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cnnlab import plots
 from cnnlab.paths import write_atomically
 from cnnlab.report import curves, effects, figures, panels
-from cnnlab.report.arms import Arm, Options, RunRecord, arms, ranked, swept
+from cnnlab.report.arms import Arm, Options, RunRecord, arms, swept
 from cnnlab.report.contrasts import Asked
 from cnnlab.report.findings import Answer, answer
 from cnnlab.report.rows import Result, mark_note
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FIGURES: dict[str, Callable[[Sequence[Arm], Options, Answer, str], Figure | None]] = {
     "contrasts.png": lambda arms, words, said, title: effects.contrasts(said, title),
     "shares.png": lambda arms, words, said, title: effects.shares(said, title),
-    "error_bars.png": lambda arms, words, said, title: figures.error_bars(ranked(arms), title),
+    "error_bars.png": lambda arms, words, said, title: figures.error_bars(arms, title),
     "heat_map.png": lambda arms, words, said, title: figures.heat_map(arms, words, title),
     "learning_curves.png": lambda arms, words, said, title: curves.learning_curves(arms, words, title),
     "gradient_ratio.png": lambda arms, words, said, title: curves.gradient_ratio(arms, words, title),

@@ -37,7 +37,7 @@ def confusion_grid(arms: Sequence[Arm], title: str = "") -> Figure | None:
     if not known.size:
         return None
     labels = [f"{label}\n{style.error_rate(matrix):.2f}%" for label, matrix in usable]
-    figure, places = _panels(len(arms), labels, 1.5, 1.5, 0.5, title)
+    figure, places = _panels(len(arms), labels, (1.5, 1.5), (0.5, 1.15), title)
     norm = LogNorm(known.min(), max(known.max(), 1.1 * known.min()))
     for axes, share in zip(places, shares, strict=True):
         axes.set_facecolor(style.GREY)
@@ -52,7 +52,7 @@ def confusion_grid(arms: Sequence[Arm], title: str = "") -> Figure | None:
 
 
 @style.own_style()
-def rate_curves(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
+def rate_curves(curves: Mapping[str, Mapping[str, Any]], title: str = "") -> Figure:
     """The validation error of each arm over the learning rate: a dot for each seed, a line through their means.
 
     Each arm has its `validation_errors` by rate, and the `rate` that was chosen, which has a ring. A rate with a seed
@@ -60,7 +60,7 @@ def rate_curves(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
     """
     from matplotlib.ticker import LogLocator
 
-    figure, places = _panels(len(curves), list(curves), 1.67, 1.2, 0.8, sharex=True, sharey=True)
+    figure, places = _panels(len(curves), list(curves), (1.67, 1.2), (0.8, 0.1), title, sharex=True, sharey=True)
     for place, (axes, curve) in enumerate(zip(places, curves.values(), strict=False)):
         numbers = {
             rate: [error for error in errors if error != "diverged"]
@@ -86,22 +86,28 @@ def rate_curves(curves: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def _panels(
-    arms: int, labels: Sequence[str], width: float, height: float, left: float, title: str = "", **share: Any
+    arms: int,
+    labels: Sequence[str],
+    size: tuple[float, float],
+    beside: tuple[float, float],
+    title: str = "",
+    **share: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """Axes of that size (inches) under the labels of what can be shown, and a title that counts the arms left out.
+    """Axes under the labels of what can be shown, and a title that counts the arms left out.
 
-    There is room for a legend on their right, and `left` of it on their left.
+    In inches: the `size` of each, width and height, and the room `beside` all of them, left and right.
     """
+    (width, height), (left, right) = size, beside
     names = [_in_lines(label) for label in labels[:MOST_PANELS]]
     columns = _columns(len(names))
     rows = math.ceil(len(names) / columns)
-    right, bottom, beside, over = 1.15, 0.5, 0.15, 0.12 * max(name.count("\n") + 2 for name in names)
+    bottom, gap, over = 0.5, 0.15, 0.12 * max(name.count("\n") + 2 for name in names)
     if len(names) < arms:
         why = "the others have no result" if len(names) == len(labels) else "the first ones"
         title += f"{': ' * bool(title)}{len(names)} of {arms} arms ({why})"
-    across, down = columns * (width + beside) - beside, rows * (height + over) - over
+    across, down = columns * (width + gap) - gap, rows * (height + over) - over
     figure = style.canvas(max(left + across + right, 4.5), bottom + down + over, (left, bottom, right, over), title)
-    gaps = {"wspace": beside / width, "hspace": over / height}
+    gaps = {"wspace": gap / width, "hspace": over / height}
     places = list(figure.subplots(rows, columns, squeeze=False, gridspec_kw=gaps, **share).flat)
     for axes, name in zip(places, names, strict=False):
         axes.set_title(name, fontsize=7)
@@ -117,5 +123,6 @@ def _columns(count: int) -> int:
 
 def _in_lines(label: str) -> str:
     """The label in lines that fit a panel; non-breaking spaces keep each slash with the word before it."""
-    glued = label.replace(" / ", "\u00a0/ ")
-    return "\n".join(piece for line in glued.split("\n") for piece in textwrap.wrap(line, 28) or [""])
+    glued = label.replace(" / ", "\u00a0/ ").replace("_", "_ ")  # a long word is broken after an underscore
+    pieces = [piece for line in glued.split("\n") for piece in textwrap.wrap(line, 28) or [""]]
+    return "\n".join(pieces).replace("_ ", "_")
