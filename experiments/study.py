@@ -51,7 +51,7 @@ METRICS = {
     "macs": "size/macs",
     "seconds": "time/total_s",
 }
-RATES, CHANGED = "rates.csv", "changed.csv"
+RESULTS, RATES, CHANGED = "results.csv", "rates.csv", "changed.csv"
 KEPT = ("run_id", "status", "reason", "row", "code", "machine", "lr_source")
 PAGE = """# {name}
 
@@ -119,7 +119,7 @@ def keep(records: Sequence[RunRecord], folder: Path) -> None:
     small, buffer = np.min_scalar_type(classes), io.BytesIO()
     parts = {"runs": np.array(list(given)), "labels": labels.astype(small), "off": np.array(off, small)}
     np.savez_compressed(buffer, allow_pickle=False, classes=np.array(classes), **parts)
-    write_atomically(folder / "results.csv", as_csv(lines).encode())
+    write_atomically(folder / RESULTS, as_csv(lines).encode())
     write_atomically(folder / "answers.npz", buffer.getvalue())
 
 
@@ -128,7 +128,7 @@ def kept(folder: Path) -> list[RunRecord]:
     with np.load(folder / "answers.npz", allow_pickle=False) as file:
         labels, off = file["labels"], dict(zip(file["runs"].tolist(), file["off"], strict=True))
         given = {run: (labels.astype(int) + wrong) % file["classes"] for run, wrong in off.items()}
-    lines = csv.DictReader((folder / "results.csv").read_text(encoding="utf-8").splitlines())
+    lines = csv.DictReader((folder / RESULTS).read_text(encoding="utf-8").splitlines())
     return [_record(line, given.get(line["run_id"]), labels) for line in lines]
 
 
@@ -191,7 +191,8 @@ def _keep_lines(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _lines(file: Path) -> list[dict[str, str]]:
+def lines_of(file: Path) -> list[dict[str, str]]:
+    """The lines of a table; none where there is no such file."""
     return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines())) if file.exists() else []
 
 
@@ -206,19 +207,20 @@ def told(name: str, folder: Path, asked: Asked) -> str:
     """The part of a study's page that is made from its files."""
     records = kept(folder)
     parts = [numbers(name, records, asked)]
-    if lines := _lines(folder / RATES):
+    if lines := lines_of(folder / RATES):
         contrasts = [Contrast.parse(text) for text in asked.contrasts]
         parts.append(tuned.section(tuned.curves(lines), arms(records, swept(records)), contrasts))
-    if lines := _lines(folder / CHANGED):
+    if lines := lines_of(folder / CHANGED):
         parts.append(changed.section(changed.errors(lines)))
     return "\n\n".join(parts)
 
 
 def write_figures(name: str, folder: Path) -> None:
     """Write the figures of tuning and of changed images, from their files."""
-    if lines := _lines(folder / RATES):
-        write_atomically(folder / "rates.png", plots.png(rate_curves(tuned.curves(lines))))
-    if lines := _lines(folder / CHANGED):
+    if lines := lines_of(folder / RATES):
+        title = f"{name}: validation error at each learning rate"
+        write_atomically(folder / "rates.png", plots.png(rate_curves(tuned.curves(lines), title)))
+    if lines := lines_of(folder / CHANGED):
         title = f"{name}: test error on changed images, means over seeds"
         write_atomically(folder / "changed.png", plots.png(changed.figure(changed.errors(lines), title)))
 

@@ -1,7 +1,7 @@
-"""How much two seeds of one network differ: the table of experiments/README.md.
+"""The tables of experiments/README.md: what each study cost, and how much two seeds of one network differ.
 
-python experiments/spread.py writes it anew between the comments `spread`, from what the study `classic_to_modern` has
-kept of its runs' answers.
+python experiments/tables.py writes them anew between the comments `costs` and `spread`, from what the studies have kept
+of their runs: the one from the seconds of all, the other from the answers of `classic_to_modern`.
 """
 
 from __future__ import annotations
@@ -27,18 +27,37 @@ HEADS = (
     "images on which two seeds differ",
     "first / last 5,000 images (%)",
 )
+WORKERS = 2
+COSTS = ("study", "runs", "minutes", "runs to tune", "minutes", "together")
 PAIR = ("relu / cross_entropy / avg / same", "relu / cross_entropy / max / same")  # two networks to be paired
 
 Wrong = NDArray[np.bool_]  # (seeds, images)
 
 
 def main(page: Path = study.FOLDER / "README.md") -> None:
-    """Write the table and the sentence under it."""
-    write_atomically(page, replaced(page.read_text(encoding="utf-8"), "spread", told()).encode())
+    """Write both tables, each with what stands under it."""
+    text = page.read_text(encoding="utf-8")
+    for name, told in {"costs": costs, "spread": spread}.items():
+        text = replaced(text, name, told())
+    write_atomically(page, text.encode())
     print(f"written: {page}")
 
 
-def told() -> str:
+def costs(studies: Path = study.FOLDER) -> str:
+    """The minutes that each study took of two workers by its runs' own clocks, and all of them together."""
+    rows, total = [], 0.0
+    for folder in sorted(file.parent for file in studies.glob(f"*/{study.RATES}")):
+        made = [float(line["seconds"] or 0) for line in study.lines_of(folder / study.RESULTS)]
+        of = {(line["tuned_for"], line["setting"]): line for line in study.lines_of(folder / study.RATES)}.values()
+        tried, trying = (sum(int(line[f"budget_{what}"]) for line in of) for what in ("runs", "seconds"))
+        minutes = [f"{seconds / WORKERS / 60:.0f}" for seconds in (sum(made), trying, sum(made) + trying)]
+        rows.append((folder.name, len(made), minutes[0], tried, *minutes[1:]))
+        total += sum(made) + trying
+    table = tabulate(rows, COSTS, "github", disable_numparse=True)
+    return f"{table}\n\nAll of them: {total / WORKERS / 3600:.1f} hours."
+
+
+def spread() -> str:
     """The table of all arms, and what pairing by seed is worth."""
     records = study.kept(study.FOLDER / STUDY)
     found = {arm.label: wrong(arm) for arm in arms(records, swept(records))}

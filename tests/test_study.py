@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from experiments import spread, study
+from experiments import study, tables
 from experiments.study import FOLDER, keep, kept, main, rate_lines, told, write_figures, write_page
 from tests.conftest import ROOT, Home
 
@@ -82,13 +82,25 @@ def test_the_numbers_of_a_study_are_those_of_its_answers(name: str) -> None:
     assert numbers(name, records, asked) in page and told(name, FOLDER / name, asked) in page
 
 
-def test_the_table_of_the_notebook_is_that_of_its_study() -> None:
-    assert spread.told() in (FOLDER / "README.md").read_text(encoding="utf-8")
+def test_the_tables_of_the_notebook_are_those_of_its_studies() -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert tables.spread() in page and tables.costs() in page
+
+
+def test_a_study_costs_what_its_runs_took_and_each_tuning_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "FOLDER", tmp_path)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/results.csv").write_text('seconds\n600\n1200\n""\n')
+    (tmp_path / "one/rates.csv").write_text(
+        "tuned_for,setting,budget_runs,budget_seconds\na,x,8,240\na,x,8,240\nb,x,9,360\n"
+    )
+    table, _, total = tables.costs(tmp_path).splitlines()[-3:]
+    assert table.replace(" ", "") == "|one|3|15|17|5|20|" and total == "All of them: 0.3 hours."
 
 
 def test_errors_that_are_independent_deviate_as_the_table_says() -> None:
     of = np.random.default_rng(0).random((400, 10_000)) < np.linspace(0, 0.05, 10_000)
-    _, error, deviation, tossed, _, halves = spread.row("made up", of)
+    _, error, deviation, tossed, _, halves = tables.row("made up", of)
     assert float(error) == pytest.approx(2.5, abs=0.05) and float(deviation) == pytest.approx(float(tossed), rel=0.1)
     assert [float(half) for half in halves.split(" / ")] == pytest.approx([1.25, 3.75], abs=0.05)
 
