@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,34 @@ OmegaConf.set_struct(SCHEMA.tags, False)  # they may have any names
 ConfigStore.instance().store(name="schema", node=SCHEMA)  # the name that conf/train.yaml calls the types by
 
 
+class Known(dict[str, tuple[ConfigResult, Any]]):
+    """What files of configs say, and the same as plain values; shared by a repository's copies, which Hydra makes."""
+
+    def __deepcopy__(self, memo: Any) -> Known:
+        return self
+
+
 class Repository(ConfigRepository):
-    """Hydra's access to the files of configs, which refuses those that are damaged or made to do harm."""
+    """Hydra's access to the files of configs, which refuses those that are damaged or made to do harm.
+
+    Each is read once, since Hydra asks for most of them again with each arm of a sweep.
+    """
+
+    def __init__(self, places: ConfigSearchPath) -> None:
+        super().__init__(places)
+        self._known = Known()
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """What a file says; ValueError, in one line that names it, where that cannot be read."""
+        if config_path not in self._known:
+            found = self._read(config_path)
+            if found is None or OmegaConf.get_type(found.config) is not dict:
+                return found
+            self._known[config_path] = found, OmegaConf.to_container(found.config)
+        found, plain = self._known[config_path]
+        return replace(found, config=OmegaConf.create(plain))  # Hydra makes its nodes parts of what it composes
+
+    def _read(self, config_path: str) -> ConfigResult | None:
         source = self._find_object_source(config_path, ObjectType.CONFIG)
         if source and source.scheme() == "file":
             file = Path(source.path, f"{config_path.removesuffix('.yaml')}.yaml")

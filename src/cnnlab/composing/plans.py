@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -101,8 +102,13 @@ class Resolved:
 
     @property
     def learner(self) -> Learner:
-        """What learns by this config."""
-        return instantiated({"learner": self.config["learner"]})["learner"]
+        """What learns by this config; runs that differ by nothing else share it."""
+        return _built(json.dumps(self.config["learner"]))
+
+
+@lru_cache(maxsize=100)
+def _built(node: str) -> Learner:
+    return instantiated({"learner": json.loads(node)})["learner"]
 
 
 def resolved(cfg: DictConfig, context: Any) -> Resolved:
