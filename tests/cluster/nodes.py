@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tests.faults import free_port
 
 LIMIT = 600  # seconds after which what is waited for will not come
@@ -155,6 +156,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
 ReturnToService=2
+SlurmdTimeout=30
 KillWait=10
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/%n
@@ -172,9 +174,42 @@ PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 RealMemory=1000"
 
 
+@dataclass(frozen=True)
+class Slurm:
+    """A cluster: its file of settings, and the daemon of each of its nodes."""
+
+    config: str
+    daemons: Mapping[str, subprocess.Popen[bytes]]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """By which Slurm's commands find it."""
+        return {"SLURM_CONF": self.config}
+
+    def lose(self, name: str) -> None:
+        """Kill all that runs on a node, its daemon first, at once: Slurm hears nothing of it any more."""
+        jobs = _said(["squeue", "--noheader", f"--nodelist={name}", "--format=%A"], Path(self.config)).split()
+        self.daemons[name].kill()
+        while found := [process for process in psutil.process_iter() if _is_on(process, name, jobs)]:
+            for process in found:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            time.sleep(0.05)
+
+
+def _is_on(process: psutil.Process, node: str, jobs: Sequence[str]) -> bool:
+    """Whether a process belongs to a task of these jobs, or watches over one, on that node."""
+    with suppress(psutil.Error):
+        watches = process.name() == "slurmstepd" and any(f"[{job}." in " ".join(process.cmdline()) for job in jobs)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return watches or process.environ().get("SLURMD_NODENAME") == node
+    return False
+
+
 @contextmanager
-def slurm_cluster() -> Iterator[str]:
-    """The configuration of a Slurm cluster of two nodes, with a processor each, on this machine."""
+def slurm_cluster() -> Iterator[Slurm]:
+    """A Slurm cluster of two nodes, `n1` and `n2`, with a processor each, on this machine."""
     host = os.uname().nodename
     with tempfile.TemporaryDirectory(prefix="slurm", dir="/tmp") as name, ExitStack() as stack:
         folder, config = Path(name), Path(name, "slurm.conf")
@@ -185,21 +220,22 @@ def slurm_cluster() -> Iterator[str]:
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
         own = [f"--{what}-file={folder}/munge.{what}" for what in ("key", "pid", "log", "seed")]
-        daemons = [
-            ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *own],
-            ["slurmctld", "-D", "-f", str(config)],
-            *(["slurmd", "-D", "-f", str(config), "-N", node] for node in ("n1", "n2")),
-        ]
-        for number, command in enumerate(daemons):
-            with (folder / f"daemon{number}.log").open("w") as log:
-                daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-            stack.callback(_end, daemon)
-            if number == 0:
+        commands = {
+            "munge": ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *own],
+            "control": ["slurmctld", "-D", "-f", str(config)],
+            **{node: ["slurmd", "-D", "-f", str(config), "-N", node] for node in ("n1", "n2")},
+        }
+        daemons = {}
+        for what, command in commands.items():
+            with (folder / f"{what}.out").open("w") as log:
+                daemons[what] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            stack.callback(_end, daemons[what])
+            if what == "munge":
                 until((folder / "munge.socket").exists)
         states = ["sinfo", "--noheader", "--Node", "--format=%T"]
         until(lambda: _said(states, config).split() == ["idle", "idle"])
         try:
-            yield str(config)
+            yield Slurm(str(config), daemons)
         finally:
             _said(["scancel", "--partition=debug", "--signal=KILL", "--full"], config)
             _said(["scancel", "--partition=debug"], config)

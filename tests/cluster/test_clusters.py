@@ -1,4 +1,4 @@
-"""The same sweep on a cluster: one node or task is lost in the middle, and the next start makes up for it.
+"""The same sweep on a cluster: one node or task is lost in the middle, and is made up for.
 
 The project's folder is shared, as on every cluster; the machines are this one, as far as anybody can tell.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.cluster.nodes import done, missing, ray_cluster, server, slurm_cluster, two_nodes, until
+from tests.cluster.nodes import Slurm, done, missing, ray_cluster, server, slurm_cluster, two_nodes, until
 from tests.cluster.overhead import overhead
 from tests.conftest import Home, Said, end, wait_for
 
@@ -28,12 +28,18 @@ def ray() -> None:
 
 
 @pytest.fixture
-def slurm() -> Iterator[dict[str, str]]:
-    """The variables by which Slurm's commands find a cluster of two nodes."""
+def cluster() -> Iterator[Slurm]:
+    """A Slurm cluster of two nodes."""
     if lacks := missing("slurmctld", "slurmd", "sbatch", "munged"):
         pytest.skip(f"needs Slurm, and there is no {lacks}: apt-get install slurmctld slurmd slurm-client munge")
-    with slurm_cluster() as config:
-        yield {"SLURM_CONF": config}
+    with slurm_cluster() as found:
+        yield found
+
+
+@pytest.fixture
+def slurm(cluster: Slurm) -> dict[str, str]:
+    """The variables by which Slurm's commands find it."""
+    return cluster.variables
 
 
 def under_way(home: Home, of: Callable[[Any], bool] = lambda run: True) -> list[Any]:
@@ -58,9 +64,14 @@ def all_but_one(said: Said, home: Home) -> Any:
 
 
 def every_arm_once(said: Said, home: Home, lost: Any) -> None:
-    """The lost arm, and no other, was gone on with where it stood, and all are finished."""
-    assert (said.code, said.err) == (0, ""), said
+    """The next start goes on with the lost arm, and no other."""
     assert said.out.splitlines()[0] == "smoke: 1 arm to do, 7 finished"
+    all_finished(said, home, lost)
+
+
+def all_finished(said: Said, home: Home, lost: Any) -> None:
+    """Every arm is finished once, the lost one by a run that went on where it stood."""
+    assert (said.code, said.err) == (0, ""), said
     runs = home.runs("smoke")
     assert Counter(run.info.status for run in runs) == {"FINISHED": 8, "KILLED": 1}
     finished = [run for run in runs if run.info.status == "FINISHED"]
@@ -103,10 +114,10 @@ def test_ray_on_this_machine_alone(ray: None, home: Home) -> None:
     assert home.leftovers() == [] and home.processes() == []
 
 
-def task_of(run: Any) -> str:
-    """What Slurm calls the task that makes a run."""
+def of_slurm(run: Any, *names: str) -> list[str]:
+    """What Slurm tells the process that makes a run, in variables of these names."""
     variables = psutil.Process(int(run.data.tags["cnnlab.pid"])).environ()
-    return f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
+    return [variables[name] for name in names]
 
 
 def queued(variables: dict[str, str]) -> list[str]:
@@ -119,10 +130,22 @@ def test_slurm_has_a_task_cancelled(slurm: dict[str, str], home: Home) -> None:
     process = home.start(*words, command="sweep", **slurm, **TWO)
     runs = wait_for(lambda: found if len(found := under_way(home)) == 2 else [], process)
     assert {"n1", "n2"} <= {name.strip() for name in queued(slurm)}
-    done("scancel", task_of(runs[0]), **slurm)
+    done("scancel", "_".join(of_slurm(runs[0], "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")), **slurm)
     lost = all_but_one(end(process), home)
     assert lost.info.run_id == runs[0].info.run_id
     every_arm_once(home.command("sweep", *words, **slurm, **TWO), home, lost)
+
+
+def test_slurm_loses_a_node(cluster: Slurm, home: Home) -> None:
+    """Slurm itself starts what was on it again on the other one, where it goes on after its last epoch."""
+    words = (*ARMS, "--launcher=slurm", "hydra.launcher.partition=debug")
+    process = home.start(*words, command="sweep", **cluster.variables, **TWO)
+    runs = wait_for(lambda: found if len(found := under_way(home)) == 2 else [], process)
+    (lost,) = (run for run in runs if of_slurm(run, "SLURMD_NODENAME") == ["n2"])
+    cluster.lose("n2")
+    all_finished(end(process), home, lost)
+    (killed,) = (run for run in home.runs("smoke") if run.info.status == "KILLED")
+    assert killed.info.run_id == lost.info.run_id
 
 
 def test_what_slurm_has_not_made_is_cancelled_with_the_sweep(slurm: dict[str, str], home: Home) -> None:
