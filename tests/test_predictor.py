@@ -120,6 +120,7 @@ def test_dark_strokes_on_a_bright_ground_are_refused_where_all_of_training_was_t
     turned = levels - drawn
     mixed = np.stack([drawn[0], turned[1], drawn[2], turned[3]])
     assert (dark_ground.predict(drawn) == any_ground.predict(drawn)).all()
+    replace(predictor((28, 1, 28), levels), dark_ground=True).predict(pictures(99, 28, 28, levels=levels))  # noise
     for images, bright in ((mixed, 2), (turned, 4), (turned / levels, 4), (turned.reshape(4, -1), 4), (turned[0], 1)):
         any_ground.predict(images)
         with pytest.raises(ValueError, match=rf"^{bright} of \d images have a bright ground") as refused:

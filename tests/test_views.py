@@ -80,8 +80,26 @@ def test_a_report_tells_the_pages_what_the_study_found(study: Study, inside: Hom
     assert link(study).endswith("&viewStateShareKey=cnnlab-won")
     model = study.client.get_model_version_by_alias("brief", "best")
     assert (model.run_id, str(model.version)) == (best.info.run_id, "1") and "models:/brief@best" in note
+    assert (
+        model.description
+        == f"{note.split()[0]}: validation error {best.data.metrics['val/error_percent']:.2f}%, mean of 1 seed"
+    )
     report_again(study)  # nothing is written twice
     assert tags(study) == said and len(study.client.search_model_versions("name = 'brief'")) == 1
+
+
+def test_a_registered_network_says_the_mean_of_all_its_seeds(study: Study, inside: Home) -> None:
+    first = study.client.get_model_version_by_alias("brief", "best")
+    activation = first.description.partition(":")[0]
+    made(f"activation={activation}", "seed=1")
+    report_again(study)
+    again = study.client.get_model_version("brief", first.version)
+    errors = [
+        run.data.metrics["val/error_percent"]
+        for run in inside.runs("brief")
+        if run.data.params["activation"] == activation
+    ]
+    assert again.description == f"{activation}: validation error {np.mean(errors):.2f}%, mean of 2 seeds"
 
 
 def test_the_view_of_several_seeds_is_of_arms_and_another_of_all_runs(study: Study, inside: Home) -> None:

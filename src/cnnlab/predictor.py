@@ -99,7 +99,7 @@ class Predictor:
         if found.shape[1:] == first != last:
             found = np.moveaxis(found, 1, -1)
         pixels = found.astype(np.uint8).reshape(-1, *one)
-        bright = int((grounds(pixels) > levels / 2).sum()) if self.dark_ground else 0
+        bright = int((grounds(pixels) > 3 / 4 * levels).sum()) if self.dark_ground else 0
         if bright:
             turned = f"turn them round ({levels} - pixels), if their strokes are dark"
             raise ValueError(f"{bright} of {len(pixels)} images have a bright ground, none of training had: {turned}")

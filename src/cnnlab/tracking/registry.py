@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib.metadata import version
 
 from cnnlab.report.arms import Arm, ranked
+from cnnlab.report.tables import count
 from cnnlab.tracking.store import Study
 
 ALIAS = "best"
@@ -33,14 +34,13 @@ def register_best(study: Study, arms: Sequence[Arm]) -> str:
             study.client.create_registered_model(name, description=f"The best network of the study {study.name}.")
         found = study.client.search_model_versions(f"name = '{name}'")
         made = next((each for each in found if each.run_id == run.info.run_id), None)
+        error = known[0].val_error
+        said = f"{known[0].label}: validation error {error.mean:.2f}%, mean of {count(error.n, 'seed')}"
         if made is None:
-            made = study.client.create_model_version(
-                name,
-                f"{run.info.artifact_uri}/model",
-                run.info.run_id,
-                tags={"cnnlab.version": version("cnnlab")},
-                description=f"{known[0].label}: validation error {known[0].val_error.mean:.2f}%, mean of its seeds",
-            )
+            place, tags = f"{run.info.artifact_uri}/model", {"cnnlab.version": version("cnnlab")}
+            made = study.client.create_model_version(name, place, run.info.run_id, tags=tags, description=said)
+        elif made.description != said:  # of fewer seeds
+            study.client.update_model_version(name, made.version, said)
         if study.client.get_registered_model(name).aliases.get(ALIAS) != str(made.version):
             study.client.set_registered_model_alias(name, ALIAS, made.version)
         return f"models:/{name}@{ALIAS}"
