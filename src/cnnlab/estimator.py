@@ -103,8 +103,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self.history_ = list(train(recipe, state, data))
         except Diverged as error:
             raise ValueError(f"lr={recipe.rate:g}: {error}; choose a smaller one") from error
-        about = (data.shape, data.normalizer, data.classes, data.dark_ground)
-        self.predictor_ = Predictor([(recipe.network, state.params)], *about)
+        self.predictor_ = Predictor([(recipe.network, state.params)], data.shape, data.normalizer, data.classes)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
