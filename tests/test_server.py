@@ -160,7 +160,8 @@ def test_a_server_that_is_starting_answers_ctrl_c_with_no_traceback(after: float
     time.sleep(after)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert err in ("", "interrupted: the same command goes on after what is done\n")
+    own = [line for line in err.splitlines() if not line.startswith("[MLflow]") and " INFO:" not in line]
+    assert own in ([], ["interrupted: the same command goes on after what is done"])  # it may have started by then
 
 
 def test_a_database_that_does_not_answer_is_one_line(inside: Home, signed: None) -> None:
