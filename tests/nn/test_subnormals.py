@@ -44,7 +44,8 @@ def test_an_error_ends_it_and_rounding_and_flags_stay() -> None:
         np.ones(1) / np.zeros(1)
 
 
-def test_elsewhere_it_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+@pytest.mark.parametrize("elsewhere", [(platform, "machine", lambda: "aarch64"), (sys, "maxsize", 2**31 - 1)])
+def test_elsewhere_it_changes_nothing(elsewhere: tuple[object, str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(*elsewhere)
     with subnormals_flushed():
         assert not is_flushed(np.float32)

@@ -4,7 +4,7 @@ import ctypes
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 WORDS, MXCSR = 8, 7  # C's `fenv_t` on x86-64 Linux: 8 words, of which the last one is the vector unit's settings
 FLUSH = 0x8040  # its bits "results too small for a normal number are 0" and "so are operands"
@@ -19,10 +19,10 @@ def subnormals_flushed() -> Iterator[None]:
     arithmetic with them; no weight is so small that one of them would move it. Changes nothing elsewhere than on x86-64
     Linux, where C's library has another way to say it.
     """
-    if sys.platform != "linux" or platform.machine() != "x86_64":
+    c = _c_library()
+    if c is None:
         yield
         return
-    c = ctypes.CDLL(None)
     before = (ctypes.c_uint32 * WORDS)()
     c.fegetenv(before)
     within = type(before)(*before)
@@ -32,3 +32,13 @@ def subnormals_flushed() -> Iterator[None]:
         yield
     finally:
         c.fesetenv(before)
+
+
+def _c_library() -> ctypes.CDLL | None:
+    """C's library, if its `fenv_t` is as above."""
+    if (sys.platform, platform.machine(), sys.maxsize) != ("linux", "x86_64", 2**63 - 1):
+        return None
+    with suppress(OSError):
+        c = ctypes.CDLL(None)
+        return c if hasattr(c, "fegetenv") and hasattr(c, "fesetenv") else None
+    return None
