@@ -66,10 +66,11 @@ def against_passes(histories: Sequence[History], title: str) -> Figure:
     figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
     axes = figure.subplots()
     for number, history in enumerate(histories):
-        for split, name, colour in (("train", "training", style.TRAIN), style.held_out(history)):
+        splits = ("train", "training", style.TRAIN), style.held_out(history)
+        for (split, name, colour), dashes in zip(splits, style.DASHES, strict=False):
             errors = style.error_percent(history, split)
             label = name if number == 0 and np.isfinite(errors).any() else None
-            axes.plot(style.series(history, "epoch"), errors, color=colour, lw=1.2, label=label)
+            axes.plot(style.series(history, "epoch"), errors, color=colour, linestyle=dashes, lw=1.2, label=label)
     axes.set_ylim(bottom=0)
     style.whole_epochs(axes)
     axes.set(xlabel="pass", ylabel="error (%)", title=title)
@@ -83,9 +84,9 @@ def against_size(points: Mapping[str, Mapping[int, tuple[float, float]]], title:
     """Error (%) against the number of training images: a line a kind, each point (mean, half width)."""
     figure = style.canvas(6.5, 3.8, margins=(0.8, 0.5, 0.2, 0.4))
     axes = figure.subplots()
-    for (kind, values), colour in zip(points.items(), style.COLOURS, strict=False):
+    for (kind, values), look in zip(points.items(), style.looks(len(points)), strict=True):
         sizes, (mean, spread) = list(values), np.array(list(values.values())).T
-        axes.errorbar(sizes, mean, spread, color=colour, marker="o", capsize=3, label=kind)
+        axes.errorbar(sizes, mean, spread, **look, marker="o", capsize=3, label=kind)
     axes.set_xticks(sorted({size for values in points.values() for size in values}))
     axes.set_ylim(bottom=0)
     axes.set(xlabel="training images", ylabel="error (%)", title=title)
