@@ -128,8 +128,7 @@ def kept(folder: Path) -> list[RunRecord]:
     with np.load(folder / "answers.npz", allow_pickle=False) as file:
         labels, off = file["labels"], dict(zip(file["runs"].tolist(), file["off"], strict=True))
         given = {run: (labels.astype(int) + wrong) % file["classes"] for run, wrong in off.items()}
-    lines = csv.DictReader((folder / RESULTS).read_text(encoding="utf-8").splitlines())
-    return [_record(line, given.get(line["run_id"]), labels) for line in lines]
+    return [_record(line, given.get(line["run_id"]), labels) for line in lines_of(folder / RESULTS)]
 
 
 def _record(line: dict[str, str], answers: np.ndarray | None, labels: np.ndarray) -> RunRecord:

@@ -18,12 +18,13 @@ from tests.test_floors import MODULES, tops
 import bench
 import notebook
 import ours
+import profiling
 from bench import FACTORIES, compare
 from cases import CASES, KINDS, NETWORKS, PEAK_SIZE, PEERS, QUANTITIES, Case, Work, chosen, rehearsed, target
 from commands import mean
 from figure import Pace, panels, speed
 from machine import described, machine
-from ours import exponent, growth_table, instrumented, profile
+from profiling import exponent, growth_table, instrumented, profile
 from results import Result, as_dict, from_dict, missed, peak_rate, progress, spread, summary, table
 
 PROGRAM = ROOT / "experiments/speed"
@@ -274,8 +275,8 @@ def test_the_profile_names_every_layer(network):
 def test_a_profile_adds_up_where_each_step_is_held_up_in_another_part():
     parts = ("C1", "C3", "loss")
     steps = [{(part, "forward"): 1e-3 + 9e-3 * (part == slow) for part in parts} for slow in parts]
-    clocks = [step | {ours.WHOLE: sum(step.values()) + 1e-3} for step in steps]
-    table = ours._profile_table(dict.fromkeys(parts, "Layer"), clocks).splitlines()[2:]
+    clocks = [step | {profiling.WHOLE: sum(step.values()) + 1e-3} for step in steps]
+    table = profiling._profile_table(dict.fromkeys(parts, "Layer"), clocks).splitlines()[2:]
     assert [line.split()[-1] for line in table] == ["30.8%", "30.8%", "30.8%", "7.7%", "100.0%"]
 
 

@@ -102,12 +102,12 @@ def main(options: argparse.Namespace) -> int:
     """Measure, print and write down; the exit code: 1 if there was nothing to write."""
     os.environ |= dict.fromkeys(THREADS, str(options.threads))
     if options.profile:
-        from ours import profile
+        from profiling import profile
 
         print(profile(options.network or "lenet5_relu", options.batch or 32))
         return 0
     if options.growth:
-        from ours import growth, growth_table
+        from profiling import growth, growth_table
 
         print(growth_table(growth()))
         return 0

@@ -4,7 +4,7 @@ import ctypes
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 WORDS, MXCSR = 8, 7  # C's `fenv_t` on x86-64 Linux: 8 words, of which the last one is the vector unit's settings
 FLUSH = 0x8040  # its bits "results too small for a normal number are 0" and "so are operands"
@@ -36,9 +36,6 @@ def subnormals_flushed() -> Iterator[None]:
 
 def _c_library() -> ctypes.CDLL | None:
     """C's library, if its `fenv_t` is as above."""
-    if (sys.platform, platform.machine(), sys.maxsize) != ("linux", "x86_64", 2**63 - 1):
-        return None
-    with suppress(OSError):
-        c = ctypes.CDLL(None)
-        return c if hasattr(c, "fegetenv") and hasattr(c, "fesetenv") else None
-    return None
+    known = (sys.platform, platform.machine(), sys.maxsize) == ("linux", "x86_64", 2**63 - 1)
+    c = ctypes.CDLL(None) if known else None
+    return c if hasattr(c, "fesetenv") else None
