@@ -298,9 +298,10 @@ def _sum_up(made: _Trials, command: str) -> None:
     for best in shown.best_first(tried)[:1]:
         lines += [f"best: trial {best.number}, validation error {best.error:.2f}%", made.asked.command(best.words)]
     folder = root() / "reports" / study.name
-    figures = {"history.png": shown.search_history(tried)}
+    title = f"{study.name}: {count(len(tried), 'trial')}"
+    figures = {"history.png": shown.search_history(tried, title)}
     if shares := made.shares():
-        figures["importances.png"] = shown.importances(shares)
+        figures["importances.png"] = shown.importances(shares, title)
     else:
         (folder / "importances.png").unlink(missing_ok=True)  # of another search
         lines.append(f"which word decides: {FEWEST} finished trials or more would say")

@@ -55,9 +55,9 @@ def trials_table(tried: Sequence[Tried]) -> str:
 
 
 @style.own_style()
-def search_history(tried: Sequence[Tried]) -> Figure:
+def search_history(tried: Sequence[Tried], title: str = "") -> Figure:
     """The validation error of each trial, in their order, and the lowest so far; those that diverged are at the top."""
-    figure = style.canvas(7, 3.4)
+    figure = style.canvas(7, 3.4, title=title)
     axes = figure.subplots()
     marks: dict[str, dict[str, Any]] = {
         FINISHED: {"marker": "o", "color": style.TRAIN, "markersize": 4},
@@ -85,9 +85,9 @@ def search_history(tried: Sequence[Tried]) -> Figure:
 
 
 @style.own_style()
-def importances(shares: Mapping[str, float]) -> Figure:
+def importances(shares: Mapping[str, float], title: str = "") -> Figure:
     """How much each word decides whether a trial is among the best, as shares of 1, the largest on top."""
-    figure = style.canvas(6, 1 + 0.3 * len(shares))
+    figure = style.canvas(6, 1.2 + 0.3 * len(shares), title=title)
     axes = figure.subplots()
     rows = sorted(shares.items(), key=lambda share: share[1])
     bars = axes.barh([name for name, _ in rows], [share for _, share in rows], color=style.TRAIN, height=0.6)
