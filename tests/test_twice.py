@@ -121,3 +121,30 @@ def test_what_has_come_to_its_end_is_ended_in_silence(start: Callable[..., subpr
     process.send_signal(signal.SIGINT)
     said = end(process)
     assert (said.code, said.err) == (-signal.SIGINT, "")
+
+
+DROPPED = """
+import signal, sys, weakref
+from cnnlab import signals
+
+class Thing:
+    pass
+
+def callback(_):
+    signal.raise_signal(signal.SIGTERM)
+
+signals.heed()
+thing = Thing()
+reference = weakref.ref(thing, callback)
+try:
+    del thing
+    sum(range(10**6))
+    sys.exit("it was dropped")
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_what_a_callback_would_drop_is_heard() -> None:
+    said = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "heard\n", "")

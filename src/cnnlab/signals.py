@@ -1,6 +1,8 @@
 """How a process is told to end: Ctrl-C, SIGTERM and a terminal that is closed all end it in order."""
 
+import _thread
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,15 @@ def heed() -> None:
     for number in ENDS[1:]:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
+    sys.unraisablehook = _again
+
+
+def _again(lost: "sys.UnraisableHookArgs") -> None:
+    """Interrupt once more where Python would have dropped it with a traceback: in a callback, as imports have them."""
+    if lost.exc_type is KeyboardInterrupt:
+        _thread.interrupt_main()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 @contextmanager
