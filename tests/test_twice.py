@@ -124,7 +124,7 @@ def test_what_has_come_to_its_end_is_ended_in_silence(start: Callable[..., subpr
 
 
 DROPPED = """
-import signal, sys, weakref
+import signal, sys, time, weakref
 from cnnlab import signals
 
 class Thing:
@@ -138,7 +138,7 @@ thing = Thing()
 reference = weakref.ref(thing, callback)
 try:
     del thing
-    sum(range(10**6))
+    time.sleep(5)
     sys.exit("it was dropped")
 except KeyboardInterrupt:
     print("heard")

@@ -1,5 +1,7 @@
 """How a process is told to end: Ctrl-C, SIGTERM and a terminal that is closed all end it in order."""
 
+from __future__ import annotations
+
 import _thread
 import signal
 import sys
@@ -20,10 +22,12 @@ def heed() -> None:
     sys.unraisablehook = _again
 
 
-def _again(lost: "sys.UnraisableHookArgs") -> None:
+def _again(lost: sys.UnraisableHookArgs) -> None:
     """Interrupt once more where Python would have dropped it with a traceback: in a callback, as imports have them."""
     if lost.exc_type is KeyboardInterrupt:
-        _thread.interrupt_main()
+        again = threading.Timer(0.01, _thread.interrupt_main)  # here it would be dropped once more
+        again.daemon = True
+        again.start()
     else:
         sys.__unraisablehook__(lost)
 
