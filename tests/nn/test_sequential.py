@@ -202,6 +202,37 @@ class Doubled(Tanh):
         return 2 * x, lambda dy: (2 * dy, {})
 
 
+class Falling(Tanh):
+    """A larger input gives a smaller output, which a maximum after it must see."""
+
+    def f(self, x, y):
+        np.negative(x, out=y)
+
+    def derivative(self, y, d):
+        d.fill(-1)
+
+
+class MinPool(MaxPool):
+    """The smallest value of each window."""
+
+    def bind(self, params, x, dx, grads):
+        inner = super().bind(params, turned := np.empty_like(x), dx, grads)
+
+        def forward(rng):
+            np.negative(x, out=turned)
+            inner.forward(rng)
+            np.negative(inner.y, out=inner.y)
+
+        return inner._replace(forward=forward)
+
+
+@pytest.mark.parametrize(("activation", "pool"), [(Falling(), MaxPool(2)), (Tanh(), MinPool(2)), (ReLU(), MaxPool(2))])
+def test_an_activation_changes_places_with_a_maximum_alone_that_it_does_not_turn_round(activation, pool):
+    net, x = Sequential({"A": activation, "P": pool}), normal(4, 3, 4, 5)
+    params, _ = net.init(x.shape[:-1], np.random.default_rng(0))
+    assert_allclose(net.forward(params, x)[0], pool.forward({}, activation.forward({}, x)[0])[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("below", [Sine(), Wide(4), MaxPool((1, 1)), Tanh(), Dropout()])
 @pytest.mark.parametrize("above", [Tanh(), ReLU(), Swish(), Doubled()])
 def test_no_layer_writes_over_what_another_needs(below, above):

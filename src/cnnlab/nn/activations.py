@@ -29,14 +29,7 @@ class Activation(Layer):
     instead, which fill arrays that are there already and so are faster.
     """
 
-    nonnegative: ClassVar[bool] = False  # f(x) >= 0 everywhere
     in_place: ClassVar[bool] = False  # f and derivative may be given one array as both input and output
-
-    def __init_subclass__(cls) -> None:
-        """A class that computes in another way than its parent says itself whether that may be in place."""
-        super().__init_subclass__()
-        if {"f", "derivative", "forward", "bind"} & vars(cls).keys() and "in_place" not in vars(cls):
-            cls.in_place = False
 
     def f(self, x: Array, y: Array) -> None:
         """Fill y with f(x)."""
@@ -47,7 +40,7 @@ class Activation(Layer):
         raise NotImplementedError
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """Same shape as x."""
+        """`y = f(x)` and `dx = f'(x) dy`, of the same shape as x."""
         return self.bind_over(x, np.empty_like(x), dx)
 
     def bind_over(self, x: Array, y: Array, dx: Array | None) -> Bound:
@@ -88,11 +81,11 @@ class Identity(Activation):
     in_place: ClassVar[bool] = True
 
     def f(self, x: Array, y: Array) -> None:
-        """x."""
+        """Fill y with x."""
         np.copyto(y, x)
 
     def derivative(self, y: Array, d: Array) -> None:
-        """1."""
+        """Fill d with 1."""
         d.fill(1)
 
 

@@ -44,6 +44,9 @@ class Bound(NamedTuple):
     backward: Callable[[], None]
 
 
+SAID = {"increasing", "takes_largest", "forgets_output", "nonnegative", "in_place"}  # by a class, of how it computes
+
+
 @dataclass(frozen=True)
 class Layer(TypeChecked):
     """One step of a network; without parameters, unless its `init` returns some.
@@ -56,6 +59,7 @@ class Layer(TypeChecked):
     increasing: ClassVar[bool] = False  # works value by value, and a larger input never gives a smaller output
     takes_largest: ClassVar[bool] = False  # every output is the largest of some inputs
     forgets_output: ClassVar[bool] = False  # its backward never reads the output again: it may be written over
+    nonnegative: ClassVar[bool] = False  # no output is below 0
 
     def __init_subclass__(cls) -> None:
         """Make `bind` from the `forward` that a class writes, or `forward` from its `bind`; so too for curvature."""
@@ -68,8 +72,9 @@ class Layer(TypeChecked):
             cls.bind_curvature = Layer.bind_curvature  # type: ignore[method-assign]
         elif "bind_curvature" in written and "curvature" not in written:
             cls.curvature = _curvature_by(cls.bind_curvature)  # type: ignore[method-assign]
-        if {"forward", "bind"} & written.keys() and "forgets_output" not in written:
-            cls.forgets_output = False  # what a parent says holds for the parent's own way alone
+        if {"f", "derivative", "forward", "bind"} & written.keys():  # what a parent says holds for its own way alone
+            for said in SAID - written.keys():
+                setattr(cls, said, False)
 
     def out_shape(self, shape: Shape) -> Shape:
         """Shape of the output for an input of this shape; ValueError where there is none."""
@@ -104,9 +109,10 @@ class Layer(TypeChecked):
         return self.forward(params, x)[1]
 
     def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
-        """The same over arrays made once: `y` is the layer's output, `dy` takes h, and `hx` and `found` are filled.
+        """`curvature` over arrays made once: after `forward` put h into `dy`; `backward` fills `hx` and `found`.
 
-        A class writes either this or `curvature`.
+        `hx` gets the second derivatives of the input, `found` those of the parameters. A class writes either this or
+        `curvature`.
         """
         return _bind_by(Layer._predicting)(self, params, x, hx, found)
 
