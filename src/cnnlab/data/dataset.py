@@ -18,7 +18,7 @@ LARGEST = 2**30  # bytes of pixels that are taken into memory at once
 
 
 def whole(word: str, value: int | str, least: int, most: int) -> int:
-    """The whole number in these limits that an option of this name is; ValueError where it is another."""
+    """Check that an option is a whole number from `least` to `most`, and return it; ValueError names the option."""
     if isinstance(value, Integral) and least <= value <= most:
         return int(value)
     raise ValueError(f"{word}={value}: choose a whole number from {least} to {most}")

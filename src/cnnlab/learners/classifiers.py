@@ -46,7 +46,7 @@ class Classifier(TypeChecked, ABC):
         """Train on rows (N, D) of inputs and their labels (N,); all that is random depends on the seed."""
 
     def describe(self, data: Dataset) -> str:
-        """Its name and options."""
+        """The classifier's name and its options."""
         return repr(self)
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:

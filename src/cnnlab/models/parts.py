@@ -54,7 +54,7 @@ def init_before(activation: nn.Layer | None, init: nn.Initializer) -> nn.Initial
 def poolings(
     pooling: nn.Layer, activation: nn.Activation, init: nn.Initializer
 ) -> tuple[nn.Layer, nn.Layer, nn.Activation | None]:
-    """A network's first and last pooling, and what follows both: the activation after one that has parameters.
+    """A network's first and last pooling layer, and the activation after each, if pooling has parameters.
 
     The mean of whole maps can only come last: plain 2x2 averaging stands in for it before. ValueError if the pooling
     cannot follow the activation.

@@ -157,18 +157,18 @@ class StridedConv(Pool):
         return Conv2D(maps, *self._window(), initializer=self.initializer)
 
     def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:
-        """As the convolution's."""
+        """The kernels and biases of the convolution."""
         self.out_shape(shape)
         return self._conv(shape[1]).init(shape, rng)
 
     def bind(self, params: Params, x: Array, dx: Array | None, grads: Params) -> Bound:
-        """As the convolution's."""
+        """`y = W * x + b` at every stride-th place: see `Conv2D`."""
         return self._conv(x.shape[1]).bind(params, x, dx, grads)
 
     def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
-        """As the convolution's."""
+        """The convolution of the squared weights: see `Conv2D`."""
         return self._conv(x.shape[1]).bind_curvature(params, x, hx, found)
 
     def cost(self, shape: Shape) -> Cost:
-        """As the convolution's."""
+        """Parameters, connections and multiply-accumulates of the convolution."""
         return self._conv(shape[1]).cost(shape)

@@ -26,7 +26,7 @@ class Dense(Layer):
     bias_start: float = 0.0
 
     def out_shape(self, shape: Shape) -> Shape:
-        """(units,)."""
+        """The shape of the outputs, (units,), for any input."""
         return (self.units,)
 
     def init(self, shape: Shape, rng: Rng) -> tuple[Params, Shape]:

@@ -37,7 +37,7 @@ class LeCun1998(Initializer):
     """Uniform in +-2.4/fan_in, without a square root (LeCun et al. 1998, Appendix A)."""
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
-        """See the class."""
+        """Uniform in +-2.4/fan_in."""
         return _uniform(rng, shape, 2.4 / fan_in)
 
 
@@ -48,7 +48,7 @@ class FanInUniform(Initializer):
     gain: NotNegative = 1.0
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
-        """See the class."""
+        """Uniform in +-gain/sqrt(fan_in)."""
         return _uniform(rng, shape, self.gain / np.sqrt(fan_in))
 
 
@@ -63,7 +63,7 @@ class Glorot(Initializer):
     gain: NotNegative | None = None
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
-        """See the class."""
+        """Uniform in +-gain sqrt(6 / (fan_in + fan_out))."""
         gain = 1.0 if self.gain is None else self.gain
         return _uniform(rng, shape, gain * np.sqrt(6 / (fan_in + fan_out)))
 
@@ -77,7 +77,7 @@ class He(Initializer):
     """Normal with standard deviation sqrt(2 / fan_in) (He et al. 2015, Eq. 10)."""
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
-        """See the class."""
+        """Normal with standard deviation sqrt(2 / fan_in)."""
         return (rng.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(np.float32)
 
 
@@ -93,7 +93,7 @@ class Gaussian(Initializer):
     bias_std: NotNegative = 0.0
 
     def weights(self, shape: Shape, fan_in: Fan, fan_out: Fan, rng: Rng) -> Array:
-        """See the class."""
+        """Normal with standard deviation std / fan_in**power."""
         return (rng.standard_normal(shape) * self.std / np.power(fan_in, self.power)).astype(np.float32)
 
     def biases(self, shape: Shape, rng: Rng) -> Array:

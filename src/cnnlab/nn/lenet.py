@@ -102,11 +102,11 @@ class RBF(Layer):
         return isinstance(other, RBF) and self.factor == other.factor and np.array_equal(self.codes, other.codes)
 
     def __hash__(self) -> int:
-        """Of codes and factor."""
+        """The hash of codes and factor."""
         return hash((self.codes.tobytes(), self.factor))
 
     def out_shape(self, shape: Shape) -> Shape:
-        """(units,)."""
+        """The shape of the outputs, (units,): one for each code."""
         units, width = self.codes.shape
         if shape != (width,):
             raise ValueError(f"the codes have {width} components, but the layer before gives {shape}")
@@ -152,7 +152,7 @@ class Repeat(Layer):
     times: Natural = 2
 
     def out_shape(self, shape: Shape) -> Shape:
-        """(H, times * C, W)."""
+        """The shape of the copied maps, (H, times * C, W)."""
         refuse_vectors(shape)
         return shape[0], self.times * shape[1], shape[2]
 

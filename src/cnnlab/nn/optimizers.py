@@ -72,7 +72,7 @@ class SGD(Optimizer):
         return {"velocity": np.zeros_like(theta)} if self.momentum else {}
 
     def update(self, theta: Array, gradient: Array, state: OptimizerState, rate: float) -> None:
-        """See the class."""
+        """`v = momentum v + g; theta -= rate v`, or with Nesterov's form `theta -= rate (g + momentum v)`."""
         direction = gradient
         if self.momentum:
             velocity = state["velocity"]
@@ -124,24 +124,24 @@ class DiagonalLM(Optimizer):
 
     @property
     def curvature_every(self) -> int:
-        """See the class."""
+        """It wants the curvature again after so many patterns."""
         return self.every
 
     def curvature_patterns(self, count: int, rng: Rng) -> Array:
-        """See the class."""
+        """`samples` patterns: the first ones, or at random with replacement."""
         return np.arange(min(self.samples, count)) if self.first else rng.integers(count, size=self.samples)
 
     def init(self, theta: Array) -> OptimizerState:
-        """h, 0 until curvature is observed; `rate / (mu + h)`, and the rate that it is of (nan: none yet)."""
+        """Its state: `h`, the curvature, at first 0; `rates`, one each; the `rate` of these (nan: none yet)."""
         return {"h": np.zeros_like(theta), "rates": np.zeros_like(theta), "rate": np.array(np.nan)}
 
     def observe_curvature(self, curvature: Array, state: OptimizerState) -> None:
-        """See the class."""
+        """Take it as h; where h is to be the `largest` so far, only if it is larger."""
         np.maximum(curvature, state["h"] if self.largest else 0, out=state["h"])
         state["rate"].fill(np.nan)
 
     def update(self, theta: Array, gradient: Array, state: OptimizerState, rate: float) -> None:
-        """See the class."""
+        """`theta -= rate g / (mu + h)`, whose quotients are computed again when rate or h has changed."""
         if float(state["rate"]) != rate:
             np.divide(rate, state["h"] + self.mu, out=state["rates"])
             state["rate"].fill(rate)

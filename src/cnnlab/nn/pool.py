@@ -40,7 +40,7 @@ class Pool(Layer):
         return pair(self.size), pair(self.size if self.stride is None else self.stride)
 
     def out_shape(self, shape: Shape) -> Shape:
-        """(H_out, C, W_out)."""
+        """The shape of the pooled maps, (H_out, C, W_out)."""
         rows, columns = window_grid(shape, *self._window())
         return rows, shape[1], columns
 

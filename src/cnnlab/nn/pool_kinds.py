@@ -47,7 +47,7 @@ class MaxPool(Pool):
         return Bound(y, dy, forward, backward)
 
     def curvature(self, params: Params, x: Array) -> Backward:
-        """As the error: the derivatives are 0 and 1."""
+        """The same as the backward of errors, since the derivatives are 0 and 1."""
         return self.forward(params, x)[1]
 
 
@@ -146,7 +146,7 @@ class GlobalAvgPool(Layer):
     """Mean of each whole map: `[H, C, W, N]` becomes the vector `[C, N]`."""
 
     def out_shape(self, shape: Shape) -> Shape:
-        """(C,)."""
+        """The shape of the means, (C,): one for each map."""
         refuse_vectors(shape)
         return (shape[1],)
 

@@ -72,7 +72,7 @@ class OneCycle(Schedule):
     final: NotNegative = 0.0001
 
     def __call__(self, progress: float) -> float:
-        """See the class."""
+        """From `start` up to 1 while progress is below `warmup`, then down to `final`."""
         if progress < self.warmup:
             return _glide(self.start, 1.0, progress / self.warmup)
         return _glide(1.0, self.final, (progress - self.warmup) / (1 - self.warmup))

@@ -74,7 +74,7 @@ class Sequential(Layer):
         return Bound(y, np.empty_like(y) if dy is None else dy, forward, backward)
 
     def bind_curvature(self, params: Params, x: Array, hx: Array | None, found: Params) -> Bound:
-        """As `bind`, with each layer's own curvature."""
+        """Each layer's curvature bound to the arrays of the one before, as in `bind`."""
         bounds, y, h = [], x, hx
         for name, layer in self._steps:
             bounds.append(layer.bind_curvature(params[name], y, h, found[name]))
@@ -103,7 +103,7 @@ class Sequential(Layer):
         return result
 
     def cost(self, shape: Shape) -> Cost:
-        """Sum over the layers."""
+        """The sum of the layers' costs."""
         costs = [layer.cost(s) for layer, s in zip(self.layers.values(), self.shapes(shape), strict=False)]
         return Cost(*map(sum, zip(*costs, strict=True)))
 

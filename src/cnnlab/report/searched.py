@@ -30,7 +30,7 @@ class Tried:
     error: float = math.nan
 
     def __str__(self) -> str:
-        """It in a line."""
+        """The trial in one line."""
         error = f", validation error {self.error:.2f}%" if math.isfinite(self.error) else ""
         return f"{' '.join(self.words)} {self.status}{error}"
 

@@ -218,11 +218,11 @@ class RunLog:
         return path
 
     def text(self, name: str, content: str) -> None:
-        """A text artifact."""
+        """Keep a text file as an artifact of the run."""
         self.path(name).write_text(content, encoding="utf-8")
 
     def json(self, name: str, content: Any) -> None:
-        """A JSON artifact."""
+        """Keep an object as an artifact of the run, in a JSON file."""
         self.text(name, json.dumps(content, indent=1))
 
     def arrays(self, name: str, **arrays: np.ndarray) -> None:
