@@ -121,19 +121,14 @@ def test_an_optimizer_without_a_rate_asks_for_one(monkeypatch: pytest.MonkeyPatc
 def test_a_rate_for_other_epochs_is_said_so_on_the_terminal_in_the_tag_and_in_the_report(
     inside: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from hydra.core.hydra_config import HydraConfig
-    from tests.conftest import composed
-
     from cnnlab.commands.train import _make
 
     words = ("epochs=1", *SMALL)
     source = "tuned for epochs=15, not for epochs=1 data.validation=100 data.train=300"
-    cfg = composed(*words)
-    HydraConfig.instance().set_config(cfg)
-    outcome = _make(cfg, cfg.hydra)
+    _make(plan_of(*words))
     assert f"learning rate 0.01 ({source})" in capsys.readouterr().out.splitlines()[0]
     run = inside.run()
-    assert (outcome.run_id, run.data.tags["cnnlab.lr_source"]) == (run.info.run_id, source)
+    assert run.data.tags["cnnlab.lr_source"] == source
     plan = plan_of(*words)
     assert foreign_rates([plan, plan_of(), plan_of("lr=1")]) == [f"learning rate of 1 arm: {source}"]
     record = RunRecord("id", plan.words, "FINISHED", {"test/error_percent": 1.0}, lr_source=source)
@@ -141,11 +136,53 @@ def test_a_rate_for_other_epochs_is_said_so_on_the_terminal_in_the_tag_and_in_th
     assert f"all arms: {source}" in page.read_text() and f"- all arms: {source}" in (tmp_path / "report.md").read_text()
 
 
+SHAPE = "write default: OPTIMIZER: RATE and tuned: SETTING: ARM: rate: RATE"
+WRONG = "there is no learning rate above 0 here, or its curve is damaged: remove it, and `cnnlab tune` finds it again"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("tuned: {}", SHAPE),
+        ("default: {sgd: 0.1}\ntuned:", SHAPE),
+        ("default: {}\ntuned: {digits: null}", SHAPE),
+        ("default: {sgd: fast}\ntuned: {}", f"sgd: {WRONG}"),
+        ("default: {sgd: 0.0}\ntuned: {}", f"sgd: {WRONG}"),
+        *(
+            (f"default: {{}}\ntuned: {{digits: {{relu max: {entry}}}}}", f"digits: relu max: {WRONG}")
+            for entry in (
+                "null",
+                "{budget: 1}",
+                "{rate: .inf}",
+                "{rate: 0.1, validation_errors: [1.5]}",
+                "{rate: 0.1, validation_errors: {0.1: [2.0]}}",
+                "{rate: 0.1, validation_errors: {0.1: 2}, budget: {runs: 1, seconds: 0}}",
+                "{rate: 0.1, validation_errors: {0.1: []}, budget: {runs: 1, seconds: 0}}",
+            )
+        ),
+    ],
+)
+def test_a_damaged_file_is_answered_in_one_line(
+    content: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "rates.yaml"
+    place.write_text(content)
+    monkeypatch.setattr(rates, "file", lambda: place)
+    rates.table.cache_clear()
+    try:
+        with pytest.raises(ValueError) as caught:
+            plan_of()
+    finally:
+        rates.table.cache_clear()
+    assert str(caught.value) == f"{place}: {said}"
+
+
 def test_entries_are_kept_beside_those_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "rates.yaml"
     place.write_text("# a note\ndefault: {sgd: 0.1}\ntuned:\n  digits:\n    relu: {rate: 0.1}\n")
     monkeypatch.setattr(rates, "file", lambda: place)
-    entry = {"rate": 0.3, "validation_errors": {0.3: [1.5, "diverged"], 1e-05: [90.0]}}
+    curve = {"validation_errors": {0.3: [1.5, "diverged"], 1e-05: [90.0]}, "budget": {"runs": 3, "seconds": 1}}
+    entry = {"rate": 0.3} | curve
     rates.save({Key("tanh", "digits"): entry, Key("tanh", "mnist"): entry})
     assert place.read_text().startswith("# a note\ndefault: {sgd: 0.1}\n")
     known = yaml.safe_load(place.read_text())["tuned"]

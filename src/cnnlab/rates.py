@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Set
 from functools import cache
 from pathlib import Path
@@ -42,7 +43,7 @@ class Key(NamedTuple):
 
     @property
     def terms(self) -> list[str]:
-        """All words of both."""
+        """All words of setting and arm."""
         return [*self.arm.split(), *self.setting.split()]
 
     @property
@@ -128,8 +129,31 @@ def _difference(tuned: Key, wanted: Key) -> str:
 
 @cache
 def table() -> dict[str, Any]:
-    """What conf/rates.yaml says: `tuned` by setting and arm, `default` by optimizer."""
-    return values(file(), MOST)
+    """What conf/rates.yaml says: `tuned` by setting and arm, `default` by optimizer.
+
+    ValueError, in one line, names the entry that is damaged.
+    """
+    known: Any = values(file(), MOST)
+    try:
+        entries = {optimizer: {"rate": rate} for optimizer, rate in known["default"].items()}
+        entries |= {f"{setting}: {arm}": of for setting, arms in known["tuned"].items() for arm, of in arms.items()}
+    except (AttributeError, KeyError, TypeError):
+        raise ValueError(f"{file()}: write default: OPTIMIZER: RATE and tuned: SETTING: ARM: rate: RATE") from None
+    if damaged := next((name for name, entry in entries.items() if not _is_sound(entry)), None):
+        wrong = "there is no learning rate above 0 here, or its curve is damaged"
+        raise ValueError(f"{file()}: {damaged}: {wrong}: remove it, and `cnnlab tune` finds it again")
+    return known
+
+
+def _is_sound(entry: Any) -> bool:
+    """Whether an entry has a rate, and a budget if it has the curve that it was chosen by."""
+    try:
+        curve = entry.get("validation_errors", {})
+        budget = [entry["budget"][what] for what in ("runs", "seconds")] if curve else []
+        is_curve = all(map(list, curve.values())) and all(number >= 0 for number in budget)
+        return is_curve and all(0 < rate < math.inf for rate in (entry["rate"], *curve))
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def save(entries: Mapping[Key, Mapping[str, Any]]) -> Path:
@@ -148,5 +172,5 @@ def save(entries: Mapping[Key, Mapping[str, Any]]) -> Path:
 
 
 def file() -> Path:
-    """Where they are kept."""
+    """The file that the rates are kept in."""
     return conf_folder() / "rates.yaml"
