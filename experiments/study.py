@@ -93,7 +93,8 @@ def main(name: str, words: Sequence[str] = (), folder: Path | None = None) -> No
     _keep_lines(folder / CHANGED, tested)
     write_page(name, folder, sweep.asked)
     for file, figure in drawn(name, records, sweep.asked).items():
-        write_atomically(folder / file, plots.png(figure))
+        if figure:
+            write_atomically(folder / file, plots.png(figure))
     write_figures(name, folder)
     print(f"written: {folder / 'README.md'}")
     ended = [of for of in records if of.status not in ("FINISHED", "RUNNING")]

@@ -18,7 +18,7 @@ from cnnlab.runs import make
 from cnnlab.sweeps import Notices
 from cnnlab.tracking.log import DIVERGED, RunLog
 from cnnlab.tracking.store import CODE, FINGERPRINT, KIND
-from cnnlab.tuning import GRID, SEEDS, WIDEST, WORDS, Point, arms, choice, is_tuned, rate_at, tune, wanted
+from cnnlab.tuning import GRID, SEEDS, WIDEST, WORDS, Point, arms, choice, curve_of, rate_at, tune, wanted
 
 inf = math.inf
 MLP = ("data=digits", "data.train=200", "data.validation=100", "model=mlp", "model.hidden=[4]", "epochs=1")
@@ -131,7 +131,7 @@ def test_a_search_that_was_cut_goes_on_and_is_kept(
     cut, rest, nothing = (Launcher(tmp_path / "sweep", stop) for stop in (7, 1000, 0))
     with pytest.raises(KeyboardInterrupt):
         tune_by(cut)
-    assert len(cut.made) == 7 and not is_tuned(Key("tanh cross_entropy mlp glorot momentum", ""))
+    assert len(cut.made) == 7 and not curve_of(Key("tanh cross_entropy mlp glorot momentum", ""))
     assert tune_by(rest) == 0
     made = cut.made + rest.made
     assert len(set(made)) == len(made) == 16

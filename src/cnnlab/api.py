@@ -38,11 +38,7 @@ def load(run_or_path: str | PathLike[str]) -> Predictor:
         return Predictor.of(files)
     if isinstance(run_or_path, PathLike) or place.is_absolute() or place.suffix == ".npz" or run_or_path[:1] == ".":
         raise ValueError(f"{place}: there is no network here: choose an npz file of one, or the folder model of a run")
-    found = kept.finished(fspath(run_or_path))
-    if len(found) > 1:
-        ids = ", ".join(run.info.run_id for _, run in found[:5]) + ", ..." * (len(found) > 5)
-        raise ValueError(f"{run_or_path} has {len(found)} finished runs: choose one by its id: {ids}")
-    return kept.predictor(*found[0])
+    return kept.predictor(*kept.one(fspath(run_or_path)))
 
 
 @store_errors()

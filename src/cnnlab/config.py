@@ -128,7 +128,7 @@ def _checked(node: Any, path: str) -> Any:
         return node
     checked = {name: _checked(value, f"{path}.{name}") for name, value in node.items() if not name.startswith("_")}
     if "_target_" in node:
-        target = _located(node["_target_"])
+        target = located(node["_target_"])
         known, kinds, plain = inspect.signature(target).parameters, annotated(target), typing.get_type_hints(target)
         for name, value in checked.items():
             if name not in known:
@@ -145,7 +145,8 @@ def _takes_float(hint: Any) -> bool:
     return float in wanted and int not in wanted
 
 
-def _located(target: str) -> Any:
+def located(target: str) -> Any:
+    """The class or function of a dotted name, whose module is imported; ValueError where there is none."""
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)

@@ -34,6 +34,14 @@ def metric(kind: str, direction: str) -> str:
     return f"{FAMILY}/{kind}_{direction}"
 
 
+def data_of(study: Study, run: Any) -> Dataset:
+    """The images that a run was made with. ValueError or OSError, in one line, where they are others now or gone."""
+    data = load(records.config(study, run)["data"])
+    if data.digest != tag(run, DIGEST):
+        raise ValueError(f"the images of data={run.data.params['data']} are others now than when it was made")
+    return data
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """What a run answered its test by: the data and its networks."""
@@ -45,11 +53,8 @@ class Evaluated:
     @classmethod
     def of(cls, study: Study, run: Any) -> Evaluated:
         """Those of a finished run. ValueError or OSError, in one line, where it has no network or its data are gone."""
-        config, predictor = records.config(study, run), records.predictor(study, run)
-        data = load(config["data"])
-        if data.digest != tag(run, DIGEST):
-            raise ValueError(f"the images of data={run.data.params['data']} are others now than when it was made")
-        return cls(data, predictor, config["threads"])
+        predictor = records.predictor(study, run)
+        return cls(data_of(study, run), predictor, records.config(study, run)["threads"])
 
     def error_percent(self, kind: str, direction: str, amount: int) -> float:
         """The error in per cent when the test images are changed by this amount."""

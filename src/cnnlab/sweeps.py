@@ -50,7 +50,7 @@ class Notices:
 
     @property
     def file(self) -> Path:
-        """Where they are."""
+        """The file that the notices are lines of."""
         return self.folder / "arms.jsonl"
 
     def post(self, words: Sequence[str], status: str, line: str = "", reason: str = "") -> None:
@@ -68,7 +68,7 @@ class Notices:
             self.post(words, outcome.status, str(outcome), outcome.reason)
 
     def read(self) -> list[dict[str, Any]]:
-        """What was said so far."""
+        """The notices that were posted so far."""
         said = []
         for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
             with suppress(ValueError):  # half a line: it is being written, or the disk was full

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab import plots, rates
-from cnnlab.composing import Plan, Sweep, load_data
+from cnnlab.composing import Plan, Sweep
 from cnnlab.paths import root, write_atomically
 from cnnlab.report.panels import rate_curves
 from cnnlab.report.tables import count
@@ -137,11 +137,6 @@ def curve_of(key: rates.Key) -> Mapping[str, Any] | None:
     return entry if "validation_errors" in entry else None
 
 
-def is_tuned(key: rates.Key) -> bool:
-    """Whether a rate was found for just this, and its curve is kept."""
-    return curve_of(key) is not None
-
-
 def lines(arm: str, key: rates.Key) -> list[dict[str, object]]:
     """A line for each run of the search for this arm's rate, for a table; none where no curve is kept."""
     entry = curve_of(key) or {"validation_errors": {}}
@@ -175,11 +170,12 @@ def tune(
     if not all_arms:
         print(f"{name}: nothing to tune: no arm has a learning rate that is to be found")
         return 0
-    searches = {key: Search(plan) for key, plan in all_arms.items() if _is_asked(key, plan)}
+    again = {key for key, plan in all_arms.items() if plan.config["rerun"] == "true"}
+    searches = {key: Search(plan) for key, plan in all_arms.items() if key in again or not curve_of(key)}
     print(f"{name}: {count(len(searches), 'arm')} to tune, {len(all_arms) - len(searches)} tuned", flush=True)
     failures = [*sweep.refused]
     for search in searches.values():
-        if not len(load_data(search.plan).val):
+        if not len(search.plan.data.val):
             search.failed = True
             failures.append(
                 f"{search.plan.label}: no images are held out to choose by; data.validation=1000 holds some"
@@ -188,7 +184,11 @@ def tune(
     while points := [(key, point) for key, search in searches.items() for point in search.wanted()]:
         plans = [compose(searches[key].words(point)) for key, point in points]
         batch = replace(sweep, plans=plans)
-        runs, failed = make_missing(batch, {STUDY: study}, _launcher(launch, plans), folder, has_result)
+
+        def launched(numbers: Sequence[int], plans: Sequence[Plan] = plans) -> None:
+            launch([plans[number].overrides for number in numbers])
+
+        runs, failed = make_missing(batch, {STUDY: study}, launched, folder, has_result)
         for number, ((key, point), plan) in enumerate(zip(points, plans, strict=True)):
             searches[key].add(point, run := runs.get(plan.key))
             if run is None or not has_result(run):
@@ -202,14 +202,6 @@ def tune(
     for reason in failures:
         print(f"FAILED {reason}")
     return len(failures)
-
-
-def _is_asked(key: rates.Key, plan: Plan) -> bool:
-    return not is_tuned(key) or plan.config["rerun"] == "true"
-
-
-def _launcher(launch: Callable[[Sequence[Words]], Any], plans: Sequence[Plan]) -> Callable[[Sequence[int]], Any]:
-    return lambda numbers: launch([plans[number].overrides for number in numbers])
 
 
 def _sum_up(name: str, command: str, study: Study, entries: Mapping[rates.Key, Mapping[str, Any]]) -> None:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from cnnlab.commands import parser
-
-if TYPE_CHECKING:
-    from cnnlab.tracking.store import Study
 
 EXAMPLES = """\
   cnnlab compare 3f9c 81ab    the runs whose ids begin so
@@ -25,28 +21,34 @@ def main(words: Sequence[str]) -> None:
     said = parse.parse_args(words)
     from cnnlab.paths import UI, root
     from cnnlab.plots import differing, png
+    from cnnlab.robustness import data_of
     from cnnlab.statistics import compare
     from cnnlab.tracking.access import store_errors
-    from cnnlab.tracking.records import answers
+    from cnnlab.tracking.records import answers, one
     from cnnlab.tracking.store import run_link
 
     with store_errors():
-        found = [_one(word) for word in (said.a, said.b)]
-        (a, labels), (b, others) = (answers(*one) for one in found)
+        found = [one(word) for word in (said.a, said.b)]
+        (a, labels), (b, others) = (answers(*each) for each in found)
     if a.shape != b.shape or (labels != others).any():
         raise ValueError(f"{said.a} and {said.b}: choose two runs that answered the same test images")
     names = [f"{study.name}: {run.info.run_name}" for study, run in found]
     wrong = a != labels, b != labels
     result = compare(*wrong)
-    for letter, name, one in zip("AB", names, wrong, strict=True):
-        print(f"{letter}  {name}  test error {100 * one.mean():.2f}%")
+    for letter, name, errors in zip("AB", names, wrong, strict=True):
+        print(f"{letter}  {name}  test error {100 * errors.mean():.2f}%")
     both = int((wrong[0] & wrong[1]).sum())
     print(f"both right {len(labels) - both - result.worse - result.better}, only A right {result.worse}, ", end="")
     print(f"only B right {result.better}, both wrong {both}")
     bounds = f"{100 * result.low:+.2f} to {100 * result.high:+.2f}"
     print(f"B - A: {100 * result.mean:+.2f} points (95% for new images: {bounds}; McNemar's exact p = {result.p:.3g})")
-    data, differ = _data(*found[0]), wrong[0] != wrong[1]
-    if data is not None and differ.any():
+    differ = wrong[0] != wrong[1]
+    try:
+        data = data_of(*found[0]) if differ.any() else None
+    except (ValueError, OSError) as error:
+        print(f"no picture: {error}")
+        data = None
+    if data:
         file = root() / "reports" / "compare" / f"{found[0][1].info.run_id[:8]}-{found[1][1].info.run_id[:8]}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         shown = (data.test.pixels[differ], labels[differ], a[differ], b[differ], data.classes)
@@ -54,31 +56,3 @@ def main(words: Sequence[str]) -> None:
         print("images on which one of them is wrong:", file)
     for letter, (study, run) in zip("AB", found, strict=True):
         print(f"{letter}, after {UI}:", run_link(study, run.info.run_id))
-
-
-def _one(word: str) -> tuple[Study, Any]:
-    """The one finished run that a word means."""
-    from cnnlab.tracking.records import finished
-
-    found = finished(word)
-    if len(found) > 1:
-        ids = ", ".join(f"{run.info.run_id} ({run.info.run_name})" for _, run in found[:5])
-        raise ValueError(f"{word} is a study of {len(found)} runs: choose one by its id: {ids}")
-    return found[0]
-
-
-def _data(study: Study, run: Any) -> Any:
-    """The images that a run was tested on; None, with a line, where they cannot be read or are others now."""
-    from cnnlab.composing import load
-    from cnnlab.tracking import records
-    from cnnlab.tracking.store import DIGEST, tag
-
-    try:
-        data = load(records.config(study, run)["data"])
-    except (ValueError, OSError) as error:
-        print(f"no picture: {error}")
-        return None
-    if data.digest != tag(run, DIGEST):
-        print("no picture: the images are others now than when the runs were made")
-        return None
-    return data

@@ -34,12 +34,12 @@ def main(words: Sequence[str]) -> None:
 def print_arms(name: str, words: Sequence[str], only: Sequence[str]) -> None:
     """The arms of a sweep that have a rate to be found, and whether it is."""
     from cnnlab.composing import sweep_of
-    from cnnlab.tuning import GRID, WORDS, arms, is_tuned
+    from cnnlab.tuning import GRID, WORDS, arms, curve_of
 
     wanted = arms(sweep_of(name, [*words, *WORDS], only).plans)
     for key in wanted:
-        print(f"{'tuned' if is_tuned(key) else 'to do':<6} {key.arm} on {key.setting}")
-    left = sum(not is_tuned(key) for key in wanted)
+        print(f"{'tuned' if curve_of(key) else 'to do':<6} {key.arm} on {key.setting}")
+    left = sum(not curve_of(key) for key in wanted)
     print(
         f"{len(wanted) - left} of {len(wanted)} arms are tuned; the others take {left * (len(GRID) + 2)} runs or more"
     )

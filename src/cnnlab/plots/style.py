@@ -9,13 +9,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from cnnlab.plots.page import Page
 
 History = Sequence[Mapping[str, float]]
 Array = np.ndarray
@@ -79,15 +81,8 @@ def canvas(width: float, height: float, margins: Sequence[float] = (), title: st
     return figure
 
 
-class Savable(Protocol):
-    """What can be saved as a picture: a matplotlib figure or a page."""
-
-    def savefig(self, file: Any, /, *, format: str) -> None:
-        """Write it to a file."""
-
-
 @own_style()
-def png(figure: Savable) -> bytes:
+def png(figure: Figure | Page) -> bytes:
     """The figure as PNG with 256 colours, a third of the size; the same figure gives the same bytes."""
     from PIL import Image
 

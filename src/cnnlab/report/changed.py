@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +59,7 @@ def section(found: Errors) -> str:
 
 @style.own_style()
 def figure(found: Errors, title: str = "") -> Figure:
-    """A panel for each kind of change, a line an arm, all on one scale."""
+    """A panel for each kind of change, a line an arm, all on one scale: logarithmic where errors are far apart."""
     arms = list(dict.fromkeys(arm for lines in found.values() for arm in lines))
     looks = dict(zip(arms, style.looks(len(arms)), strict=True))
     rows = math.ceil(len(found) / ACROSS)
@@ -72,16 +72,12 @@ def figure(found: Errors, title: str = "") -> Figure:
         axes.grid(alpha=0.3)
     for unused in list(panels)[len(found) :]:
         unused.remove()
-    _scale(drawn, [error for lines in found.values() for amounts in lines.values() for error in amounts.values()])
-    handles, labels = drawn.axes[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside lower left", ncols=5, fontsize=8, frameon=False)
-    return drawn
-
-
-def _scale(drawn: Figure, values: Sequence[float]) -> None:
-    """One scale for all panels: a logarithmic one where errors are far apart."""
-    if style.wide_range(values):
+    shown = [error for lines in found.values() for amounts in lines.values() for error in amounts.values()]
+    if style.wide_range(shown):
         drawn.axes[0].set_yscale("log")
         style.plain_numbers(drawn.axes[0].yaxis)
     for axes in drawn.axes[::ACROSS]:
         axes.set_ylabel("test error (%)")
+    handles, labels = drawn.axes[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside lower left", ncols=5, fontsize=8, frameon=False)
+    return drawn

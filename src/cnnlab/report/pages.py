@@ -6,7 +6,7 @@ import base64
 import html
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,26 +15,13 @@ from cnnlab.paths import write_atomically
 from cnnlab.report import curves, effects, figures, panels
 from cnnlab.report.arms import Arm, Options, RunRecord, arms, swept
 from cnnlab.report.contrasts import Asked
-from cnnlab.report.findings import Answer, answer
+from cnnlab.report.findings import answer
 from cnnlab.report.rows import Result, mark_note
 from cnnlab.report.sentences import sentences, winner
 from cnnlab.report.tables import NOTHING, contrast_rows, count, interaction_rows, legend, number, share_rows, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-# What draws each file's figure, or None where there is nothing to show. How to read it is in templates/captions.j2.
-FIGURES: dict[str, Callable[[Sequence[Arm], Options, Answer, str], Figure | None]] = {
-    "contrasts.png": lambda arms, words, said, title: effects.contrasts(said, title),
-    "shares.png": lambda arms, words, said, title: effects.shares(said, title),
-    "error_bars.png": lambda arms, words, said, title: figures.error_bars(arms, title),
-    "heat_map.png": lambda arms, words, said, title: figures.heat_map(arms, words, title),
-    "learning_curves.png": lambda arms, words, said, title: curves.learning_curves(arms, words, title),
-    "gradient_ratio.png": lambda arms, words, said, title: curves.gradient_ratio(arms, words, title),
-    "layer_gradients.png": lambda arms, words, said, title: curves.layer_gradients(arms, words, title),
-    "confusion.png": lambda arms, words, said, title: panels.confusion_grid(arms, title),
-}
 
 
 def write_report(
@@ -55,11 +42,10 @@ def write_report(
     if not records:
         raise ValueError(f"report {name}: no run was found")
     facts = {"name": name, "notes": notes, **_facts(records, asked, results), "pictures": []}
-    figures = drawn(name, records, asked)
-    for file in FIGURES:
+    for file, figure in drawn(name, records, asked).items():
         (folder / file).unlink(missing_ok=True)  # one of before would be listed, and kept in the store
-        if file in figures:
-            picture = plots.png(figures[file])
+        if figure:
+            picture = plots.png(figure)
             write_atomically(folder / file, picture)
             facts["pictures"].append((file, base64.b64encode(picture).decode()))
     for template, file in (("report.md.j2", "report.md"), ("report.html.j2", "index.html")):
@@ -72,13 +58,21 @@ def numbers(name: str, records: Sequence[RunRecord], asked: Asked) -> str:
     return _render("numbers.md.j2", {"name": name, **_facts(records, asked)}).strip()
 
 
-def drawn(name: str, records: Sequence[RunRecord], asked: Asked) -> dict[str, Figure]:
-    """The figures of a report, by file, as far as there is something to show."""
+def drawn(name: str, records: Sequence[RunRecord], asked: Asked) -> dict[str, Figure | None]:
+    """The figures of a report, by file; None where there is nothing to show. templates/captions.j2 explains each."""
     words = swept(records)
     found = arms(records, words)
     said, title = answer(found, words, asked), _title(name, found)
-    figures = {file: draw(found, words, said, title) for file, draw in FIGURES.items()}
-    return {file: figure for file, figure in figures.items() if figure}
+    return {
+        "contrasts.png": effects.contrasts(said, title),
+        "shares.png": effects.shares(said, title),
+        "error_bars.png": figures.error_bars(found, title),
+        "heat_map.png": figures.heat_map(found, words, title),
+        "learning_curves.png": curves.learning_curves(found, words, title),
+        "gradient_ratio.png": curves.gradient_ratio(found, words, title),
+        "layer_gradients.png": curves.layer_gradients(found, words, title),
+        "confusion.png": panels.confusion_grid(found, title),
+    }
 
 
 def _title(name: str, found: Sequence[Arm]) -> str:
@@ -103,15 +97,22 @@ def _facts(records: Sequence[RunRecord], asked: Asked, results: Sequence[Result]
         "winner": winner(found),
         "sentences": sentences(said, results),
         "named": said.named,
-        "contrasts": contrast_rows(said),
-        "interactions": interaction_rows(said),
-        "shares": share_rows(said.staircase),
+        "tables": [
+            ("Contrasts", contrast_rows(said), "contrasts_note.j2"),
+            ("The same within each option of another word", interaction_rows(said), ""),
+            ("Shares of the whole change", share_rows(said.staircase), "shares_note.j2"),
+        ],
         "watched": any(name.startswith("watch/") for _, record in runs for name in record.metrics),
         "unvalidated": all(math.isnan(record.error("val")) for _, record in runs),
-        "rates": _rates(found),
+        "lists": [
+            ("Learning rates", _rates(found)),
+            (
+                "Failed runs",
+                [f"{arm.label}, seed {r.words.get('seed', '')}: {r.failure}" for arm, r in runs if r.failure],
+            ),
+        ],
         "own_lr": "lr" not in words and len({arm.words.get("lr") for arm in found}) > 1,
         "several_seeds": len({record.words.get("seed") for _, record in runs}) > 1,
-        "failures": [(arm.label, r.words.get("seed", ""), r.failure) for arm, r in runs if r.failure],
         "runs": [
             {
                 "arm": arm.label,

@@ -21,20 +21,6 @@ from cnnlab.tracking.access import one_line, store_errors
 from cnnlab.tracking.leases import Elsewhere
 from cnnlab.tracking.log import RunLog, say_waiting
 
-FORWARDED = (
-    "begin",
-    "metrics",
-    "curve",
-    "tag",
-    "dataset",
-    "text",
-    "json",
-    "arrays",
-    "figure",
-    "picture",
-    "model",
-    "upload",
-)
 ALWAYS = 2**62  # the generation of a call that is never skipped
 
 
@@ -105,9 +91,8 @@ class _Apart:
             self._calls.cancel_join_thread()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if name in FORWARDED:
-            return partial(self._call, name)
-        raise AttributeError(name)
+        getattr(RunLog, name)  # AttributeError where it has no such method
+        return partial(self._call, name)
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> None:
         self.check()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,7 @@ from cnnlab.tracking.store import MADE_IN, SWEEP, Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric, Run
-
-BATCH = 1000  # metrics that MLflow takes in one write
+    from mlflow.entities import DatasetInput, Run
 
 
 def copied(study: Study, run: Run, name: str, params: Mapping[str, str], own: Mapping[str, str]) -> str | None:
@@ -37,20 +35,13 @@ def copied(study: Study, run: Run, name: str, params: Mapping[str, str], own: Ma
         tags = run.data.tags | {MADE_IN: run.data.tags.get(MADE_IN, made.run_id), SWEEP: study.name}
         tags |= {"mlflow.runName": name, **own}
         copy = client.create_run(study.experiment_id, made.start_time, tags, name).info.run_id
-        client.log_batch(copy, params=[Param(key, value) for key, value in params.items()])
         points = [point for key in run.data.metrics for point in client.get_metric_history(made.run_id, key)]
-        write_points(client, copy, points)
+        client.log_batch(copy, points, [Param(key, value) for key, value in params.items()])
         if run.inputs and run.inputs.dataset_inputs:
             write_inputs(client, copy, run.inputs.dataset_inputs)
         client.log_artifacts(copy, str(files))
     client.set_terminated(copy, "FINISHED", made.end_time)
     return copy
-
-
-def write_points(client: MlflowClient, run_id: str, points: Sequence[Metric]) -> None:
-    """Write values of metrics, in as few writes as MLflow allows."""
-    for first in range(0, len(points), BATCH):
-        client.log_batch(run_id, points[first : first + BATCH])
 
 
 def write_inputs(client: MlflowClient, run_id: str, inputs: list[DatasetInput]) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 from cnnlab.report.arms import Arm, mean
 from cnnlab.report.tables import count
-from cnnlab.tracking.copies import write_points
 from cnnlab.tracking.store import ARM, FINGERPRINT, KIND, NOTE, Study
 
 MEANS = "means"  # their kind
@@ -35,9 +34,8 @@ def file_means(study: Study, arms: Mapping[str, Arm], errors: Sequence[str], cur
         note = f"The mean of {count(len(arms[name].finished), 'run')}, a seed each: those with the tag {ARM} = {name}."
         tags = {KIND: MEANS, ARM: name, FINGERPRINT: _identity(wanted[name]), NOTE: note}
         run_id = study.client.create_run(study.experiment_id, tags=tags, run_name=name).info.run_id
-        study.client.log_batch(run_id, params=[Param(word, said) for word, said in arms[name].swept.items()])
         points = [Metric(key, y, 0, step) for key, curve in wanted[name].items() for step, y in curve.items()]
-        write_points(study.client, run_id, points)
+        study.client.log_batch(run_id, points, [Param(word, said) for word, said in arms[name].swept.items()])
         study.client.set_terminated(run_id, "FINISHED")
 
 

@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from cnnlab.locks import locked
 from cnnlab.tracking.access import PATIENCE, StoreAway, one_line, store_errors
-from cnnlab.tracking.copies import write_inputs, write_points
+from cnnlab.tracking.copies import write_inputs
 from cnnlab.tracking.leases import Elsewhere, Lease, taken_over
 from cnnlab.tracking.store import AGAIN, ASKED, CODE, FINGERPRINT, OUTBOX, RECORD, Study, refuse, run_lock, state_folder
 
@@ -105,7 +105,7 @@ class Outbox:
 
     @property
     def fingerprint(self) -> str:
-        """That of its run."""
+        """The fingerprint of the run whose record it holds."""
         return self.folder.name.partition(".")[0]
 
     def deliver(self, end: bool = False) -> str:
@@ -256,7 +256,7 @@ def perform(
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
     if action == "metrics":
-        write_points(client, run_id, [Metric(*point) for point in arguments[0]])
+        client.log_batch(run_id, [Metric(*point) for point in arguments[0]])
     elif action == "tag":
         client.set_tag(run_id, *arguments)
     elif action == "dataset":

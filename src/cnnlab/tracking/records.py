@@ -86,6 +86,15 @@ def best_first() -> list[tuple[Study, Run]]:
     return sorted(newest.values(), key=lambda found: (mean(errors[setting(found[1])]), error(found[1])))
 
 
+def one(word: str) -> tuple[Study, Run]:
+    """The one finished run that a word means; ValueError, in one line, where they are several."""
+    found = finished(word)
+    if len(found) > 1:
+        ids = ", ".join(f"{run.info.run_id} ({run.info.run_name})" for _, run in found[:5]) + ", ..." * (len(found) > 5)
+        raise ValueError(f"{word} has {len(found)} finished runs: choose one by its id: {ids}")
+    return found[0]
+
+
 def _every_finished() -> list[tuple[Study, Run]]:
     """All finished runs, with their studies: the newest of a study first."""
     query = f"tags.`{KIND}` = 'run' and attributes.status = 'FINISHED'"
