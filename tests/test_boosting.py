@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from tests.conftest import Home, is_one_line, plan_of
 
-from cnnlab.composing import load_data
 from cnnlab.data import Dataset, Distortion, Images
 from cnnlab.journal import Watcher
 from cnnlab.learners import boosted
@@ -68,7 +67,7 @@ def test_a_boosted_run_is_recorded(home: Home, digits: Dataset) -> None:
     assert np.mean(answers == labels) == run.data.metrics["test/accuracy"]
     with np.load(files["answers.npz"], allow_pickle=False) as archive:
         assert (archive["answers"] == answers).all() and (archive["labels"] == labels).all()
-    held_out = load_data(plan_of(*WORDS, "augment=shift")).val
+    held_out = plan_of(*WORDS, "augment=shift").data.val
     found = np.mean(home.model(run).predict(held_out.pixels) == held_out.labels)  # of the three, not of the last
     assert run.data.metrics["val/accuracy"] == found and f"validation error {100 * (1 - found):.2f}%" in said.out
     whole = {*("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/error_percent")}

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.conftest import untimed
+from tests.recipes import Training
 
 from cnnlab import checkpoint
 from cnnlab.checkpoint import Checkpoints, sealed
@@ -39,7 +40,7 @@ from cnnlab.nn import (
     Steps,
     StochasticPool,
 )
-from cnnlab.training import Recipe, TrainingState, start, train
+from cnnlab.training import TrainingState, train
 
 STAMP = {"identity": "0123abcd", "code": "4567ef01"}
 SEED = 7
@@ -54,8 +55,8 @@ NOISY = Sequential(
 )
 
 
-def recipe(optimizer: Optimizer, schedule: Schedule, network: Sequential = NOISY) -> Recipe:
-    return Recipe(network, SoftmaxCrossEntropy(), optimizer, schedule, 0.01, 5, 30)
+def recipe(optimizer: Optimizer, schedule: Schedule, network: Sequential = NOISY) -> Training:
+    return Training(SoftmaxCrossEntropy(), optimizer, schedule, 0.01, 5, 30, network=network)
 
 
 ADAM = recipe(Adam(), OneCycle())
@@ -63,9 +64,9 @@ RECIPES = {
     "adam one_cycle": ADAM,
     "momentum steps": recipe(SGD(weight_decay=0.01, momentum=0.9), Steps()),
     "nesterov cosine": recipe(SGD(clip_norm=1, momentum=0.9, nesterov=True), Cosine()),
-    "distorted": replace(ADAM, distortion=Distortion(translation=2, alpha=20)),
+    "distorted": replace(ADAM, augment=Distortion(translation=2, alpha=20)),
     "subset, first losses": replace(ADAM, images_per_epoch=90, steps_recorded=4),
-    "views, best epoch": replace(ADAM, views_every=2, patience=9),
+    "views, best epoch": replace(ADAM, confusion_every=2, stop=9),
     "sgd without noise": recipe(SGD(), Cosine(), replace(NOISY, layers=NOISY.layers | {"S2": MaxPool(2)})),
 }
 
@@ -79,8 +80,8 @@ def saved(digits: Dataset, tmp_path: Path) -> tuple[Path, TrainingState]:
     return tmp_path / "state.npz", state
 
 
-def begun(recipe: Recipe, data: Dataset, epochs: int) -> TrainingState:
-    state = start(recipe, data.shape, SEED)
+def begun(recipe: Training, data: Dataset, epochs: int) -> TrainingState:
+    state = recipe.start(data, SEED)
     list(itertools.islice(train(recipe, state, data), epochs))
     return state
 
@@ -100,10 +101,10 @@ def content(state: TrainingState) -> dict[str, Any]:
 
 @pytest.mark.parametrize("chosen", RECIPES.values(), ids=RECIPES)
 @pytest.mark.parametrize("epochs", [1, 4])
-def test_a_cut_training_ends_bit_equal(chosen: Recipe, epochs: int, digits: Dataset, tmp_path: Path) -> None:
+def test_a_cut_training_ends_bit_equal(chosen: Training, epochs: int, digits: Dataset, tmp_path: Path) -> None:
     uncut = begun(chosen, digits, epochs=5)
     Checkpoints(tmp_path / "state.npz", STAMP).save(begun(chosen, digits, epochs))
-    state = start(chosen, digits.shape, SEED)
+    state = chosen.start(digits, SEED)
     assert Checkpoints(tmp_path / "state.npz", STAMP).restore(state)
     assert len(state.history) == epochs
     list(train(chosen, state, digits))
@@ -115,7 +116,7 @@ def test_everything_comes_back(
     saved: tuple[Path, TrainingState], digits: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, state = saved
-    other = start(ADAM, digits.shape, SEED)
+    other = ADAM.start(digits, SEED)
     assert content(other) != content(state)
     assert Checkpoints(path, STAMP).restore(other)
     assert content(other) == content(state)
@@ -124,7 +125,7 @@ def test_everything_comes_back(
 
 
 def test_where_nothing_is_nothing_is_said(digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not Checkpoints(tmp_path / "state.npz", STAMP).restore(start(ADAM, digits.shape, SEED))
+    assert not Checkpoints(tmp_path / "state.npz", STAMP).restore(ADAM.start(digits, SEED))
     assert (list(tmp_path.iterdir()), capsys.readouterr().out) == ([], "")
 
 
@@ -132,9 +133,9 @@ def test_where_nothing_is_nothing_is_said(digits: Dataset, tmp_path: Path, capsy
 def refused(digits: Dataset, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """`refused(path)`: the line that is said of a file which is set aside as it is, the state being left alone."""
 
-    def refused(path: Path, recipe: Recipe = ADAM, stamp: dict[str, str] = STAMP, seed: int = SEED) -> str:
+    def refused(path: Path, recipe: Training = ADAM, stamp: dict[str, str] = STAMP, seed: int = SEED) -> str:
         before, others = path.read_bytes(), set(path.parent.iterdir())
-        state = start(recipe, digits.shape, seed)
+        state = recipe.start(digits, seed)
         fresh = content(state)
         assert not Checkpoints(path, stamp).restore(state)
         assert content(state) == fresh
@@ -293,7 +294,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, refused: Callable[..., str]) -> 
 
 def test_what_cannot_be_read_is_set_aside(digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "state.npz").mkdir()
-    assert not Checkpoints(tmp_path / "state.npz", STAMP).restore(start(ADAM, digits.shape, SEED))
+    assert not Checkpoints(tmp_path / "state.npz", STAMP).restore(ADAM.start(digits, SEED))
     said = "starting afresh: the checkpoint state.npz does not fit, it cannot be read (Is a directory); "
     assert capsys.readouterr().out == said + "it is now state.npz.set-aside-1\n"
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz.set-aside-1"]

@@ -195,12 +195,18 @@ def test_a_full_disk_is_one_line(
     assert len(text.splitlines()) == lines
 
 
-def test_a_bug_is_a_traceback_and_nothing_of_hydra(
-    said: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [("train", "data=digits", "model=mlp"), ("data", "mnist")])
+def test_a_bug_is_a_traceback_with_no_password_and_nothing_of_hydra(
+    words: tuple[str, ...], inside: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cnnlab.commands.train._make", lambda *_: {}["no such key"])
-    code, text = said("train", "data=digits", "model=mlp")
-    assert code == 1 and text.startswith("Traceback") and text.endswith("KeyError: 'no such key'")
+    def fails(*_: object) -> None:
+        raise KeyError("postgresql://me:secret@here/runs")
+
+    monkeypatch.setattr("cnnlab.commands.train._make", fails)
+    monkeypatch.setattr("cnnlab.commands.data.main", fails)
+    text = commands._ended(words)
+    assert isinstance(text, str) and text.startswith("Traceback") and "secret" not in text
+    assert text.endswith("KeyError: 'postgresql://me:***@here/runs'")
     assert "Error executing" not in text
 
 

@@ -250,6 +250,10 @@ def test_tags_and_a_description_are_text(default: Plan, text: str) -> None:
     assert (made.key, made.words, made.label) == (default.key, default.words, default.label)
 
 
+def test_an_option_may_name_what_hydra_knows() -> None:
+    assert plan_of("tags.job=${hydra:job.name}").config["tags"] == {"job": "train"}
+
+
 def test_a_folder_of_ones_own_has_choices(tmp_path: Path) -> None:
     (tmp_path / "activation").mkdir()
     (tmp_path / "activation/mine.yaml").write_text("defaults: [tanh]\ngain: 2.0\n")

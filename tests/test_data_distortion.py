@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.conftest import untimed
+from tests.recipes import Training
 
 from cnnlab.data import Dataset, Distortion, Images
 from cnnlab.data.distortion import PIECE
 from cnnlab.data.warping import warp
 from cnnlab.models import mlp
 from cnnlab.nn import SGD, Constant, SoftmaxCrossEntropy
-from cnnlab.training import DISTORTED, Recipe, TrainingState, start, train
+from cnnlab.training import DISTORTED, TrainingState, train
 
 AFFINE = Distortion(translation=1.5, scale=0.2, squeeze=0.3, shear=0.4, rotation=0.5)
 ALL = replace(AFFINE, shift=1, alpha=12.0, sigma=2.0)
@@ -265,14 +266,15 @@ CALLS: list[int] = []
 ASKED: list[Images] = []
 
 
-def recipe(distortion: Distortion = ALL, **options: Any) -> Recipe:
-    numbers = {"rate": 0.1, "epochs": 2, "batch_size": 32} | options
-    return Recipe(mlp((20,)), SoftmaxCrossEntropy(), SGD(momentum=0.9), Constant(), distortion=distortion, **numbers)
+def recipe(distortion: Distortion = ALL, **options: Any) -> Training:
+    numbers = {"lr": 0.1, "epochs": 2, "batch_size": 32} | options
+    rules = (SoftmaxCrossEntropy(), SGD(momentum=0.9), Constant())
+    return Training(*rules, augment=distortion, network=mlp((20,)), **numbers)
 
 
-def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> TrainingState:
+def trained(recipe: Training, data: Dataset, seed: int = 0) -> TrainingState:
     CALLS.clear(), ASKED.clear()
-    state = start(recipe, data.shape, seed)
+    state = recipe.start(data, seed)
     list(train(recipe, state, data))
     return state
 
@@ -299,8 +301,8 @@ def test_only_what_trains_is_distorted(digits: Dataset) -> None:
     probe, validation, viewed = ASKED[-3:]
     assert (viewed.pixels == digits.val.pixels[:1]).all()
     assert (probe.pixels == digits.train.pixels).all() and (validation.pixels == digits.val.pixels).all()
-    still = trained(recipe(rate=1e-30, epochs=1), data)
-    plain = trained(recipe(Distortion(), rate=1e-30, epochs=1), data)
+    still = trained(recipe(lr=1e-30, epochs=1), data)
+    plain = trained(recipe(Distortion(), lr=1e-30, epochs=1), data)
     same = ("val/loss", "val/accuracy", "saturation/A1")
     assert [still.history[0][key] for key in same] == [plain.history[0][key] for key in same]
     assert still.history[0]["train/loss"] != plain.history[0]["train/loss"]
@@ -323,6 +325,6 @@ def test_the_seed_of_a_run_decides_its_distortions(digits: Dataset) -> None:
 
 def test_a_run_without_distortion_draws_none(digits: Dataset) -> None:
     state = trained(recipe(Distortion()), digits)
-    assert state.distortion.bit_generator.state == start(recipe(), digits.shape, 0).distortion.bit_generator.state
+    assert state.distortion.bit_generator.state == recipe().start(digits, 0).distortion.bit_generator.state
     children = np.random.SeedSequence(0).spawn(3)  # those of the weights, the order and the noise, as ever
-    assert start(recipe(), digits.shape, 0).order.random() == np.random.default_rng(children[1]).random()
+    assert recipe().start(digits, 0).order.random() == np.random.default_rng(children[1]).random()

@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from tests.conftest import is_one_line, plan_of
 
 from cnnlab import Classifier
-from cnnlab.composing import load_data
+from cnnlab.learners import Network
 from cnnlab.training import start, train
 
 LAST_BITS = "float32: the last bits of a product of matrices depend on how many images there are, and where each is"
@@ -70,13 +70,13 @@ def test_it_works_in_cross_validation_a_search_and_a_pipeline(eights: tuple[np.n
 def test_it_is_trained_as_a_run_is() -> None:
     words = ("activation=tanh", "pooling=avg", "epochs=2", "seed=3", "data.train=300", "data.validation=0")
     plan = plan_of(*words)
-    data = load_data(plan)
-    recipe = plan.learner.recipe(data)
-    state = start(recipe, data.shape, 3)
-    *_, last = train(recipe, state, data)
+    data = plan.data
+    assert isinstance(plan.learner, Network)
+    state = start(plan.learner, plan.learner.network(data), data.shape, 3)
+    *_, last = train(plan.learner, state, data)
     fitted = Classifier("tanh", pooling="avg", epochs=2, seed=3).fit(data.train.pixels, data.train.labels)
     ((network, params),) = fitted.predictor_.networks
-    assert network == recipe.network
+    assert network == state.network
     for name, layer in state.params.items():
         for each, value in layer.items():
             assert (params[name][each] == value).all()
@@ -179,6 +179,7 @@ assert cnnlab.__version__ and set(cnnlab.__all__) <= {*dir(cnnlab), "Classifier"
 from cnnlab import load, records, run
 assert not heavy - {"numpy"} & sys.modules.keys(), heavy & sys.modules.keys()
 from cnnlab import Classifier
+from cnnlab.learners import Network
 X, y = [[[0, 9], [1, 0]], [[9, 0], [0, 1]]], [0, 1]
 new = Classifier(model="mlp", epochs=1)
 assert not {"hydra", "omegaconf", "mlflow"} & sys.modules.keys()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tests.conftest import Home, plan_of
 
-from cnnlab.composing import load_data
-from cnnlab.nn.workspace import mean_curvature
+from cnnlab.learners import Network
+from cnnlab.nn import DiagonalLM, mean_curvature
 from cnnlab.training import start
 
 CAP = 0.0005 / 0.02  # eta / mu, which no rate can exceed
@@ -14,12 +14,13 @@ CAP = 0.0005 / 0.02  # eta / mu, which no rate can exceed
 def first_rates(*words: str) -> np.ndarray:
     """Each weight's rate in the first pass, by its curvature on 500 patterns; missing connections left out."""
     plan = plan_of("experiment=lenet5_1998", "data=mnist5k", "data.train=500", "data.validation=0", *words)
-    data = load_data(plan)
-    recipe = plan.learner.recipe(data)  # type: ignore[attr-defined]
-    state = start(recipe, data.shape, plan.config["seed"])
+    data = plan.data
+    learner = plan.learner
+    assert isinstance(learner, Network) and isinstance(learner.optimizer, DiagonalLM)
+    state = start(learner, learner.network(data), data.shape, plan.config["seed"])
     x, labels = data.batch(data.train, slice(None)), data.train.labels
-    h = mean_curvature(recipe.network, recipe.loss, state.params, x, labels)
-    return recipe.rate / (recipe.optimizer.mu + h[(h > 0) | (state.theta != 0)])  # type: ignore[attr-defined]
+    h = mean_curvature(state.network, learner.loss, state.params, x, labels)
+    return learner.lr / (learner.optimizer.mu + h[(h > 0) | (state.theta != 0)])
 
 
 def test_the_first_rates_are_those_of_the_paper(inside: Home) -> None:

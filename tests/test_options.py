@@ -13,14 +13,13 @@ import pytest
 from tests.conftest import CONF, SMALL, Home, is_one_line, plan_of
 
 from cnnlab.checkpoint import Checkpoints
-from cnnlab.composing import load_data
 from cnnlab.data import Dataset, archives
 from cnnlab.journal import Journal, Watcher
 from cnnlab.learners import Network
-from cnnlab.nn import SGD
+from cnnlab.nn import SGD, Sequential
 from cnnlab.spelling import PRESETS, Grammar
 from cnnlab.tracking.log import RunLog
-from cnnlab.training import Recipe, start, train
+from cnnlab.training import start, train
 
 GRAMMAR = Grammar((CONF,))
 CLASSIFIERS = ("knn", "linear", "pairwise_linear", "pca_quadratic", "rbf_network", "svm_poly4")
@@ -62,23 +61,24 @@ pytestmark = pytest.mark.usefixtures("inside")
 
 
 class Built(NamedTuple):
-    """What words make: how a network is trained, and on what."""
+    """What words make: how a network is trained, which, and on what."""
 
-    recipe: Recipe
+    recipe: Network
+    network: Sequential
     data: Dataset
 
 
 def built(*words: str) -> Built:
     made = plan_of(*words)
-    data = load_data(made)
+    data = made.data
     assert isinstance(made.learner, Network)
-    return Built(made.learner.recipe(data), data)
+    return Built(made.learner, made.learner.network(data), data)
 
 
 def step(*words: str) -> dict[str, float]:
     """The record of an epoch of one step."""
     made = built(*words, "epochs=1", "batch_size=1000")
-    state = start(made.recipe, made.data.shape, 0)
+    state = start(made.recipe, made.network, made.data.shape, 0)
     before = state.theta.copy()
     (record,) = train(made.recipe, state, made.data)
     assert (state.theta != before).any()
@@ -107,7 +107,7 @@ def test_every_network_between_1998_and_today_trains_by_either_rule(
     words: tuple[str, ...], rule: tuple[str, ...]
 ) -> None:
     made = built(*words, *rule, "epochs=1", "data.train=140", "data.validation=100")
-    state = start(made.recipe, made.data.shape, 0)
+    state = start(made.recipe, made.network, made.data.shape, 0)
     (record,) = train(made.recipe, state, made.data)
     assert np.isfinite(list(record.values())).all()
 
@@ -139,7 +139,7 @@ def test_each_seed_may_have_a_subset_and_a_table_of_its_own() -> None:
     words = ("data.subset=50", "data.subset_seed=${seed}", "model.connections=random", "model.table_seed=${seed}")
     one, other = (plan_of(*words, f"seed={seed}", *SMALL) for seed in (1, 2))
     data, tables = (
-        [load_data(plan) for plan in (one, other)],
+        [plan.data for plan in (one, other)],
         [plan.config["model"]["table_seed"] for plan in (one, other)],
     )
     assert data[0].train.digest != data[1].train.digest and data[0].val.digest == data[1].val.digest
@@ -149,7 +149,7 @@ def test_each_seed_may_have_a_subset_and_a_table_of_its_own() -> None:
 
 def test_the_losses_of_the_first_updates_are_recorded(tmp_path: Path) -> None:
     made = plan_of("steps_recorded=3", *SMALL, "epochs=2", "batch_size=100")
-    data, log = load_data(made), Mock(spec=RunLog)
+    data, log = made.data, Mock(spec=RunLog)
     made.learner.learn(data, 0, Journal(log, Checkpoints(tmp_path / "state.npz", {}), Watcher()))
     ((name, losses),) = (call.args for call in log.curve.call_args_list)
     assert (name, len(losses)) == ("first_steps/loss", 3)
@@ -168,7 +168,7 @@ def test_the_losses_of_the_first_updates_are_recorded(tmp_path: Path) -> None:
 def test_every_learner_learns(words: tuple[str, ...], tmp_path: Path) -> None:
     """From words to figures, for networks, boosted networks and classifiers alike; only the store is left out."""
     made = plan_of(*words, *SMALL, "epochs=1", "batch_size=1000")
-    data, log = load_data(made), Mock(spec=RunLog)
+    data, log = made.data, Mock(spec=RunLog)
     found = made.learner.learn(data, 0, Journal(log, Checkpoints(tmp_path / "state.npz", {}), Watcher()))
     assert {"test/error_percent", "test/accuracy", "time/total_s", "size/parameters", "size/macs"} <= found.keys()
     assert found["test/error_percent"] == pytest.approx(100 * (1 - found["test/accuracy"]))
@@ -255,7 +255,7 @@ def refused(words: tuple[str, ...], *reasons: str) -> None:
 @pytest.mark.parametrize("experiment", GRAMMAR.groups["experiment"])
 def test_every_experiment_builds_its_network_and_trains_a_step(experiment: str) -> None:
     made = built(f"experiment={experiment}", *TINY)
-    assert made.recipe.network.cost(made.data.shape).parameters == PARAMETERS[experiment]
+    assert made.network.cost(made.data.shape).parameters == PARAMETERS[experiment]
     assert [len(split) for split in (made.data.train, made.data.val, made.data.test)] == [100, 50, 20]
     assert np.isfinite(list(step(f"experiment={experiment}", *TINY).values())).all()
 
@@ -281,7 +281,7 @@ def test_what_the_config_says_reaches_the_optimizer_and_the_recipe() -> None:
     made = built(*words, "schedule.at=[0.25]", "epochs=3", "batch_size=7", "lr=0.5", *SMALL)
     assert made.recipe.optimizer == SGD(weight_decay=0.01, clip_norm=2, momentum=0.9, nesterov=True)
     assert [made.recipe.schedule(progress) for progress in (0.2, 0.3)] == pytest.approx([1, 0.1])
-    assert (made.recipe.rate, made.recipe.epochs, made.recipe.batch_size) == (0.5, 3, 7)
+    assert (made.recipe.lr, made.recipe.epochs, made.recipe.batch_size) == (0.5, 3, 7)
     assert (len(made.data.train), len(made.data.val), len(made.data.test)) == (200, 100, 1000)
 
 
@@ -320,7 +320,7 @@ def test_deslanted_digits_train_a_step() -> None:
     words = ("experiment=mlp_1998", "data=mnist_deslanted", "data.validation=20", "optimizer=sgd", "lr=0.01")
     assert step(*words)["val/loss"] > 0
     made = built(*words)
-    assert made.recipe.network.cost(made.data.shape).parameters == 123_310  # 400-300-10
+    assert made.network.cost(made.data.shape).parameters == 123_310  # 400-300-10
 
 
 def test_a_set_in_mnists_format_trains_a_step(idx: Path) -> None:

@@ -5,7 +5,6 @@ import pytest
 from tests.conftest import plan_of
 from tests.test_options import CHOICES, CLASSIFIERS
 
-from cnnlab.composing import load_data
 from cnnlab.learners import Network
 from cnnlab.nn import Adam, Workspace
 from cnnlab.training import start
@@ -20,19 +19,18 @@ def lowest(*words: str) -> float:
     """The lowest loss of a batch that is trained on again and again, looked at as in prediction: without noise."""
     plan = plan_of("data.train=300", "data.validation=100", "data.test=20", "lr=0.01", *words)
     assert isinstance(plan.learner, Network)
-    data, rule = load_data(plan), Adam()
-    recipe = plan.learner.recipe(data)
-    state = start(recipe, data.shape, 0)
-    workspace, kept = Workspace(recipe.network, state.params, data.shape), rule.init(state.theta)
+    data, rule, loss = plan.data, Adam(), plan.learner.loss
+    state = start(plan.learner, plan.learner.network(data), data.shape, 0)
+    workspace, kept = Workspace(state.network, state.params, data.shape), rule.init(state.theta)
     x, labels = data.batch(data.train, np.arange(BATCH)), data.train.labels[:BATCH]
     assert len(set(labels)) > 5
     found = [np.inf]
     for step in range(STEPS):
         if step % 10 == 0:
-            found.append(workspace.loss_gradient(recipe.loss, x, labels, None)[0])
+            found.append(workspace.loss_gradient(loss, x, labels, None)[0])
             if found[-1] < ZERO:
                 break
-        _, _, gradient = workspace.loss_gradient(recipe.loss, x, labels, state.noise)
+        _, _, gradient = workspace.loss_gradient(loss, x, labels, state.noise)
         rule.step(state.theta, gradient, kept, RATE)
     return float(min(found))
 

@@ -19,9 +19,9 @@ from tests.test_plots import words as words_on
 
 from cnnlab import commands, load, plots
 from cnnlab.commands.predict import DIGITS, table
-from cnnlab.composing import load_data
 from cnnlab.data import mnist5k
 from cnnlab.journal import Watcher
+from cnnlab.learners import Network
 from cnnlab.locks import locked
 from cnnlab.networks import network_bytes
 from cnnlab.pictures import is_prepared, prepared, read
@@ -48,12 +48,12 @@ def network(shared: Path) -> Path:
     with locked(shared / "predict.lock"):
         if not file.exists():
             plan = plan_of("epochs=8", "data.test=100")
-            data, learner = load_data(plan), plan.learner
-            recipe = learner.recipe(data)  # type: ignore[attr-defined]
-            state = start(recipe, data.shape, 0)
-            for _ in train(recipe, state, data):
+            data, learner = plan.data, plan.learner
+            assert isinstance(learner, Network)
+            state = start(learner, learner.network(data), data.shape, 0)
+            for _ in train(learner, state, data):
                 pass
-            file.write_bytes(network_bytes(recipe.network, state.params, data.shape, data.normalizer, data.classes))
+            file.write_bytes(network_bytes(state.network, state.params, data.shape, data.normalizer, data.classes))
     return file
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.conftest import untimed
+from tests.recipes import Training
 
 from cnnlab import measuring
 from cnnlab.data import Dataset, Images, mnist5k
@@ -40,7 +41,7 @@ from cnnlab.nn import (
     mean_curvature,
     pack,
 )
-from cnnlab.training import Diverged, Recipe, TrainingState, start, train
+from cnnlab.training import Diverged, TrainingState, train
 
 MLP = mlp((20,))
 DEFAULTS = {
@@ -48,14 +49,14 @@ DEFAULTS = {
     "loss": SoftmaxCrossEntropy(),
     "optimizer": SGD(),
     "schedule": Constant(),
-    "rate": 0.1,
+    "lr": 0.1,
     "epochs": 2,
     "batch_size": 32,
 }
 
 
-def recipe(**options: Any) -> Recipe:
-    return Recipe(**DEFAULTS | options)
+def recipe(**options: Any) -> Training:
+    return Training(**DEFAULTS | options)
 
 
 def small(**changes: Any) -> Sequential:
@@ -64,13 +65,13 @@ def small(**changes: Any) -> Sequential:
     return Sequential(layers | {"OUT": Dense(10)})
 
 
-def trained(recipe: Recipe, data: Dataset, seed: int = 0) -> TrainingState:
-    state = start(recipe, data.shape, seed)
+def trained(recipe: Training, data: Dataset, seed: int = 0) -> TrainingState:
+    state = recipe.start(data, seed)
     list(train(recipe, state, data))
     return state
 
 
-def judged(recipe: Recipe, state: TrainingState, data: Dataset, images: Images) -> tuple[float, float]:
+def judged(recipe: Training, state: TrainingState, data: Dataset, images: Images) -> tuple[float, float]:
     """Loss and accuracy on images, which go through the network all at once."""
     outputs, _ = recipe.network.forward(state.params, data.batch(images, slice(None)))
     return recipe.loss(outputs, images.labels)[0], float(np.mean(outputs.argmax(0) == images.labels))
@@ -99,11 +100,11 @@ def watched(digits: Dataset) -> Callable[[], Watched]:
     [
         recipe(),
         recipe(network=lenet5(ReLU(), StochasticPool(2), output=DenseOutput()), batch_size=50, epochs=1),
-        recipe(network=small(D2=Dropout()), optimizer=Adam(), rate=0.01),
+        recipe(network=small(D2=Dropout()), optimizer=Adam(), lr=0.01),
     ],
     ids=["mlp", "stochastic", "dropout"],
 )
-def test_the_seed_decides_every_bit(chosen: Recipe, digits: Dataset) -> None:
+def test_the_seed_decides_every_bit(chosen: Training, digits: Dataset) -> None:
     one, same, other = (trained(chosen, digits, seed) for seed in (3, 3, 4))
     assert one.theta.tobytes() == same.theta.tobytes()
     assert [untimed(record) for record in one.history] == [untimed(record) for record in same.history]
@@ -115,7 +116,7 @@ def test_no_velocity_is_subnormal_and_no_weight_differs_for_it(
     digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = replace(digits, train=digits.train[:500])  # at this rate and these images, units stop to fire
-    wild = recipe(network=mlp((20,), ReLU()), optimizer=SGD(momentum=0.8), rate=0.5, batch_size=1)
+    wild = recipe(network=mlp((20,), ReLU()), optimizer=SGD(momentum=0.8), lr=0.5, batch_size=1)
     flushed = trained(wild, few)
     monkeypatch.setattr("cnnlab.training.subnormals_flushed", nullcontext)
     kept = trained(wild, few)
@@ -139,7 +140,7 @@ def test_arms_are_paired(layers: dict[str, Any], watched: Callable[[], Watched])
     trained(recipe(network=small()), plain)
     trained(recipe(network=small(**layers)), noisy)
     assert [index.tolist() for index in plain.asked] == [index.tolist() for index in noisy.asked]
-    begun = [start(recipe(network=small(**changes)), plain.shape, 5).params for changes in ({}, layers)]
+    begun = [recipe(network=small(**changes)).start(plain, 5).params for changes in ({}, layers)]
     for name in ("C1", "OUT"):
         assert (begun[0][name]["W"] == begun[1][name]["W"]).all()
 
@@ -179,12 +180,12 @@ def test_an_epoch_of_as_many_images_as_there_are_is_a_pass(digits: Dataset) -> N
 @pytest.mark.parametrize("patience", [1, 2])
 def test_a_training_with_patience_goes_back_to_its_best_epoch(patience: int, digits: Dataset) -> None:
     """The rate is so large that the validation error rises again and again."""
-    full = recipe(network=small(), rate=0.3, epochs=9)
+    full = recipe(network=small(), lr=0.3, epochs=9)
     errors = [record["val/error_percent"] for record in trained(full, digits).history]
     last = next(n for n in range(1, 10) if n == 9 or n - 1 - int(np.argmin(errors[:n])) >= patience)
     best = int(np.argmin(errors[:last])) + 1
     assert best < last < 9
-    state, until = trained(replace(full, patience=patience), digits), trained(replace(full, epochs=best), digits)
+    state, until = trained(replace(full, stop=patience), digits), trained(replace(full, epochs=best), digits)
     assert [record["val/error_percent"] for record in state.history] == errors[:last]
     assert state.best_epoch == best and state.theta.tobytes() == until.theta.tobytes()
     assert judged(full, state, digits, digits.val)[1] == 1 - errors[best - 1] / 100
@@ -193,7 +194,7 @@ def test_a_training_with_patience_goes_back_to_its_best_epoch(patience: int, dig
 
 @pytest.mark.parametrize(("every", "epochs"), [(0, [5]), (1, [1, 2, 3, 4, 5]), (2, [2, 4, 5])])
 def test_a_view_shows_the_network_after_an_epoch(every: int, epochs: list[int], digits: Dataset) -> None:
-    chosen = recipe(network=small(), epochs=5, views_every=every)
+    chosen = recipe(network=small(), epochs=5, confusion_every=every)
     state = trained(chosen, digits)
     assert sorted(state.views) == epochs
     early = trained(replace(chosen, epochs=epochs[0]), digits)
@@ -234,13 +235,13 @@ def test_the_optimizer_sees_the_curvature_as_often_as_it_asks(watched: Callable[
             seen.append(curvature)
             super().observe_curvature(curvature, state)
 
-    chosen = recipe(batch_size=10, epochs=1, optimizer=Curious(samples=30, every=80), rate=1e-3)
-    state = start(chosen, data.shape, 0)
+    chosen = recipe(batch_size=10, epochs=1, optimizer=Curious(samples=30, every=80), lr=1e-3)
+    state = chosen.start(data, 0)
     (record,) = train(chosen, state, data)
     looks = [step for step, index in enumerate(data.asked) if len(index) == 30]
     assert looks == [0, 9, 18]  # before the steps that begin with images 0, 80 and 160
     x, labels = Dataset.batch(data, data.train, data.asked[0]), data.train.labels[data.asked[0]]
-    begun = start(chosen, data.shape, 0).params
+    begun = chosen.start(data, 0).params
     np.testing.assert_array_equal(seen[0], mean_curvature(MLP, chosen.loss, begun, x, labels))
     np.testing.assert_allclose(state.optimizer["h"], np.maximum(0, np.max(seen, axis=0)), rtol=1e-6)
     np.testing.assert_allclose(state.optimizer["rates"], 1e-3 / (0.02 + state.optimizer["h"]), rtol=1e-6)
@@ -257,7 +258,7 @@ def test_the_curvature_is_of_other_patterns_each_time_or_always_of_the_first(wat
 
 def test_the_last_smaller_batch_counts_by_its_size(digits: Dataset) -> None:
     """With a rate of almost nothing the running means are those over all images, whatever the batches."""
-    one = trained(recipe(rate=1e-12, epochs=1, batch_size=64), digits)
+    one = trained(recipe(lr=1e-12, epochs=1, batch_size=64), digits)
     loss, right = judged(recipe(), one, digits, digits.train)
     assert one.history[0]["train/loss"] == pytest.approx(loss, rel=1e-5)
     assert one.history[0]["train/accuracy"] == pytest.approx(right)
@@ -266,7 +267,7 @@ def test_the_last_smaller_batch_counts_by_its_size(digits: Dataset) -> None:
 def test_progress_tells_how_far_it_is(digits: Dataset) -> None:
     told: list[tuple[float, ...]] = []
     chosen = recipe(batch_size=80)
-    state = start(chosen, digits.shape, 0)
+    state = chosen.start(digits, 0)
     history = list(train(chosen, state, digits, lambda *now: told.append(now)))
     assert [now[0] for now in told] == [80, 160, 200, 280, 360, 400]
     assert [now[1:3] for now in told] == 2 * [(400, 80), (400, 80), (400, 40)]
@@ -288,7 +289,7 @@ def test_the_history_has_the_promised_keys(
 ) -> None:
     data = replace(digits, val=digits.val[:validation], watch_test=split == "watch")
     began = perf_counter()
-    state = trained(recipe(network=network, batch_size=100, rate=1e-6), data)
+    state = trained(recipe(network=network, batch_size=100, lr=1e-6), data)
     assert 0 < sum(record["time/epoch_s"] for record in state.history) <= perf_counter() - began
     expected = {"epoch", "lr", "train/loss", "train/accuracy", "time/epoch_s", "time/images_per_s"}
     expected |= {f"{split}/{kind}" for kind in ("loss", "accuracy", "error_percent") if split}
@@ -307,7 +308,7 @@ def test_about_twenty_steps_of_an_epoch_are_measured_or_all(
     seen: list[np.ndarray] = []
     of_update = measuring.of_update
     monkeypatch.setattr(measuring, "of_update", lambda *given: seen.append(given[0]) or of_update(*given))
-    trained(recipe(network=MLP, batch_size=size, epochs=1, rate=1e-6), replace(digits, train=digits.train[:200]))
+    trained(recipe(network=MLP, batch_size=size, epochs=1, lr=1e-6), replace(digits, train=digits.train[:200]))
     assert len(seen) == measured
 
 
@@ -349,11 +350,11 @@ def test_measurements_are_what_they_say(
     """An epoch of one step, done again by hand."""
     network = small(A1=activation, S2=MixedPool(2))
     chosen = recipe(network=network, optimizer=optimizer, epochs=1, batch_size=200)
-    state = start(chosen, digits.shape, 1)
+    state = chosen.start(digits, 1)
     before = state.theta.copy()
     (record,) = train(chosen, state, digits)
 
-    begun = start(chosen, digits.shape, 1)
+    begun = chosen.start(digits, 1)
     x = digits.batch(digits.train, slice(None))
     outputs, backward = network.forward(begun.params, x)
     loss, d_outputs = chosen.loss(outputs, digits.train.labels)
@@ -384,8 +385,8 @@ def slopes(activation: Activation, x: np.ndarray) -> np.ndarray:
 def test_measurements_are_means_over_steps_of_the_epoch(digits: Dataset) -> None:
     """40 steps, of which every second one is measured."""
     chosen = recipe(batch_size=5, epochs=1)
-    state = start(chosen, digits.shape, 0)
-    theta, params = state.theta.copy(), start(chosen, digits.shape, 0)
+    state = chosen.start(digits, 0)
+    theta, params = state.theta.copy(), chosen.start(digits, 0)
     order = np.random.default_rng(np.random.SeedSequence(0).spawn(3)[1]).permutation(200)
     norms = []
     for step in range(40):
@@ -402,7 +403,7 @@ def test_measurements_are_means_over_steps_of_the_epoch(digits: Dataset) -> None
 
 @pytest.mark.parametrize("schedule", [Constant(), Cosine(0.1), OneCycle()])
 def test_the_schedule_runs_over_the_whole_training(schedule: Any, digits: Dataset) -> None:
-    state = trained(recipe(schedule=schedule, epochs=3, batch_size=50, rate=0.2), digits)
+    state = trained(recipe(schedule=schedule, epochs=3, batch_size=50, lr=0.2), digits)
     expected = [0.2 * schedule((4 * epoch - 1) / 12) for epoch in (1, 2, 3)]
     assert [record["lr"] for record in state.history] == pytest.approx(expected)
 
@@ -411,7 +412,7 @@ def test_the_schedule_runs_over_the_whole_training(schedule: Any, digits: Datase
 @pytest.mark.parametrize("pooling", [MaxPool(2), Subsample(2)])
 def test_a_small_network_learns_real_digits(pooling: Any, data_folder: Any) -> None:
     data = mnist5k(train=1500, validation=300, folder=data_folder)
-    chosen = recipe(network=small(S2=pooling), optimizer=SGD(momentum=0.9), rate=0.02, epochs=4)
+    chosen = recipe(network=small(S2=pooling), optimizer=SGD(momentum=0.9), lr=0.02, epochs=4)
     state = trained(chosen, data)
     losses = [record["train/loss"] for record in state.history]
     assert losses == sorted(losses, reverse=True)
@@ -421,10 +422,10 @@ def test_a_small_network_learns_real_digits(pooling: Any, data_folder: Any) -> N
 
 @pytest.mark.parametrize("rate", [1, 10, 1e20])
 def test_divergence_is_noticed_at_its_step(rate: float, digits: Dataset) -> None:
-    chosen = recipe(network=mlp((5, 5), LeakyReLU(0.3)), rate=rate, epochs=4, batch_size=40)
-    state = start(chosen, digits.shape, 0)
+    chosen = recipe(network=mlp((5, 5), LeakyReLU(0.3)), lr=rate, epochs=4, batch_size=40)
+    state = chosen.start(digits, 0)
     with np.errstate(all="ignore"):
-        expected = first_bad_step(chosen, start(chosen, digits.shape, 0), digits)
+        expected = first_bad_step(chosen, chosen.start(digits, 0), digits)
     with pytest.raises(Diverged) as caught:
         list(train(chosen, state, digits))
     assert caught.value.step == expected
@@ -432,7 +433,7 @@ def test_divergence_is_noticed_at_its_step(rate: float, digits: Dataset) -> None
     assert len(state.history) == (expected - 1) // 5
 
 
-def first_bad_step(chosen: Recipe, state: TrainingState, data: Dataset) -> int:
+def first_bad_step(chosen: Training, state: TrainingState, data: Dataset) -> int:
     """The step of plain gradient descent whose loss, or at an epoch's end whose weights, are not finite."""
     for step in range(20):
         if step % 5 == 0:
@@ -440,13 +441,13 @@ def first_bad_step(chosen: Recipe, state: TrainingState, data: Dataset) -> int:
         index = order[step % 5 * 40 :][:40]
         outputs, backward = chosen.network.forward(state.params, data.batch(data.train, index))
         value, d_outputs = chosen.loss(outputs, data.train.labels[index])
-        state.theta -= chosen.rate * pack(backward(d_outputs)[1], state.params)
+        state.theta -= chosen.lr * pack(backward(d_outputs)[1], state.params)
         if not np.isfinite(value) or (step % 5 == 4 and not np.isfinite(state.theta).all()):
             return step + 1
     raise AssertionError("it did not diverge")
 
 
 def test_weights_that_overflow_in_the_last_step_are_noticed(digits: Dataset) -> None:
-    chosen = recipe(rate=1e39, epochs=1, batch_size=200)
+    chosen = recipe(lr=1e39, epochs=1, batch_size=200)
     with pytest.raises(Diverged, match=r"NaN or infinity at step 1$"):
         trained(chosen, digits)

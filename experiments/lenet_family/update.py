@@ -17,7 +17,7 @@ import numpy as np
 import figures
 from cnnlab import plots
 from cnnlab.commands import in_one_line
-from cnnlab.composing import load_data, sweep_of
+from cnnlab.composing import sweep_of
 from cnnlab.data import Dataset
 from cnnlab.nn import Params, Sequential
 from cnnlab.paths import refuse_other_checkout, write_atomically
@@ -54,7 +54,7 @@ def main(folder: Path = FOLDER) -> None:
     update(list(records), {row.name: found for row, found in records.items()}, folder)
     plan = next(plans[0] for row, plans in sweep.rows.items() if row.name == STAR)
     if run := study.finished(plan.fingerprint):
-        data = load_data(plan)
+        data = plan.data
         star = predictor(study, run)
         look_inside(*star.networks[0], data, star.outputs(data.test.pixels), folder)
     print(f"written: {folder / 'README.md'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 
@@ -58,46 +58,55 @@ NETWORKS: dict[str, Callable[..., Sequential]] = {
 }
 
 
-# What is used of `cnnlab.training`, all of it: the rest, and `profiling`, call these five.
+# What is used of `cnnlab.training`, all of it: the rest, and `profiling`, use these.
 
 
-def recipe(case: Case, rate: float, background: float = 0.0) -> Recipe:
+@dataclass(frozen=True)
+class Training(Recipe):
+    """How a network is trained, and which."""
+
+    network: Sequential = field(kw_only=True)
+
+
+def recipe(case: Case, rate: float, background: float = 0.0) -> Training:
     """How both sides train, for as many epochs as are asked for.
 
     One loss for all, so that a step is the same work everywhere; Nielsen's network was published with another.
     """
     network = NETWORKS[case.network](background=background)
-    return Recipe(network, SoftmaxCrossEntropy(), SGD(momentum=MOMENTUM), Constant(), rate, 10**6, case.batch)
+    rules = (SoftmaxCrossEntropy(), SGD(momentum=MOMENTUM), Constant())
+    return Training(*rules, rate, 10**6, case.batch, network=network)
 
 
-def race_recipe(case: Case, background: float) -> Recipe:
+def race_recipe(case: Case, background: float) -> Training:
     """How both sides train in the race: Glorot's start, weight decay, and one cycle of the rate."""
     network = NETWORKS[case.network](background=background, init=Glorot())
     optimizer, schedule = SGD(weight_decay=RACE.decay, momentum=MOMENTUM), OneCycle(RACE.warmup)
-    return Recipe(network, SoftmaxCrossEntropy(), optimizer, schedule, RACE.rate, RACE.epochs, case.batch)
+    rules = (SoftmaxCrossEntropy(), optimizer, schedule)
+    return Training(*rules, RACE.rate, RACE.epochs, case.batch, network=network)
 
 
-def stepping(how: Recipe) -> Callable[[], None]:
+def stepping(how: Training) -> Callable[[], None]:
     """A training step on one batch, to be called again and again."""
-    rng, state = np.random.default_rng(0), start(how, SHAPE, seed=0)
+    rng, state = np.random.default_rng(0), start(how, how.network, SHAPE, seed=0)
     x = rng.random((*SHAPE, how.batch_size), np.float32)
     labels, workspace = rng.integers(10, size=how.batch_size), Workspace(how.network, state.params, SHAPE)
 
     def step() -> None:
         _, _, gradient = workspace.loss_gradient(how.loss, x, labels, state.noise)
-        how.optimizer.step(state.theta, gradient, state.optimizer, how.rate)
+        how.optimizer.step(state.theta, gradient, state.optimizer, how.lr)
 
     return step
 
 
-def epochs(how: Recipe, data: Dataset) -> Iterator[Mapping[str, float]]:
+def epochs(how: Training, data: Dataset) -> Iterator[Mapping[str, float]]:
     """A training, epoch by epoch: the metrics of each."""
-    return train(how, start(how, SHAPE, seed=0), data)
+    return train(how, start(how, how.network, SHAPE, seed=0), data)
 
 
-def trained(how: Recipe, data: Dataset, seed: int = 0) -> float:
+def trained(how: Training, data: Dataset, seed: int = 0) -> float:
     """A whole training; the accuracy on the test images after it."""
-    state = start(how, SHAPE, seed)
+    state = start(how, how.network, SHAPE, seed)
     for _ in train(how, state, data):
         pass
     outputs = outputs_for(how.network, state.params, data, data.test)

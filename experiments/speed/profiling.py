@@ -12,8 +12,7 @@ from typing import Any
 from cases import EPOCH, EPOCH_RATE, STEP, STEP_RATE, Case
 from cnnlab.data import mnist
 from cnnlab.nn import Activation, Bound, subnormals_flushed
-from cnnlab.training import Recipe
-from ours import epochs, recipe, stepping
+from ours import Training, epochs, recipe, stepping
 
 SECONDS, FEWEST = 3.0, 30  # how long a profile takes, and how many steps at least
 SHOWN = 10  # one of so many steps is shown, the fastest: what else is going on here has slowed the others
@@ -44,7 +43,7 @@ def profile(network: str, batch: int, seconds: float = SECONDS) -> str:
     return f"{title}\n\n{_profile_table({name: type(part).__name__ for name, part in parts.items()}, fastest)}"
 
 
-def instrumented(how: Recipe, clock: Clock) -> Recipe:
+def instrumented(how: Training, clock: Clock) -> Training:
     """The recipe with a clock in each layer, in the loss and in the optimiser."""
     layers = {
         name: _timed(layer, "bind_over" if isinstance(layer, Activation) else "bind", name, clock)

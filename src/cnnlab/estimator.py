@@ -87,7 +87,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.range_ = (0.0, 255.0) if rows.dtype == np.uint8 else (float(rows.min()), float(rows.max()))
         images = Images(self._bytes(rows), labels.astype(np.int64))
         data = self._dataset(images, enlarge=1)
-        self.enlarge_ = _enlargement(learner.recipe(data).network, data.shape)
+        self.enlarge_ = _enlargement(learner.network(data), data.shape)
         if self.enlarge_ > 1:
             data = self._dataset(images, self.enlarge_)
         try:
@@ -96,14 +96,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             oblong = f"; rows of {self.n_features_in_} values, which are no square image, are for model=mlp"
             said = f"images of shape {self.image_shape_}: {error}"
             raise ValueError(said + oblong * (self.image_shape_ == (1, self.n_features_in_))) from None
-        recipe = learner.recipe(data)
-        state = start(recipe, data.shape, self.seed)
+        network = learner.network(data)
+        state = start(learner, network, data.shape, self.seed)
         try:
             with threadpool_limits(1):  # as a run
-                self.history_ = list(train(recipe, state, data))
+                self.history_ = list(train(learner, state, data))
         except Diverged as error:
-            raise ValueError(f"lr={recipe.rate:g}: {error}; choose a smaller one") from error
-        self.predictor_ = Predictor([(recipe.network, state.params)], data.shape, data.normalizer, data.classes)
+            raise ValueError(f"lr={learner.lr:g}: {error}; choose a smaller one") from error
+        self.predictor_ = Predictor([(network, state.params)], data.shape, data.normalizer, data.classes)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

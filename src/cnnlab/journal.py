@@ -5,20 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import yaml
 
 from cnnlab import plots
 from cnnlab.checkpoint import Checkpoints
 from cnnlab.data import Dataset
 from cnnlab.measuring import Metrics
 from cnnlab.networks import network_bytes
-from cnnlab.nn import Array
+from cnnlab.nn import Array, Sequential
 from cnnlab.report.tables import as_csv
 from cnnlab.statistics import confusion_matrix
 from cnnlab.tracking.access import without_password
 from cnnlab.tracking.log import DIVERGED, PRUNED, REASON, RunLog
-from cnnlab.tracking.store import DIGEST
-from cnnlab.training import Diverged, Recipe, TrainingState
+from cnnlab.training import Diverged, Recipe, TrainingState, start, train
 
 ON_PAGE = 4  # epochs whose pictures are on a run's page, 0 among them: their drawing takes a tenth of a second
 KERNELS = "first-layer kernels"  # a title
@@ -39,28 +37,6 @@ class Watcher:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which of a run's trainings it is, of `count` that follow one another with as many `epochs` each."""
-
-    number: int = 0
-    count: int = 1
-    epochs: int = 0
-
-    @property
-    def name(self) -> str:
-        """The ending of its checkpoint's name."""
-        return f".{self.number}" if self.count > 1 else ""
-
-    @property
-    def before(self) -> int:
-        """The epochs of the run before its own."""
-        return self.number * self.epochs
-
-
-ALONE = Part()
-
-
-@dataclass(frozen=True)
 class Journal:
     """What a run writes down: epochs and files in its record, training states in checkpoints, progress to a watcher."""
 
@@ -74,23 +50,31 @@ class Journal:
         """The metrics of the newest epoch."""
         return self.history[-1] if self.history else {}
 
-    def asked(self, config: Mapping[str, object], overrides: Sequence[str], description: str, data: Dataset) -> None:
-        """What was asked for: the resolved config, the words that made it, the learner as text, and the images."""
-        self.log.text("config/network.txt", description + "\n")
-        self.log.text("config/config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-        self.log.text("config/overrides.txt", "".join(f"{override}\n" for override in overrides))
-        self.log.dataset(data.name, data.digest, "training")
-        self.log.tag(DIGEST, data.digest)
+    def train(
+        self, recipe: Recipe, network: Sequential, data: Dataset, seed: int, number: int = 0, count: int = 1
+    ) -> TrainingState:
+        """Train a network, going on where an earlier try was cut off; its state is kept after each epoch.
 
-    def training(self, state: TrainingState, part: Part = ALONE) -> "KeptTraining":
-        """Follow a training from its fresh state, which is brought to where an earlier try was cut off, if any."""
-        if done := self.checkpoints.restore(state, part.name):
-            self.log.tag("cnnlab.resumed_after_epoch", str(part.before + done))
-            self.epochs(state.history, part.before)
-        return KeptTraining(self, state, part)
+        It is the training of this `number`, from 0, of the `count` of a run, which follow one another. Raises what has
+        gone wrong with the run's record meanwhile.
+        """
+        state, part, before = start(recipe, network, data.shape, seed), f".{number}" * (count > 1), len(self.history)
+        if done := self.checkpoints.restore(state, part):
+            self.log.tag("cnnlab.resumed_after_epoch", str(before + done))
+            self._epochs(state.history, before)
 
-    def epochs(self, history: Sequence[Metrics], before: int) -> None:
-        """Write down the metrics of epochs, `before` which a run has had others, and tell the watcher."""
+        def progress(done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
+            self.log.check()
+            self.watcher.progress(number * total + done, count * total, batch, loss, accuracy)
+
+        for metrics in train(recipe, state, data, progress):
+            self.log.check(begun=True)  # there must be a run before its state is kept
+            self.checkpoints.save(state, part)
+            self._epochs([metrics], before)
+        return state
+
+    def _epochs(self, history: Sequence[Metrics], before: int) -> None:
+        """Write these epochs' metrics into the record, numbered on from those before, and tell the watcher."""
         for metrics in history:
             self.history.append(metrics | {"epoch": before + metrics["epoch"]})
             self.log.epoch(self.history[-1])
@@ -187,8 +171,8 @@ class Journal:
         self.answers(outputs, data)
         if not shown:
             self.log.figure("plots/kernels.png", plots.kernels, weights, KERNELS, data.shape)
-        if not recipe.distortion.idle:
-            distorted = (data.train.pixels[:100], recipe.distortion, "training images and distorted copies")
+        if recipe.augment and not recipe.augment.idle:
+            distorted = (data.train.pixels[:100], recipe.augment, "training images and distorted copies")
             self.log.figure("plots/distortions.png", plots.distortions, *distorted)
         self.log.figure("plots/learning_curves.png", plots.learning_curves, self.history, "learning curves")
         norms = (self.history, "grad_norm", "gradient norms", "gradient norm")
@@ -196,26 +180,5 @@ class Journal:
         self.log.curve("first_steps/loss", states[0].losses)
         self.log.text("history.csv", as_csv(self.history))
         about = (data.shape, data.normalizer, data.classes, data.dark_ground)
-        networks = [network_bytes(recipe.network, state.params, *about) for state in states]
+        networks = [network_bytes(state.network, state.params, *about) for state in states]
         self.log.model(networks, data.shape)
-
-
-@dataclass(frozen=True)
-class KeptTraining:
-    """A training that a journal follows: its state is kept after each epoch, so that a kill costs one at most."""
-
-    journal: Journal
-    state: TrainingState
-    part: Part
-
-    def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
-        """Show how far the run is; raises what has gone wrong with its record meanwhile."""
-        self.journal.log.check()
-        before, whole = self.part.number * total, self.part.count * total
-        self.journal.watcher.progress(before + done, whole, batch, loss, accuracy)
-
-    def epoch(self) -> None:
-        """Keep the state after an epoch, once the run has a record, and write down the epoch's metrics."""
-        self.journal.log.check(begun=True)
-        self.journal.checkpoints.save(self.state, self.part.name)
-        self.journal.epochs(self.state.history[-1:], self.part.before)

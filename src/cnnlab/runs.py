@@ -8,9 +8,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import yaml
 from threadpoolctl import threadpool_limits
 
-from cnnlab.composing import Plan, load_data
+from cnnlab.composing import Plan
+from cnnlab.data import Dataset
 from cnnlab.journal import Journal, Stopped, Watcher
 from cnnlab.locks import locked
 from cnnlab.measuring import Metrics
@@ -18,7 +20,18 @@ from cnnlab.tracking import circumstances
 from cnnlab.tracking.access import one_line
 from cnnlab.tracking.leases import Elsewhere
 from cnnlab.tracking.log import AlreadyFinished, RunLog
-from cnnlab.tracking.store import CODE, FINGERPRINT, KIND, LR_SOURCE, NOTE, SWEEP, checkpoints, own_tags, run_lock
+from cnnlab.tracking.store import (
+    CODE,
+    DIGEST,
+    FINGERPRINT,
+    KIND,
+    LR_SOURCE,
+    NOTE,
+    SWEEP,
+    checkpoints,
+    own_tags,
+    run_lock,
+)
 from cnnlab.tracking.views import note
 
 
@@ -72,8 +85,8 @@ def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = Ma
             if kept.retired:
                 log.check(begun=True)  # a run that is finished would not be begun
                 kept.recover(again=rerun == "true")
-            begun, data = True, load_data(plan)
-            journal.asked(plan.config, plan.overrides, plan.description, data)
+            begun, data = True, plan.data
+            _write_down(plan, data, log)
             metrics = plan.learner.learn(data, plan.config["seed"], journal)
             log.tag(NOTE, note(plan.label, journal.last | metrics, own, "finished"))
             journal.finished(metrics)
@@ -101,6 +114,15 @@ def make(plan: Plan, log: RunLog, watcher: Watcher, more: Mapping[str, str] = Ma
             with suppress(Exception):
                 log.close("KILLED")
             raise
+
+
+def _write_down(plan: Plan, data: Dataset, log: RunLog) -> None:
+    """What was asked for: the resolved config, the words that made it, the learner as text, and the images."""
+    log.text("config/network.txt", plan.description + "\n")
+    log.text("config/config.yaml", yaml.safe_dump(plan.config, sort_keys=False, allow_unicode=True))
+    log.text("config/overrides.txt", "".join(f"{override}\n" for override in plan.overrides))
+    log.dataset(data.name, data.digest, "training")
+    log.tag(DIGEST, data.digest)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlab.composing import Numbers, Options, Plan, load_data, planned, searched
+from cnnlab.composing import Numbers, Options, Plan, planned, searched
 from cnnlab.journal import Stopped, Watcher
 from cnnlab.measuring import Metrics
 from cnnlab.orphans import reaper
@@ -101,7 +101,7 @@ class Search:
     def planned(self, own: Sequence[str]) -> Plan:
         """The plan of a trial, by the words of its own; ValueError, in one line, for what does not go together."""
         plan = planned([*self.words, *own, HIDDEN])
-        if not len(load_data(plan).val):
+        if not len(plan.data.val):
             raise ValueError("no images are held out to choose by; data.validation=1000 holds some")
         return plan
 

@@ -46,39 +46,44 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: everything that decides it but the data and the seed."""
+    """How a network is trained: everything that decides it but the network, the data and the seed.
 
-    network: Sequential
+    An epoch shows `images_per_epoch` training images, by as many passes over them as it takes (None: each once), in a
+    new order if it is to `reshuffle`, else in the same one, as in 1998; `augment` distorts them, anew each time.
+    Training may `stop` so many epochs after the one with the lowest validation error, and then goes back to that one.
+    A view of the network is kept every `confusion_every` epochs (0: after the last only), and the losses of the first
+    `steps_recorded` updates.
+    """
+
     loss: Loss
     optimizer: Optimizer
     schedule: Schedule
-    rate: float
+    lr: float
     epochs: int
     batch_size: int
-    reshuffle: bool = True  # a new order in each epoch; else the same one in all, as in 1998
-    distortion: Distortion = field(default_factory=Distortion)  # of training images only, anew in each epoch
-    images_per_epoch: int | None = None  # by as many passes over the training images as it takes; None: one pass
-    steps_recorded: int = 0  # the loss of so many updates at the start is kept
-    patience: int | None = (
-        None  # it ends so many epochs after the one with the lowest validation error, and goes back to it
-    )
-    views_every: int = 0  # epochs between views; 0: of the last one only
+    reshuffle: bool = True
+    augment: Distortion | None = None
+    confusion_every: int = 0
+    images_per_epoch: int | None = None
+    steps_recorded: int | None = None
+    stop: int | None = None
 
 
 @dataclass
 class TrainingState:
-    """Where a training stands between two epochs: all that is needed to go on, bit for bit."""
+    """A network in training, as it stands between two epochs: all that is needed to go on, bit for bit."""
 
+    network: Sequential
     theta: Array
     params: Params = field(repr=False)  # views of theta, by layer and name
     optimizer: dict[str, Array]
     order: np.random.Generator
     noise: np.random.Generator
     distortion: np.random.Generator
-    history: list[Metrics]
+    history: list[Metrics] = field(default_factory=list)
     views: dict[int, dict[str, Array]] = field(default_factory=dict)  # what there is to see after some epochs
     losses: list[float] = field(default_factory=list)  # of the first updates, as many as the recipe says
-    best: Array | None = None  # theta after the epoch with the lowest validation error, for a recipe with patience
+    best: Array | None = None  # theta after the epoch with the lowest validation error, for a recipe that may stop
 
     @property
     def best_epoch(self) -> int:
@@ -87,15 +92,14 @@ class TrainingState:
         return errors.index(min(errors)) + 1 if errors else 0
 
 
-def start(recipe: Recipe, shape: tuple[int, ...], seed: int) -> TrainingState:
-    """The state before the first epoch, for images of this shape."""
+def start(recipe: Recipe, network: Sequential, shape: tuple[int, ...], seed: int) -> TrainingState:
+    """The state of a network before its first epoch, for images of this shape."""
     init, order, noise, distortion = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
-    params, _ = recipe.network.init(shape, init)
+    params, _ = network.init(shape, init)
     theta = pack(params)
-    best = theta.copy() if recipe.patience else None
-    return TrainingState(
-        theta, unpack(theta, params), recipe.optimizer.init(theta), order, noise, distortion, history=[], best=best
-    )
+    best = theta.copy() if recipe.stop else None
+    optimizer = recipe.optimizer.init(theta)
+    return TrainingState(network, theta, unpack(theta, params), optimizer, order, noise, distortion, best=best)
 
 
 def unwatched(*_: float) -> None:
@@ -107,35 +111,35 @@ def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progres
 
     `progress` is called after every batch. `train/loss` and `train/accuracy` are running means over the epoch's
     batches as they were met; the rest is measured after it (see `measuring`). Raises Diverged at the first step that is
-    not finite. A recipe with patience leaves the parameters of the best epoch.
+    not finite. A recipe that may stop early leaves the parameters of the best epoch.
     """
-    workspace = Workspace(recipe.network, state.params, data.shape)
+    workspace = Workspace(state.network, state.params, data.shape)
     while not _ended(recipe, state):
         began = perf_counter()
         with np.errstate(all="ignore"), subnormals_flushed():
             metrics = _epoch(recipe, state, data, workspace, progress)
             seconds = perf_counter() - began
-            epoch = measuring.Epoch(recipe.network, state.params, recipe.loss, data)
+            epoch = measuring.Epoch(state.network, state.params, recipe.loss, data)
             metrics |= measuring.of_epoch(epoch)
         metrics["time/epoch_s"] = perf_counter() - began
         metrics["time/images_per_s"] = (recipe.images_per_epoch or len(data.train)) / seconds
         state.history.append({"epoch": len(state.history) + 1, **metrics})
         done = len(state.history)
-        if done == recipe.epochs or (recipe.views_every and done % recipe.views_every == 0):
+        if done == recipe.epochs or (recipe.confusion_every and done % recipe.confusion_every == 0):
             state.views[done] = measuring.view(epoch)
         if state.best is not None and state.best_epoch == done:
             state.best[:] = state.theta
         yield state.history[-1]
     if state.best is not None:
         state.theta[:] = state.best
-        best = measuring.Epoch(recipe.network, state.params, recipe.loss, data)
+        best = measuring.Epoch(state.network, state.params, recipe.loss, data)
         state.views[state.best_epoch] = measuring.view(best)
 
 
 def _ended(recipe: Recipe, state: TrainingState) -> bool:
     """Whether all epochs are over, or too many since the best one."""
     done = len(state.history)
-    return done == recipe.epochs or (recipe.patience is not None and done - state.best_epoch >= recipe.patience)
+    return done == recipe.epochs or (recipe.stop is not None and done - state.best_epoch >= recipe.stop)
 
 
 def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Workspace, progress: Progress) -> Metrics:
@@ -152,9 +156,9 @@ def _epoch(recipe: Recipe, state: TrainingState, data: Dataset, workspace: Works
         value, outputs, gradient = workspace.loss_gradient(recipe.loss, x, labels, state.noise)
         if not isfinite(value):
             raise Diverged(done + step + 1)
-        if done + step < recipe.steps_recorded:
+        if done + step < (recipe.steps_recorded or 0):
             state.losses.append(float(value))
-        rate = recipe.rate * recipe.schedule((done + step) / total)
+        rate = recipe.lr * recipe.schedule((done + step) / total)
         update = partial(recipe.optimizer.step, state.theta, gradient, state.optimizer, rate)
         if step % max(1, steps // measuring.STEPS):
             update()
@@ -176,8 +180,8 @@ def _batches(recipe: Recipe, state: TrainingState, images: Images, order: Array)
     chunk = size * max(1, DISTORTED // size)
     for index in np.split(order, range(chunk, len(order), chunk)):
         shown = images
-        if not recipe.distortion.idle:
-            shown = Images(recipe.distortion(images.pixels[index], state.distortion), images.labels[index])
+        if recipe.augment and not recipe.augment.idle:
+            shown = Images(recipe.augment(images.pixels[index], state.distortion), images.labels[index])
             index = np.arange(len(index))
         yield from ((shown, index[first : first + size]) for first in range(0, len(index), size))
 
@@ -196,5 +200,5 @@ def _observe_curvature(recipe: Recipe, state: TrainingState, data: Dataset, seen
     if every and seen % every < recipe.batch_size:
         chosen = recipe.optimizer.curvature_patterns(len(data.train), state.noise)
         x, labels = data.batch(data.train, chosen), data.train.labels[chosen]
-        found = mean_curvature(recipe.network, recipe.loss, state.params, x, labels)
+        found = mean_curvature(state.network, recipe.loss, state.params, x, labels)
         recipe.optimizer.observe_curvature(found, state.optimizer)

@@ -9,7 +9,7 @@ from parity.compare import MAPS, WEIGHTS, Draw, mapped, to_torch
 import commands
 from cases import ARMS, MOMENTUM, NETWORKS, Case, chosen
 from cnnlab import measuring
-from cnnlab.composing import load_data, sweep_of
+from cnnlab.composing import sweep_of
 from cnnlab.data import mnist5k
 from cnnlab.nn import SGD, Cosine, Sequential, SoftmaxCrossEntropy, Workspace, pack, unpack
 from ours import NETWORKS as OURS
@@ -129,7 +129,7 @@ def test_a_sweep_and_its_peer_train_the_same_arms(plans, peer):
     assert {learner.schedule for learner in learners} == {Cosine()}
     assert measuring.STEPS == peer_sweep.MEASURED
     theirs = peer_sweep.digits()[0]
-    data = load_data(plans[0])
+    data = plans[0].data
     for images, (pixels, labels) in zip((data.train, data.val, data.test), theirs, strict=True):
         np.testing.assert_array_equal(data.normalizer.table[images.pixels], pixels)
         np.testing.assert_array_equal(images.labels, labels)
@@ -141,8 +141,7 @@ def test_the_arms_of_a_sweep_and_of_its_peer_are_the_same_networks(plans, peer):
     (sets, background), data = peer_sweep.digits(), mnist5k()
     few = [(pixels[:BATCH], labels[:BATCH]) for pixels, labels in sets]
     for (words, _), plan in zip(peer_sweep.arms(), plans, strict=True):
-        recipe = plan.learner.recipe(data)
-        network, twin = recipe.network, peer_sweep.lenet5(words)
+        network, twin = plan.learner.network(data), peer_sweep.lenet5(words)
         params = Draw(np.float32).parameters(network, data.shape)
         give(peer.torch, network, params, twin, data.shape)
         images, labels = peer_sweep.padded(few, background, peer_sweep.PADDINGS[words["padding"]])[0]
@@ -151,7 +150,7 @@ def test_the_arms_of_a_sweep_and_of_its_peer_are_the_same_networks(plans, peer):
         wanted = theirs.numpy()
         np.testing.assert_allclose(outputs.T, wanted, atol=1e-4 * np.abs(wanted).max())
         value = peer_sweep.LOSSES[words["loss"]](theirs, labels).item()
-        assert value == pytest.approx(recipe.loss(outputs, labels.numpy())[0], rel=1e-4)
+        assert value == pytest.approx(plan.learner.loss(outputs, labels.numpy())[0], rel=1e-4)
 
 
 @pytest.mark.slow

@@ -10,20 +10,20 @@ import gc
 import os
 import re
 import sys
-import traceback
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cnnlab.commands import Parser, explained, parser
+from cnnlab.commands import Parser, parser
 from cnnlab.paths import UI, conf_folder
-from cnnlab.spelling import as_text, check_words
+from cnnlab.spelling import check_words
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from cnnlab.composing import Plan
     from cnnlab.runs import Outcome
 
 
@@ -47,9 +47,11 @@ def main(words: Sequence[str]) -> None:
             os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
         composing.complete(said.words)
     elif said.cfg:
-        composing.show(as_text(asked), own, said.cfg, said.resolve)
+        composing.show(asked, own, said.cfg, said.resolve)
+    elif said.multirun or composing.is_sweep(asked, own):
+        composing.launch(arm, asked, own)
     else:
-        composing.launch(run, as_text(asked), own, said.multirun)
+        _make(composing.planned(asked, own))
 
 
 def _flags() -> Parser:
@@ -72,48 +74,30 @@ def folder(text: str) -> str:
     return text
 
 
-def run(cfg: DictConfig) -> Outcome | Exception:
-    """Make the run that a config describes, or one of a sweep's arms, of which an error is returned.
+def arm(cfg: DictConfig) -> Outcome | Exception:
+    """Make one of a sweep's arms, in its worker; an error is returned, since of one that is raised Hydra prints lines.
 
-    No error is left to Hydra, which would print lines of its own.
+    Hydra hands its composed config to it.
     """
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
-    from cnnlab.tracking.access import without_password
+    from cnnlab.sweeps import make_arm
 
-    context = HydraConfig.get()
-    if context.mode == RunMode.MULTIRUN:
-        from cnnlab.sweeps import make_arm
-
-        try:
-            return make_arm(cfg, context)
-        except Exception as error:
-            return error
     try:
-        outcome = _make(cfg, context)
+        return make_arm(cfg, HydraConfig.get())
     except Exception as error:
-        try:
-            said = explained(error)
-        except Exception:
-            said = without_password(traceback.format_exc().rstrip())
-        sys.exit(said)
-    if outcome.status == "failed":
-        sys.exit(1)
-    return outcome
+        return error
 
 
-def _make(cfg: DictConfig, context: Any) -> Outcome:
-    """Make one run, with a progress bar on a terminal."""
+def _make(asked: Plan) -> None:
+    """Make one run, with a progress bar on a terminal; exit with 1 if it fails."""
     from cnnlab.commands.bar import Bar
-    from cnnlab.composing import plan
     from cnnlab.orphans import reaper
     from cnnlab.report.tables import count
     from cnnlab.runs import make
     from cnnlab.tracking.apart import log_apart
     from cnnlab.tracking.store import checkpoints
 
-    asked = plan(cfg, context)
     rate = f"  learning rate {asked.config['lr']:g} ({asked.lr_source})" if asked.lr_source else ""
     print(f"{asked.label}{rate}", flush=True)
     if sys.stdout.isatty():
@@ -126,4 +110,5 @@ def _make(cfg: DictConfig, context: Any) -> Outcome:
         more = f"{count(kept, 'whole epoch')} kept: the same command goes on from there" if kept else "nothing is kept"
         raise KeyboardInterrupt(f"{asked.label}: {more}") from None
     print(outcome, f"run {outcome.run_id or 'without an id yet'} of study {asked.study}; {UI} shows it", sep="\n")
-    return outcome
+    if outcome.status == "failed":
+        sys.exit(1)

@@ -1,9 +1,9 @@
 """From words to plans and objects: the only room of the library that knows Hydra."""
 
-from cnnlab.composing.configs import complete, composed, launch, show
+from cnnlab.composing.configs import complete, composed, is_sweep, launch, show
 from cnnlab.composing.grids import Arms, Sweep, asked_of, sweep, sweep_of
 from cnnlab.composing.objects import load
-from cnnlab.composing.plans import Plan, learner_of, load_data, plan, planned, told_apart
+from cnnlab.composing.plans import Plan, learner_of, plan, planned, told_apart
 from cnnlab.composing.spaces import Numbers, Options, searched
 
 __all__ = [
@@ -15,10 +15,10 @@ __all__ = [
     "asked_of",
     "complete",
     "composed",
+    "is_sweep",
     "launch",
     "learner_of",
     "load",
-    "load_data",
     "plan",
     "planned",
     "searched",

@@ -15,6 +15,7 @@ from hydra._internal.hydra import Hydra
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
@@ -111,24 +112,31 @@ def composition(own: Path | None = None) -> Iterator[Hydra]:
         yield hydra
 
 
-def composed(words: Sequence[str]) -> DictConfig:
-    """The config of a command line, with its `hydra` node."""
-    with composition():
-        return compose("train", as_text(words), return_hydra_config=True)
+def composed(words: Sequence[str], own: Path | None = None) -> DictConfig:
+    """The config of a run's command line, with its `hydra` node."""
+    with composition(own):
+        cfg = compose("train", as_text(words), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)  # what ${hydra:...} in an option means
+    return cfg
 
 
-def launch(task: Callable[[DictConfig], Any], words: Sequence[str], own: Path | None, several: bool) -> None:
-    """Compose the config of a run and give it to the task, or those of a sweep to its workers, if it is one."""
+def is_sweep(words: Sequence[str], own: Path | None = None) -> bool:
+    """Whether these words make a sweep without `-m`: sweep=NAME does, and hydra.mode=MULTIRUN."""
     with composition(own) as hydra:
-        mode = RunMode.MULTIRUN if several else hydra.get_mode("train", list(words)) or RunMode.RUN
-        make = hydra.multirun if mode == RunMode.MULTIRUN else hydra.run
-        make(config_name="train", task_function=task, overrides=[*words, f"hydra.mode={mode.name}"])
+        return hydra.get_mode("train", as_text(words)) == RunMode.MULTIRUN
+
+
+def launch(task: Callable[[DictConfig], Any], words: Sequence[str], own: Path | None = None) -> None:
+    """Make a sweep: Hydra composes the config of each arm, and its launcher gives it to the task in a worker."""
+    with composition(own) as hydra:
+        overrides = [*as_text(words), f"hydra.mode={RunMode.MULTIRUN.name}"]
+        hydra.multirun(config_name="train", task_function=task, overrides=overrides)
 
 
 def show(words: Sequence[str], own: Path | None, part: str, resolve: bool) -> None:
     """Print the composed config, or its part for the `job` or for `hydra`."""
     with composition(own) as hydra:
-        hydra.show_cfg("train", list(words), part, None, resolve)
+        hydra.show_cfg("train", as_text(words), part, None, resolve)
 
 
 def complete(words: Sequence[str]) -> None:

@@ -54,6 +54,11 @@ class Plan:
         return self.config["study"]
 
     @property
+    def data(self) -> Dataset:
+        """The images that it learns from and is tested on; they are read once in a process."""
+        return load(self.config["data"])
+
+    @property
     def key(self) -> tuple[str, str]:
         """What tells it from the other arms of a sweep."""
         return self.study, self.fingerprint
@@ -159,15 +164,10 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     return Plan(config, words, learner, description, identity, modules, found.lr_source, found.tuned_for, overrides)
 
 
-def planned(words: Sequence[str]) -> Plan:
-    """The plan of a command line."""
-    cfg = composed(words)
+def planned(words: Sequence[str], own: Path | None = None) -> Plan:
+    """The plan of a run's command line; `own` is a folder with configs of one's own."""
+    cfg = composed(words, own)
     return plan(cfg, cfg.hydra)
-
-
-def load_data(plan: Plan) -> Dataset:
-    """The data of a plan."""
-    return load(plan.config["data"])
 
 
 def learner_of(words: Sequence[str]) -> Learner:

@@ -21,7 +21,10 @@ class Learner(Protocol):
         """The learner as text; ValueError, in one line, if it cannot learn this data."""
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
-        """Train, test if there are test images, and write down what there is to see; what is known once, at the end."""
+        """Train on the data, test if there are test images, and write epochs and pictures into the journal.
+
+        Returns the metrics that are known once, at the end.
+        """
 
 
 __all__ = [

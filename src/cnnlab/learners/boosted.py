@@ -12,10 +12,10 @@ from time import perf_counter
 import numpy as np
 
 from cnnlab.data import Dataset, Distortion, Images
-from cnnlab.journal import Journal, Part
+from cnnlab.journal import Journal
 from cnnlab.learners.network import Network
 from cnnlab.measuring import Metrics, outputs_for, scores, size
-from cnnlab.training import Recipe, TrainingState, start, train
+from cnnlab.training import TrainingState
 
 NETWORKS = 3
 DRAWN = 5_000  # images drawn at a time
@@ -40,28 +40,23 @@ class BoostedNetworks(Network):
 
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
         """Train the three, one after the other, each from its own checkpoint if there is one; test their sum."""
-        distorted = self.recipe(data)
-        recipe = replace(distorted, distortion=Distortion())
+        network, plain, distortion = self.network(data), replace(self, augment=None), self.augment or Distortion()
         states: list[TrainingState] = []
         searched = 0.0  # seconds
         for number, find in enumerate((None, _half_wrong, _disputed)):
             images = data.train
             if find:
                 rng, began = np.random.default_rng([seed, number]), perf_counter()
-                answers = [_answers(recipe, state, data) for state in states]
-                images = find(answers, data.train, distorted.distortion, rng)
+                images = find([_answers(state, data) for state in states], data.train, distortion, rng)
                 searched += perf_counter() - began
-            fresh = start(recipe, data.shape, NETWORKS * seed + number)
-            training = journal.training(fresh, Part(number, NETWORKS, self.epochs))
-            states.append(training.state)
-            for _ in train(recipe, training.state, replace(data, train=images), training.progress):
-                training.epoch()
-        means = {split: _mean(recipe, states, data, images) for split, images in data.splits.items()}
-        found = {name: NETWORKS * value for name, value in size(recipe.network, data.shape).items()}
+            shown = replace(data, train=images)
+            states.append(journal.train(plain, network, shown, NETWORKS * seed + number, number, NETWORKS))
+        means = {split: _mean(states, data, images) for split, images in data.splits.items()}
+        found = {name: NETWORKS * value for name, value in size(network, data.shape).items()}
         for split, outputs in means.items():
-            found |= scores(split, outputs, data.splits[split].labels, recipe.loss)
+            found |= scores(split, outputs, data.splits[split].labels, self.loss)
         seconds = searched + sum(metrics["time/epoch_s"] for state in states for metrics in state.history)
-        journal.trained(distorted, states, data, means["test"])
+        journal.trained(self, states, data, means["test"])
         return found | {"time/total_s": seconds}
 
 
@@ -105,10 +100,10 @@ def _joined(parts: list[Images]) -> Images:
     return Images(np.concatenate([p.pixels for p in parts]), np.concatenate([p.labels for p in parts]))
 
 
-def _answers(recipe: Recipe, state: TrainingState, data: Dataset) -> Answers:
-    return lambda images: outputs_for(recipe.network, state.params, data, images).argmax(0)
+def _answers(state: TrainingState, data: Dataset) -> Answers:
+    return lambda images: outputs_for(state.network, state.params, data, images).argmax(0)
 
 
-def _mean(recipe: Recipe, states: list[TrainingState], data: Dataset, images: Images) -> np.ndarray:
+def _mean(states: list[TrainingState], data: Dataset, images: Images) -> np.ndarray:
     """The networks' mean outputs for images, `[classes, N]`: what they say together, as large as what one says."""
-    return np.mean([outputs_for(recipe.network, state.params, data, images) for state in states], axis=0)
+    return np.mean([outputs_for(state.network, state.params, data, images) for state in states], axis=0)
