@@ -280,7 +280,7 @@ def test_a_profile_adds_up_where_each_step_is_held_up_in_another_part():
     assert [line.split()[-1] for line in table] == ["30.8%", "30.8%", "30.8%", "7.7%", "100.0%"]
 
 
-def test_clocks_change_no_number():
+def test_clocks_change_no_number_and_no_order():
     plain = ours.recipe(STEP, 0.1)
     clock = {}
     clocked = instrumented(plain, clock)
@@ -289,6 +289,9 @@ def test_clocks_change_no_number():
     z, backward_too = clocked.network.forward(params, x)
     np.testing.assert_array_equal(y, z)
     np.testing.assert_array_equal(backward(y)[1]["C1"]["W"], backward_too(z)[1]["C1"]["W"])
+    assert [name for name, _ in clocked.network._steps] == [name for name, _ in plain.network._steps]
+    in_place = [[layer.forgets_output for layer in how.network.layers.values()] for how in (plain, clocked)]
+    assert in_place[0] == in_place[1]
     assert set(clock) == {(name, way) for name in plain.network.layers for way in ("forward", "backward")}
 
 

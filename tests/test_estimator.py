@@ -179,7 +179,6 @@ assert cnnlab.__version__ and set(cnnlab.__all__) <= {*dir(cnnlab), "Classifier"
 from cnnlab import load, records, run
 assert not heavy - {"numpy"} & sys.modules.keys(), heavy & sys.modules.keys()
 from cnnlab import Classifier
-from cnnlab.learners import Network
 X, y = [[[0, 9], [1, 0]], [[9, 0], [0, 1]]], [0, 1]
 new = Classifier(model="mlp", epochs=1)
 assert not {"hydra", "omegaconf", "mlflow"} & sys.modules.keys()

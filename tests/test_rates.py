@@ -126,8 +126,8 @@ def test_a_rate_for_other_epochs_is_said_so_on_the_terminal_in_the_tag_and_in_th
     words = ("epochs=1", *SMALL)
     source = "tuned for epochs=15, not for epochs=1 data.validation=100 data.train=300"
     _make(plan_of(*words))
-    assert f"learning rate 0.01 ({source})" in capsys.readouterr().out.splitlines()[0]
-    run = inside.run()
+    run, (first, *_, last) = inside.run(), capsys.readouterr().out.splitlines()
+    assert f"learning rate 0.01 ({source})" in first and last.startswith(f"run {run.info.run_id} of study runs")
     assert run.data.tags["cnnlab.lr_source"] == source
     plan = plan_of(*words)
     assert foreign_rates([plan, plan_of(), plan_of("lr=1")]) == [f"learning rate of 1 arm: {source}"]
@@ -137,7 +137,11 @@ def test_a_rate_for_other_epochs_is_said_so_on_the_terminal_in_the_tag_and_in_th
 
 
 SHAPE = "write default: OPTIMIZER: RATE and tuned: SETTING: ARM: rate: RATE"
-WRONG = "there is no learning rate above 0 here, or its curve is damaged: remove it, and `cnnlab tune` finds it again"
+WRONG = (
+    "the rate is no number above 0, or the curve that it was chosen by is damaged: "
+    "write a rate alone, or let `cnnlab tune` find it again"
+)
+BUDGET = "budget: {runs: 1, seconds: 0}"
 
 
 @pytest.mark.parametrize(
@@ -146,8 +150,9 @@ WRONG = "there is no learning rate above 0 here, or its curve is damaged: remove
         ("tuned: {}", SHAPE),
         ("default: {sgd: 0.1}\ntuned:", SHAPE),
         ("default: {}\ntuned: {digits: null}", SHAPE),
-        ("default: {sgd: fast}\ntuned: {}", f"sgd: {WRONG}"),
-        ("default: {sgd: 0.0}\ntuned: {}", f"sgd: {WRONG}"),
+        ("default: {sgd: fast}\ntuned: {}", f"default: sgd: {WRONG}"),
+        ("default: {sgd: 0.0}\ntuned: {}", f"default: sgd: {WRONG}"),
+        ("default: {}\ntuned: {digits: {5: {rate: 0.1}}}", f"digits: 5: {WRONG}"),
         *(
             (f"default: {{}}\ntuned: {{digits: {{relu max: {entry}}}}}", f"digits: relu max: {WRONG}")
             for entry in (
@@ -156,8 +161,11 @@ WRONG = "there is no learning rate above 0 here, or its curve is damaged: remove
                 "{rate: .inf}",
                 "{rate: 0.1, validation_errors: [1.5]}",
                 "{rate: 0.1, validation_errors: {0.1: [2.0]}}",
-                "{rate: 0.1, validation_errors: {0.1: 2}, budget: {runs: 1, seconds: 0}}",
-                "{rate: 0.1, validation_errors: {0.1: []}, budget: {runs: 1, seconds: 0}}",
+                f"{{rate: 0.1, validation_errors: {{0.1: 2}}, {BUDGET}}}",
+                f"{{rate: 0.1, validation_errors: {{0.1: [null]}}, {BUDGET}}}",
+                f"{{rate: 0.1, validation_errors: {{0.1: oops}}, {BUDGET}}}",
+                f"{{rate: 0.02, validation_errors: {{0.1: [2.0]}}, {BUDGET}}}",
+                f"{{rate: 0.1, validation_errors: {{}}, {BUDGET}}}",
             )
         ),
     ],

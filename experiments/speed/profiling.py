@@ -12,6 +12,7 @@ from typing import Any
 from cases import EPOCH, EPOCH_RATE, STEP, STEP_RATE, Case
 from cnnlab.data import mnist
 from cnnlab.nn import Activation, Bound, subnormals_flushed
+from cnnlab.nn.layer import SAID
 from ours import Training, epochs, recipe, stepping
 
 SECONDS, FEWEST = 3.0, 30  # how long a profile takes, and how many steps at least
@@ -72,7 +73,8 @@ def _timed(thing: Any, method: str, name: str, clock: Clock) -> Any:
         )
 
     with_clock = bound if method.startswith("bind") else _clocked(original, clock, (name, FORWARD))
-    kind = type(type(thing).__name__, (type(thing),), {method: with_clock})
+    said = {name: getattr(thing, name) for name in SAID if hasattr(thing, name)}  # it computes as before
+    kind = type(type(thing).__name__, (type(thing),), {method: with_clock, **said})
     return kind(**{field.name: getattr(thing, field.name) for field in fields(thing) if field.init})
 
 

@@ -11,12 +11,12 @@ from cnnlab.checkpoint import Checkpoints
 from cnnlab.data import Dataset
 from cnnlab.measuring import Metrics
 from cnnlab.networks import network_bytes
-from cnnlab.nn import Array, Sequential
+from cnnlab.nn import Array
 from cnnlab.report.tables import as_csv
 from cnnlab.statistics import confusion_matrix
 from cnnlab.tracking.access import without_password
 from cnnlab.tracking.log import DIVERGED, PRUNED, REASON, RunLog
-from cnnlab.training import Diverged, Recipe, TrainingState, start, train
+from cnnlab.training import Diverged, Recipe, TrainingState
 
 ON_PAGE = 4  # epochs whose pictures are on a run's page, 0 among them: their drawing takes a tenth of a second
 KERNELS = "first-layer kernels"  # a title
@@ -50,35 +50,9 @@ class Journal:
         """The metrics of the newest epoch."""
         return self.history[-1] if self.history else {}
 
-    def train(
-        self, recipe: Recipe, network: Sequential, data: Dataset, seed: int, number: int = 0, count: int = 1
-    ) -> TrainingState:
-        """Train a network, going on where an earlier try was cut off; its state is kept after each epoch.
-
-        It is the training of this `number`, from 0, of the `count` of a run, which follow one another. Raises what has
-        gone wrong with the run's record meanwhile.
-        """
-        state, part, before = start(recipe, network, data.shape, seed), f".{number}" * (count > 1), len(self.history)
-        if done := self.checkpoints.restore(state, part):
-            self.log.tag("cnnlab.resumed_after_epoch", str(before + done))
-            self._epochs(state.history, before)
-
-        def progress(done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
-            self.log.check()
-            self.watcher.progress(number * total + done, count * total, batch, loss, accuracy)
-
-        for metrics in train(recipe, state, data, progress):
-            self.log.check(begun=True)  # there must be a run before its state is kept
-            self.checkpoints.save(state, part)
-            self._epochs([metrics], before)
-        return state
-
-    def _epochs(self, history: Sequence[Metrics], before: int) -> None:
-        """Write these epochs' metrics into the record, numbered on from those before, and tell the watcher."""
-        for metrics in history:
-            self.history.append(metrics | {"epoch": before + metrics["epoch"]})
-            self.log.epoch(self.history[-1])
-            self.watcher.epoch(self.history[-1])
+    def keeper(self, number: int = 0, count: int = 1) -> "KeptTraining":
+        """Who keeps the training of this `number`, from 0, of the `count` of a run, which follow one another."""
+        return KeptTraining(self, number, count, len(self.history))
 
     def finished(self, metrics: Metrics) -> None:
         """The end: what is known once, at step 0; a metric that epochs have too goes to a step after the last epoch.
@@ -182,3 +156,46 @@ class Journal:
         about = (data.shape, data.normalizer, data.classes, data.dark_ground)
         networks = [network_bytes(state.network, state.params, *about) for state in states]
         self.log.model(networks, data.shape)
+
+
+@dataclass(frozen=True)
+class KeptTraining:
+    """One of a run's trainings, whose state is kept after each epoch, so that a kill costs one at most.
+
+    It is the training of this `number` of `count`, and the run has had so many epochs `before`.
+    """
+
+    journal: Journal
+    number: int
+    count: int
+    before: int
+
+    @property
+    def part(self) -> str:
+        """The ending of its checkpoint's name."""
+        return f".{self.number}" if self.count > 1 else ""
+
+    def restore(self, state: TrainingState) -> None:
+        """Bring a fresh state to where an earlier try was cut off, and write down the epochs that it had."""
+        if done := self.journal.checkpoints.restore(state, self.part):
+            self.journal.log.tag("cnnlab.resumed_after_epoch", str(self.before + done))
+            self._write_down(state.history)
+
+    def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
+        """Show how far the run is; raises what has gone wrong with its record meanwhile."""
+        self.journal.log.check()
+        self.journal.watcher.progress(self.number * total + done, self.count * total, batch, loss, accuracy)
+
+    def epoch(self, state: TrainingState) -> None:
+        """Keep the state after an epoch, once the run has a record, and write down the epoch's metrics."""
+        self.journal.log.check(begun=True)
+        self.journal.checkpoints.save(state, self.part)
+        self._write_down(state.history[-1:])
+
+    def _write_down(self, history: Sequence[Metrics]) -> None:
+        """Write these epochs' metrics into the record, numbered on from those before, and tell the watcher."""
+        for metrics in history:
+            numbered = metrics | {"epoch": self.before + metrics["epoch"]}
+            self.journal.history.append(numbered)
+            self.journal.log.epoch(numbered)
+            self.journal.watcher.epoch(numbered)

@@ -135,23 +135,31 @@ def table() -> dict[str, Any]:
     """
     known: Any = values(file(), MOST)
     try:
-        entries = {optimizer: {"rate": rate} for optimizer, rate in known["default"].items()}
-        entries |= {f"{setting}: {arm}": of for setting, arms in known["tuned"].items() for arm, of in arms.items()}
+        unsound = [f"default: {optimizer}" for optimizer, rate in known["default"].items() if not _is_rate(rate)]
+        entries = {(setting, arm): of for setting, arms in known["tuned"].items() for arm, of in arms.items()}
     except (AttributeError, KeyError, TypeError):
         raise ValueError(f"{file()}: write default: OPTIMIZER: RATE and tuned: SETTING: ARM: rate: RATE") from None
-    if damaged := next((name for name, entry in entries.items() if not _is_sound(entry)), None):
-        wrong = "there is no learning rate above 0 here, or its curve is damaged"
-        raise ValueError(f"{file()}: {damaged}: {wrong}: remove it, and `cnnlab tune` finds it again")
+    unsound += [f"{setting}: {arm}" for (setting, arm), entry in entries.items() if not _is_sound(arm, entry)]
+    if unsound:
+        wrong = "the rate is no number above 0, or the curve that it was chosen by is damaged"
+        raise ValueError(f"{file()}: {unsound[0]}: {wrong}: write a rate alone, or let `cnnlab tune` find it again")
     return known
 
 
-def _is_sound(entry: Any) -> bool:
-    """Whether an entry has a rate, and a budget if it has the curve that it was chosen by."""
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < math.inf
+
+
+def _is_sound(arm: Any, entry: Any) -> bool:
+    """Whether an entry has a rate and, if it has a curve, one that this rate is on, and its budget."""
     try:
-        curve = entry.get("validation_errors", {})
-        budget = [entry["budget"][what] for what in ("runs", "seconds")] if curve else []
-        is_curve = all(map(list, curve.values())) and all(number >= 0 for number in budget)
-        return is_curve and all(0 < rate < math.inf for rate in (entry["rate"], *curve))
+        if not (isinstance(arm, str) and _is_rate(entry["rate"])):
+            return False
+        if "validation_errors" not in entry:
+            return True
+        curve, budget = entry["validation_errors"], entry["budget"]
+        errors = [error for found in curve.values() for error in found if error != "diverged"]
+        return entry["rate"] in curve and min(*errors, *curve, budget["runs"], budget["seconds"]) >= 0
     except (AttributeError, KeyError, TypeError):
         return False
 

@@ -34,9 +34,9 @@ def metric(kind: str, direction: str) -> str:
     return f"{FAMILY}/{kind}_{direction}"
 
 
-def data_of(study: Study, run: Any) -> Dataset:
+def data_of(run: Any, config: Mapping[str, Any]) -> Dataset:
     """The images that a run was made with. ValueError or OSError, in one line, where they are others now or gone."""
-    data = load(records.config(study, run)["data"])
+    data = load(config["data"])
     if data.digest != tag(run, DIGEST):
         raise ValueError(f"the images of data={run.data.params['data']} are others now than when it was made")
     return data
@@ -53,8 +53,8 @@ class Evaluated:
     @classmethod
     def of(cls, study: Study, run: Any) -> Evaluated:
         """Those of a finished run. ValueError or OSError, in one line, where it has no network or its data are gone."""
-        predictor = records.predictor(study, run)
-        return cls(data_of(study, run), predictor, records.config(study, run)["threads"])
+        config = records.config(study, run)
+        return cls(data_of(run, config), records.predictor(study, run), config["threads"])
 
     def error_percent(self, kind: str, direction: str, amount: int) -> float:
         """The error in per cent when the test images are changed by this amount."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 
@@ -104,6 +105,28 @@ def start(recipe: Recipe, network: Sequential, shape: tuple[int, ...], seed: int
 
 def unwatched(*_: float) -> None:
     """A progress callback that does nothing."""
+
+
+class Keeper(Protocol):
+    """Somebody who keeps a training, so that it can go on where it was cut off."""
+
+    def restore(self, state: TrainingState) -> None:
+        """Bring a fresh state to where an earlier try was cut off, if there was one."""
+
+    def progress(self, done: int, total: int, batch: int, loss: float, accuracy: float) -> None:
+        """Hear of a batch, as the `progress` of `train` does."""
+
+    def epoch(self, state: TrainingState) -> None:
+        """Keep the state after an epoch."""
+
+
+def trained(recipe: Recipe, network: Sequential, data: Dataset, seed: int, keeper: Keeper) -> TrainingState:
+    """The state of a network after its training, from where the keeper says on; what the keeper raises ends it."""
+    state = start(recipe, network, data.shape, seed)
+    keeper.restore(state)
+    for _ in train(recipe, state, data, keeper.progress):
+        keeper.epoch(state)
+    return state
 
 
 def train(recipe: Recipe, state: TrainingState, data: Dataset, progress: Progress = unwatched) -> Iterator[Metrics]:

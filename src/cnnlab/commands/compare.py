@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> None:
     from cnnlab.robustness import data_of
     from cnnlab.statistics import compare
     from cnnlab.tracking.access import store_errors
-    from cnnlab.tracking.records import answers, one
+    from cnnlab.tracking.records import answers, config, one
     from cnnlab.tracking.store import run_link
 
     with store_errors():
@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> None:
     print(f"B - A: {100 * result.mean:+.2f} points (95% for new images: {bounds}; McNemar's exact p = {result.p:.3g})")
     differ = wrong[0] != wrong[1]
     try:
-        data = data_of(*found[0]) if differ.any() else None
+        data = data_of(found[0][1], config(*found[0])) if differ.any() else None
     except (ValueError, OSError) as error:
         print(f"no picture: {error}")
         data = None

@@ -115,7 +115,8 @@ def composition(own: Path | None = None) -> Iterator[Hydra]:
 def composed(words: Sequence[str], own: Path | None = None) -> DictConfig:
     """The config of a run's command line, with its `hydra` node."""
     with composition(own):
-        cfg = compose("train", as_text(words), return_hydra_config=True)
+        overrides = [*as_text(words), f"hydra.mode={RunMode.RUN.name}"]
+        cfg = compose("train", overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)  # what ${hydra:...} in an option means
     return cfg
 

@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def data(self) -> Dataset:
-        """The images that it learns from and is tested on; they are read once in a process."""
+        """The images that it learns from and is tested on."""
         return load(self.config["data"])
 
     @property

@@ -15,7 +15,7 @@ from cnnlab.data import Dataset, Distortion, Images
 from cnnlab.journal import Journal
 from cnnlab.learners.network import Network
 from cnnlab.measuring import Metrics, outputs_for, scores, size
-from cnnlab.training import TrainingState
+from cnnlab.training import TrainingState, trained
 
 NETWORKS = 3
 DRAWN = 5_000  # images drawn at a time
@@ -50,7 +50,8 @@ class BoostedNetworks(Network):
                 images = find([_answers(state, data) for state in states], data.train, distortion, rng)
                 searched += perf_counter() - began
             shown = replace(data, train=images)
-            states.append(journal.train(plain, network, shown, NETWORKS * seed + number, number, NETWORKS))
+            keeper = journal.keeper(number, NETWORKS)
+            states.append(trained(plain, network, shown, NETWORKS * seed + number, keeper))
         means = {split: _mean(states, data, images) for split, images in data.splits.items()}
         found = {name: NETWORKS * value for name, value in size(network, data.shape).items()}
         for split, outputs in means.items():

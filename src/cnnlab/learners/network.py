@@ -8,7 +8,7 @@ from cnnlab.journal import Journal
 from cnnlab.measuring import Epoch, Metrics, outputs_for, scores, size, view
 from cnnlab.models import describe
 from cnnlab.nn import Sequential
-from cnnlab.training import Recipe, start
+from cnnlab.training import Recipe, start, trained
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Network(Recipe):
     def learn(self, data: Dataset, seed: int, journal: Journal) -> Metrics:
         """Train, going on from a checkpoint if there is one; then test, where there are test images."""
         network = self.network(data)
-        state = journal.train(self, network, data, seed)
+        state = trained(self, network, data, seed, journal.keeper())
         outputs = outputs_for(network, state.params, data, data.test)
         metrics = size(network, data.shape) | scores("test", outputs, data.test.labels, self.loss)
         if self.stop:

@@ -91,7 +91,8 @@ class _Apart:
             self._calls.cancel_join_thread()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        getattr(RunLog, name)  # AttributeError where it has no such method
+        if name.startswith("_") or not callable(getattr(RunLog, name)):
+            raise AttributeError(name)
         return partial(self._call, name)
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> None:
