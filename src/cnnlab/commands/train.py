@@ -42,16 +42,17 @@ def main(words: Sequence[str]) -> None:
     from cnnlab import composing
 
     gc.freeze()  # what is imported stays: a sweep is composed in a tenth less time without looking for garbage in it
-    if said.shell_completion:
-        if line := os.environ.get("COMP_LINE"):  # Hydra completes what follows the command
-            os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
-        composing.complete(said.words)
-    elif said.cfg:
-        composing.show(asked, own, said.cfg, said.resolve)
-    elif said.multirun or composing.is_sweep(asked, own):
-        composing.launch(arm, asked, own)
-    else:
-        _make(composing.planned(asked, own))
+    with composing.composition(own):
+        if said.shell_completion:
+            if line := os.environ.get("COMP_LINE"):  # Hydra completes what follows the command
+                os.environ["COMP_LINE"] = re.sub(r"^.*?(train|sweep +\S+) ", "cnnlab ", line)
+            composing.complete(said.words)
+        elif said.cfg:
+            composing.show(asked, said.cfg, said.resolve)
+        elif said.multirun or composing.is_sweep(asked):
+            composing.launch(arm, asked)
+        else:
+            _make(composing.planned(asked))
 
 
 def _flags() -> Parser:

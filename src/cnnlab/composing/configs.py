@@ -101,7 +101,14 @@ class Loader(ConfigLoaderImpl):
 
 @contextmanager
 def composition(own: Path | None = None) -> Iterator[Hydra]:
-    """Hydra, ready to compose the project's configs, and those of a folder of one's `own`."""
+    """Hydra, ready to compose the project's configs, and those of a folder of one's `own`; inside another, that one.
+
+    So what is done inside reads each file once.
+    """
+    known = GlobalHydra.instance().hydra
+    if known and isinstance(known.config_loader, Loader):
+        yield known
+        return
     with initialize_config_dir(str(conf_folder()), job_name="train", version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra
@@ -112,31 +119,31 @@ def composition(own: Path | None = None) -> Iterator[Hydra]:
         yield hydra
 
 
-def composed(words: Sequence[str], own: Path | None = None) -> DictConfig:
+def composed(words: Sequence[str]) -> DictConfig:
     """The config of a run's command line, with its `hydra` node."""
-    with composition(own):
+    with composition():
         overrides = [*as_text(words), f"hydra.mode={RunMode.RUN.name}"]
         cfg = compose("train", overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)  # what ${hydra:...} in an option means
     return cfg
 
 
-def is_sweep(words: Sequence[str], own: Path | None = None) -> bool:
+def is_sweep(words: Sequence[str]) -> bool:
     """Whether these words make a sweep without `-m`: sweep=NAME does, and hydra.mode=MULTIRUN."""
-    with composition(own) as hydra:
+    with composition() as hydra:
         return hydra.get_mode("train", as_text(words)) == RunMode.MULTIRUN
 
 
-def launch(task: Callable[[DictConfig], Any], words: Sequence[str], own: Path | None = None) -> None:
+def launch(task: Callable[[DictConfig], Any], words: Sequence[str]) -> None:
     """Make a sweep: Hydra composes the config of each arm, and its launcher gives it to the task in a worker."""
-    with composition(own) as hydra:
+    with composition() as hydra:
         overrides = [*as_text(words), f"hydra.mode={RunMode.MULTIRUN.name}"]
         hydra.multirun(config_name="train", task_function=task, overrides=overrides)
 
 
-def show(words: Sequence[str], own: Path | None, part: str, resolve: bool) -> None:
+def show(words: Sequence[str], part: str, resolve: bool) -> None:
     """Print the composed config, or its part for the `job` or for `hydra`."""
-    with composition(own) as hydra:
+    with composition() as hydra:
         hydra.show_cfg("train", as_text(words), part, None, resolve)
 
 

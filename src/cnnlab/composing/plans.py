@@ -164,9 +164,9 @@ def plan(cfg: DictConfig, context: Any) -> Plan:
     return Plan(config, words, learner, description, identity, modules, found.lr_source, found.tuned_for, overrides)
 
 
-def planned(words: Sequence[str], own: Path | None = None) -> Plan:
-    """The plan of a run's command line; `own` is a folder with configs of one's own."""
-    cfg = composed(words, own)
+def planned(words: Sequence[str]) -> Plan:
+    """The plan of a run's command line."""
+    cfg = composed(words)
     return plan(cfg, cfg.hydra)
 
 
