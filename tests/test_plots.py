@@ -487,7 +487,8 @@ def test_gradients_go_back_layer_by_layer_where_networks_differ_in_depth():
     def arm(name: str, norms: list[dict[str, float]]) -> Arm:
         return Arm({"a": name}, [1] * len(norms), [[{"epoch": 1, **of}, {"epoch": 2}] for of in norms])
 
-    deep = arm("deep", [{f"grad_norm/{n}": scale * 10.0**n for n in range(4)} for scale in (1, 3)])
+    layers = [*range(3), "S2", 3]  # the few parameters of a subsampling layer are left out
+    deep = arm("deep", [{f"grad_norm/{n}": scale * 10.0 ** int(str(n)[-1]) for n in layers} for scale in (1, 3)])
     shallow, none = arm("shallow", [{"grad_norm/C1": 8.0, "grad_norm/F6": 2.0}]), arm("none", [{"grad_norm/C1": 1.0}])
     figure = curves.layer_gradients([deep, shallow, none, Arm({"a": "not run"})], {"a": ("deep", "shallow")}, "a study")
     (axes,) = figure.axes
@@ -498,6 +499,8 @@ def test_gradients_go_back_layer_by_layer_where_networks_differ_in_depth():
     assert (
         curves.layer_gradients([deep, none], {}) is None
         and curves.layer_gradients([Arm({"a": "x"}, [1], [[]]), deep], {}) is None
+        and curves.layer_gradients([shallow, arm("s", [{f"grad_norm/{n}": 1.0 for n in ("C1", "S2", "F6")}])], {})
+        is None
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ SPLITS = {  # the first of these splits that a sweep has errors of is drawn
 }
 
 IN_LEGEND = 4  # options side by side
+SUBSAMPLING = re.compile(r"S\d+")  # what models call these layers, as the paper does
 
 
 class Curve(NamedTuple):
@@ -90,8 +92,11 @@ def layer_gradients(arms: Sequence[Arm], words: Options, title: str = "") -> Fig
 
 
 def _log_ratios(history: History) -> Array:
-    """The logarithm of each layer's gradient norm over the last one's, [layers, epochs]; one row of nan for a layer."""
-    layers = style.layers_of(history, "grad_norm")
+    """The logarithm of each layer's gradient norm over the last one's, [layers, epochs]; one row of nan for a layer.
+
+    Without the subsampling layers (S2, S4): few parameters, shared by a whole map, have norms of another kind.
+    """
+    layers = [name for name in style.layers_of(history, "grad_norm") if not SUBSAMPLING.fullmatch(name)]
     if len(layers) < 2:
         return np.full((1, len(history)), np.nan)
     norms = np.array([style.series(history, f"grad_norm/{layer}") for layer in layers])
