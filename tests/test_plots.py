@@ -487,8 +487,8 @@ def test_gradients_go_back_layer_by_layer_where_networks_differ_in_depth():
     def arm(name: str, norms: list[dict[str, float]]) -> Arm:
         return Arm({"a": name}, [1] * len(norms), [[{"epoch": 1, **of}, {"epoch": 2}] for of in norms])
 
-    layers = [*range(3), "S2", 3]  # the few parameters of a subsampling layer are left out
-    deep = arm("deep", [{f"grad_norm/{n}": scale * 10.0 ** int(str(n)[-1]) for n in layers} for scale in (1, 3)])
+    norms = {"grad_norm/C1": 1.0, "grad_norm/S2": 9.0, "grad_norm/C3": 10.0, "grad_norm/C5": 100.0, "grad_norm/F6": 1e3}
+    deep = arm("deep", [norms, {layer: 3 * norm for layer, norm in norms.items()}])
     shallow, none = arm("shallow", [{"grad_norm/C1": 8.0, "grad_norm/F6": 2.0}]), arm("none", [{"grad_norm/C1": 1.0}])
     figure = curves.layer_gradients([deep, shallow, none, Arm({"a": "not run"})], {"a": ("deep", "shallow")}, "a study")
     (axes,) = figure.axes
@@ -499,7 +499,7 @@ def test_gradients_go_back_layer_by_layer_where_networks_differ_in_depth():
     assert (
         curves.layer_gradients([deep, none], {}) is None
         and curves.layer_gradients([Arm({"a": "x"}, [1], [[]]), deep], {}) is None
-        and curves.layer_gradients([shallow, arm("s", [{f"grad_norm/{n}": 1.0 for n in ("C1", "S2", "F6")}])], {})
+        and curves.layer_gradients([shallow, arm("S2", [{f"grad_norm/{n}": 1.0 for n in ("C1", "S2", "F6")}])], {})
         is None
     )
 

@@ -25,7 +25,7 @@ SPLITS = {  # the first of these splits that a sweep has errors of is drawn
 }
 
 IN_LEGEND = 4  # options side by side
-SUBSAMPLING = re.compile(r"S\d+")  # what models call these layers, as the paper does
+SUBSAMPLING = re.compile(r"S\d+")  # what models call the layers in the place of pooling, as the paper does
 
 
 class Curve(NamedTuple):
@@ -94,7 +94,7 @@ def layer_gradients(arms: Sequence[Arm], words: Options, title: str = "") -> Fig
 def _log_ratios(history: History) -> Array:
     """The logarithm of each layer's gradient norm over the last one's, [layers, epochs]; one row of nan for a layer.
 
-    Without the subsampling layers (S2, S4): few parameters, shared by a whole map, have norms of another kind.
+    Without the layers in the place of pooling (S2, S4): the two parameters of a whole map have norms of another kind.
     """
     layers = [name for name in style.layers_of(history, "grad_norm") if not SUBSAMPLING.fullmatch(name)]
     if len(layers) < 2:
